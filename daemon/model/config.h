@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the administrator configured: segments and classes. Read as a whole, checked as a whole
+ * (core/config_check), and only then swapped in.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <net/if.h>
+#include <uthash.h>
+
+#include "base/str.h"
+#include "base/err.h"
+
+enum vnic_path {
+	VNIC_PATH_NONE,
+	VNIC_PATH_SRIOV,
+	VNIC_PATH_VDPA,
+	VNIC_PATH_VMDQ,
+	VNIC_PATH_SOFTWARE,
+	VNIC_PATH_COUNT,
+};
+
+const char *vnic_path_str(enum vnic_path path);
+/* -EINVAL for an unknown word */
+int vnic_path_parse(const char *s, enum vnic_path *ret);
+
+/* Paths in order of preference; VNIC_PATH_NONE ends the list. */
+struct path_list {
+	enum vnic_path path[VNIC_PATH_COUNT];
+};
+
+/* "vdpa,software"; -EINVAL for an unknown word or one twice */
+int path_list_parse(const char *s, struct path_list *ret, struct vnic_err *err);
+
+/* A set of VLAN ids 0 … 4094; 0 stands for untagged. */
+struct vlan_set {
+	uint64_t bits[64];
+};
+
+/* "0,10-20,30" */
+int vlan_set_parse(const char *s, struct vlan_set *ret);
+bool vlan_set_has(const struct vlan_set *set, uint16_t vlan);
+
+#define SEGMENT_UPLINKS_MAX 8
+
+/* Where a setting was read, for messages: "vnicd.conf.d/10-lan.conf:12". */
+struct config_place {
+	char file[128];
+	int line;
+};
+
+struct vnic_segment {
+	char name[VNIC_NAME_MAX];
+	char bridge[IFNAMSIZ]; /* the Linux bridge of this host that ports live in */
+	char uplink[SEGMENT_UPLINKS_MAX][IFNAMSIZ]; /* nics expected in the bridge; may be none */
+	int n_uplinks;
+	uint32_t mtu; /* 0: the bridge's */
+	int cores[16]; /* CPUs for its worker; n_cores 0: not pinned */
+	int n_cores;
+	struct config_place place;
+	UT_hash_handle hh;
+};
+
+struct vnic_class {
+	char name[VNIC_NAME_MAX];
+	char segment[VNIC_NAME_MAX];
+	struct path_list paths;
+	struct vlan_set vlans; /* allowed */
+	uint16_t vlan; /* the default; 0: untagged */
+	uint64_t rate; /* bits/s, 0: none */
+	uint32_t weight; /* 1 … 1000 */
+	bool spoofchk; /* default on */
+	bool trust;
+	uint32_t queues; /* most queue pairs a guest may use, 1 … 8 */
+	uint32_t max_ports; /* 0: no limit */
+	int numa_node; /* -1: any */
+	struct config_place place;
+	UT_hash_handle hh;
+};
+
+struct vnic_config {
+	struct vnic_segment *segments; /* uthash by name */
+	struct vnic_class *classes; /* uthash by name */
+	int log_level;
+};
+
+struct vnic_config *config_new(void);
+struct vnic_config *config_free(struct vnic_config *config);
+struct vnic_segment *config_segment(const struct vnic_config *config, const char *name);
+struct vnic_class *config_class(const struct vnic_config *config, const char *name);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The inventory: this host's network links as the kernel says they are. Only daemon/sys writes it, from
+ * kernel notifications; nobody records here what was meant to be done.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <net/if.h>
+#include <uthash.h>
+
+#include "base/str.h"
+
+enum link_kind {
+	LINK_OTHER,
+	LINK_PHYSICAL, /* has a device behind it (PCI, USB, virtio, platform) */
+	LINK_VF, /* a virtual function's netdev */
+	LINK_BRIDGE,
+	LINK_TAP,
+	LINK_VETH,
+	LINK_VLAN,
+	LINK_BOND,
+	LINK_MACVLAN,
+	LINK_LOOPBACK,
+};
+
+#define DEV_ADDR_MAX 64
+
+/* One network interface. Key: ifindex; the name may change at any time. */
+struct vnic_link {
+	int ifindex;
+	char name[IFNAMSIZ];
+	enum link_kind kind;
+	uint8_t mac[VNIC_MAC_LEN];
+	uint8_t perm_mac[VNIC_MAC_LEN]; /* zero where the driver does not say */
+	int master; /* ifindex of the bridge or bond it is in, 0: none */
+	int lower; /* ifindex it stands on (IFLA_LINK), 0: none */
+	uint32_t mtu;
+	bool up; /* IFF_UP */
+	bool carrier; /* IFF_LOWER_UP */
+	bool vlan_filtering; /* of a bridge */
+	/* From udev and sysfs, empty or -1 where there is no device behind it: */
+	char bus[16]; /* "pci", "usb", "virtio", … */
+	char dev_addr[DEV_ADDR_MAX]; /* "0000:03:00.0" */
+	char driver[32];
+	int numa_node;
+	int sriov_totalvfs, sriov_numvfs; /* -1: not SR-IOV capable */
+	UT_hash_handle hh;
+};
+
+struct inventory {
+	struct vnic_link *links; /* uthash by ifindex */
+	uint64_t generation; /* grows with each change */
+	bool complete; /* the first dump has been read whole */
+};
+
+void inventory_init(struct inventory *inv);
+void inventory_deinit(struct inventory *inv);
+
+/**
+ * inventory_upsert() - what the kernel says of a link
+ * Return: 1 where something changed (generation grew), 0 where not, or -ENOMEM.
+ */
+int inventory_upsert(struct inventory *inv, const struct vnic_link *link);
+/* Return: 1 where it was there, else 0. */
+int inventory_remove(struct inventory *inv, int ifindex);
+const struct vnic_link *inventory_find(const struct inventory *inv, int ifindex);
+const struct vnic_link *inventory_find_name(const struct inventory *inv, const char *name);
+
+/* Is it a nic in our sense: an uplink that a segment may use? */
+bool link_is_nic(const struct vnic_link *link);
+
+/* "eth3 (0000:03:00.0)": how messages name a link. */
+const char *link_describe(const struct vnic_link *link, char *buf, size_t size);
+const char *link_kind_str(enum link_kind kind);

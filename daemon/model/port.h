@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A port: one VM NIC. Its spec is what was asked, its status what is. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <uthash.h>
+
+#include "base/str.h"
+#include "daemon/model/config.h"
+#include "daemon/model/step.h"
+
+#define PORT_KEY_STR	(VNIC_UUID_STR + VNIC_MAC_STR) /* "UUID/MAC" and its NUL */
+#define DOMAIN_NAME_MAX 256
+#define PORT_REASON_MAX 256
+#define PORT_HISTORY	16
+
+struct port_key {
+	uint8_t uuid[VNIC_UUID_LEN];
+	uint8_t mac[VNIC_MAC_LEN];
+};
+
+const char *port_key_format(const struct port_key *key, char buf[PORT_KEY_STR]);
+int port_key_parse(const char *s, struct port_key *ret);
+
+struct port_spec {
+	struct port_key key;
+	char domain[DOMAIN_NAME_MAX];
+	char class_name[VNIC_NAME_MAX];
+	char name[VNIC_NAME_MAX]; /* NAME of /run/vnicd/sock/CLASS/NAME.sock */
+	char pidfile[512]; /* whose lock says that the domain lives; empty: none is checked */
+	uint32_t queues; /* queue pairs asked for, 1 … 8 */
+	/* Overrides of the class; the flag says whether there is one. */
+	bool has_vlan, has_rate, has_weight, has_paths;
+	uint16_t vlan;
+	uint64_t rate;
+	uint32_t weight;
+	struct path_list paths;
+};
+
+enum port_state {
+	PORT_PREPARING, /* steps are being done */
+	PORT_READY, /* its socket listens, no front end yet */
+	PORT_CONNECTED, /* a front end is there, its rings do not run */
+	PORT_RUNNING,
+	PORT_QUARANTINED, /* its guest's rings cost workers; off until the domain restarts */
+	PORT_RELEASING,
+	PORT_FAILED, /* could not be made or put back; reason says what to do */
+};
+
+const char *port_state_str(enum port_state state);
+
+struct port_counters_view {
+	uint64_t rx_packets, rx_bytes, rx_dropped;
+	uint64_t tx_packets, tx_bytes, tx_dropped, tx_spoofed;
+};
+
+struct port_event {
+	uint64_t realtime_us; /* CLOCK_REALTIME, for people */
+	char text[128];
+};
+
+struct vnic_port {
+	struct port_spec spec;
+	enum port_state state;
+	enum vnic_path path;
+	uint64_t generation; /* of what it holds; release is compare-and-swap on it */
+	char segment[VNIC_NAME_MAX];
+	uint16_t vlan; /* in force */
+	pid_t peer_pid; /* 0: none */
+	bool logging;
+	uint32_t queues_active;
+	uint32_t restarts;
+	char reason[PORT_REASON_MAX];
+	struct port_counters_view counters;
+	struct port_event history[PORT_HISTORY]; /* a ring; history_n grows */
+	uint64_t history_n;
+	struct plan plan; /* its own steps, with what they found before */
+	UT_hash_handle hh; /* by spec.key */
+};

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A step: one reversible operation on the host, with its new and its previous value. A path builds plans of
+ * steps (core), records write them down (sys), exec does them and undoes them. Identities are ifindex, MAC,
+ * names bound by us: never another layer's file names.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <net/if.h>
+
+#include "base/str.h"
+
+enum step_kind {
+	/* what the ports of a segment share */
+	STEP_TAP_CREATE = 1, /* make the segment's tap; undo: delete it */
+	STEP_LINK_MASTER, /* put ifindex into a bridge; prev: the master it had */
+	STEP_LINK_MTU, /* prev: the MTU it had */
+	STEP_LINK_UP, /* prev: was it up */
+	STEP_BRIDGE_VLAN, /* let a VLAN through a bridge port; prev: was it let through */
+	STEP_DP_SEGMENT, /* the datapath gets the segment with its tap; undo: it forgets it */
+	/* a port's own */
+	STEP_SOCK_LISTEN, /* bind the port's socket; undo: unlink it */
+	STEP_DP_PORT, /* the datapath gets the port; undo: it forgets it */
+	STEP_FDB, /* the bridge learns that MAC+VLAN is behind the tap; undo: forget */
+	STEP_KIND_COUNT,
+};
+
+enum step_state {
+	STEP_PLANNED, /* not begun */
+	STEP_BEGUN, /* recorded as about to act: after a crash it may or may not have acted */
+	STEP_DONE,
+	STEP_UNDONE,
+};
+
+struct step {
+	enum step_kind kind;
+	enum step_state state;
+	int ifindex; /* the link acted on; of STEP_TAP_CREATE: filled in when done */
+	char ifname[IFNAMSIZ]; /* of STEP_TAP_CREATE */
+	int master; /* of STEP_LINK_MASTER */
+	uint32_t mtu;
+	uint16_t vlan;
+	uint8_t mac[VNIC_MAC_LEN];
+	char class_name[VNIC_NAME_MAX],
+		name[VNIC_NAME_MAX]; /* of STEP_SOCK_LISTEN; name also of segments */
+	/* The previous value, read from the kernel just before acting; has_prev says that it was. */
+	bool has_prev;
+	int64_t prev;
+};
+
+#define PLAN_STEPS_MAX 16
+
+struct plan {
+	struct step step[PLAN_STEPS_MAX];
+	size_t n;
+};
+
+const char *step_kind_str(enum step_kind kind);
+int step_kind_parse(const char *s, enum step_kind *ret);
+
+/* "put tap vn0-lan (ifindex 12) into bridge 4": one line for --dry-run, logs and errors. */
+const char *step_describe(const struct step *step, char *buf, size_t size);
