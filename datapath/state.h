@@ -13,6 +13,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "datapath/limits.h"
@@ -62,10 +63,13 @@ struct worker_state {
 	uint32_t size;
 	/*
 	 * beat grows with each turn of the loop; busy is 0 while the worker sleeps, so that an idle
-	 * worker owes no heartbeat and nobody has to wake up to give one.
+	 * worker owes no heartbeat and nobody has to wake up to give one. Nor does the keeper look at
+	 * it then: it clears watched when it stops looking, and a worker that wakes from its sleep,
+	 * has set busy and finds watched at 0 sets it and sends WIRE_AWAKE (see worker_wakes()).
 	 */
 	_Atomic uint64_t beat __attribute__((aligned(64)));
 	_Atomic uint32_t busy;
+	_Atomic uint32_t watched;
 	_Atomic uint32_t at_port; /* index + 1 of the port being worked on, 0 for none */
 	_Atomic uint64_t fault_addr; /* set by the SIGBUS/SIGSEGV handler, with fault_port */
 	_Atomic uint32_t
@@ -90,4 +94,30 @@ static inline void ring_state_start(struct ring_state *rs, uint16_t size, uint16
 static inline uint16_t ring_state_base(const struct ring_state *rs)
 {
 	return __atomic_load_n(&rs->used_pos, __ATOMIC_RELAXED);
+}
+
+/**
+ * worker_wakes() - the worker's step from sleep to work
+ * Return: true where the worker must send WIRE_AWAKE, since the keeper is not looking.
+ *
+ * Sequentially consistent on purpose, with worker_unwatch() on the other side: either the keeper
+ * sees busy, or the worker sees that it is not watched.
+ */
+static inline bool worker_wakes(struct worker_state *ws)
+{
+	atomic_store(&ws->busy, 1);
+	return !atomic_load(&ws->watched) && !atomic_exchange(&ws->watched, 1);
+}
+
+/**
+ * worker_unwatch() - the keeper stops looking at an idle worker
+ * Return: false where the worker is busy after all, and the keeper goes on looking.
+ */
+static inline bool worker_unwatch(struct worker_state *ws)
+{
+	atomic_store(&ws->watched, 0);
+	if (!atomic_load(&ws->busy))
+		return true;
+	/* Whoever of the two sets it to 1 knows: the worker has sent WIRE_AWAKE, or we go on. */
+	return atomic_exchange(&ws->watched, 1);
 }

@@ -6,6 +6,11 @@
  * the change has taken full effect: rings that stopped are drained and untouched from then on, old memory
  * is unmapped, old descriptors are closed, logging is on.
  *
+ * A ring that has size > 0 but not WIRE_RING_RUNNING is being stopped: the worker finishes what its intent
+ * says of it and drains it before it acknowledges. A port is always told with no rings before rings of
+ * another front end start on its index, so a WIRE_PORT_SET without a ring discards an intent that names it.
+ * ring_state_start() of a ring is called by the keeper before the WIRE_PORT_SET that first has it running.
+ *
  * The worker starts as "vnicd-datapath --worker": descriptor 3 is this socket, 4 the worker_state memfd.
  */
 #pragma once
@@ -21,6 +26,7 @@ enum wire_type {
 	WIRE_PORT_DEL, /* keeper → worker */
 	WIRE_ACK, /* worker → keeper */
 	WIRE_PORT_BROKEN, /* worker → keeper: the port's rings are malformed; the worker left them */
+	WIRE_AWAKE, /* worker → keeper, a bare header: busy while not watched, see state.h; no ack */
 };
 
 struct wire_header {
