@@ -21,7 +21,10 @@
 #define DP_PORT_MAGIC	0x766e6963706f7274ULL /* "vnicport" */
 #define DP_WORKER_MAGIC 0x766e6963776f726bULL /* "vnicwork" */
 
-/* slot_state.progress: how many destinations (by ascending port index) have the frame already */
+/*
+ * slot_state.progress: every destination with a port index below it has the frame already. (An index, not
+ * a count: ports may come and go between a worker's death and its successor.)
+ */
 #define DP_PROGRESS_NONE 0
 #define DP_PROGRESS_DONE \
 	UINT16_MAX /* delivered or dropped: to be completed to the guest in its turn */
@@ -37,7 +40,12 @@ struct ring_state {
 	uint16_t used_pos; /* next entry to complete; used_pos ≤ avail_pos, at most size apart */
 	uint16_t size; /* 0: not set up */
 	uint16_t reserved;
-	uint32_t reserved2[13];
+	/*
+	 * 0: (re)started by the keeper and not yet seen by a worker. The worker that takes the ring up names
+	 * this start by a number of its own; an intent left over from before it then does not match.
+	 */
+	uint64_t epoch;
+	uint64_t reserved2[6];
 	struct slot_state slot[DP_RING_SIZE_MAX];
 } __attribute__((aligned(64)));
 
@@ -75,6 +83,7 @@ struct worker_state {
 	_Atomic uint32_t
 		fault_port; /* index + 1 of the port whose memory holds fault_addr, 0: none */
 	_Atomic uint64_t wakeups, bursts;
+	uint64_t next_epoch; /* for ring_state.epoch; the worker's */
 	/* The intent of ring/commit lives behind this, in a layout that ring/commit.h owns. */
 	unsigned char intent[65536] __attribute__((aligned(64)));
 };
@@ -88,6 +97,7 @@ static inline void ring_state_start(struct ring_state *rs, uint16_t size, uint16
 	rs->size = size;
 	rs->avail_pos = base;
 	rs->used_pos = base;
+	rs->epoch = 0;
 }
 
 /* What GET_VRING_BASE answers once the worker has drained and left the ring (avail = used then). */

@@ -6,10 +6,15 @@
  * the change has taken full effect: rings that stopped are drained and untouched from then on, old memory
  * is unmapped, old descriptors are closed, logging is on.
  *
+ * A new worker works no ring before WIRE_GO: the keeper first tells it the uplink and all ports that its
+ * predecessor had (whatever has changed about them since), then GO. With GO the worker finishes what the
+ * predecessor left half done, and takes up the rings. Until then the ACK of a PORT_SET says only that it
+ * was taken in; rings that it says do not run are drained with the ACK of GO.
+ *
  * A ring that has size > 0 but not WIRE_RING_RUNNING is being stopped: the worker finishes what its intent
- * says of it and drains it before it acknowledges. A port is always told with no rings before rings of
- * another front end start on its index, so a WIRE_PORT_SET without a ring discards an intent that names it.
- * ring_state_start() of a ring is called by the keeper before the WIRE_PORT_SET that first has it running.
+ * says of it and drains it before it acknowledges. It must keep its addresses and its memory in that
+ * PORT_SET as long as the guest is there. ring_state_start() of a ring is called by the keeper before the
+ * WIRE_PORT_SET that first has it running; it makes an intent that names the ring's former start void.
  *
  * The worker starts as "vnicd-datapath --worker": descriptor 3 is this socket, 4 the worker_state memfd.
  */
@@ -25,8 +30,10 @@ enum wire_type {
 	WIRE_PORT_SET, /* keeper → worker */
 	WIRE_PORT_DEL, /* keeper → worker */
 	WIRE_ACK, /* worker → keeper */
-	WIRE_PORT_BROKEN, /* worker → keeper: the port's rings are malformed; the worker left them */
+	WIRE_PORT_BROKEN, /* worker → keeper: the port's rings are malformed; the worker left them.
+			     It touches the port no more before the next PORT_SET or PORT_DEL */
 	WIRE_AWAKE, /* worker → keeper, a bare header: busy while not watched, see state.h; no ack */
+	WIRE_GO, /* keeper → worker, a bare header: all ports have been told, start working */
 };
 
 struct wire_header {
