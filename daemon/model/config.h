@@ -87,7 +87,15 @@ struct vnic_config {
 	int log_level;
 };
 
+/* "0,10-20,30", as vlan_set_parse() takes it; cut with "…" where @buf is too small */
+const char *vlan_set_format(const struct vlan_set *set, char *buf, size_t size);
+/* "vdpa,software" */
+const char *path_list_format(const struct path_list *list, char *buf, size_t size);
+
 struct vnic_config *config_new(void);
 struct vnic_config *config_free(struct vnic_config *config);
 struct vnic_segment *config_segment(const struct vnic_config *config, const char *name);
+/* Append to the hash, which takes it over. -EEXIST where the name is taken (then it is the caller's still). */
+int config_add_segment(struct vnic_config *config, struct vnic_segment *segment);
+int config_add_class(struct vnic_config *config, struct vnic_class *class);
 struct vnic_class *config_class(const struct vnic_config *config, const char *name);

@@ -51,6 +51,7 @@ enum port_state {
 };
 
 const char *port_state_str(enum port_state state);
+int port_state_parse(const char *s, enum port_state *ret);
 
 struct port_counters_view {
 	uint64_t rx_packets, rx_bytes, rx_dropped;
@@ -68,7 +69,13 @@ struct vnic_port {
 	enum vnic_path path;
 	uint64_t generation; /* of what it holds; release is compare-and-swap on it */
 	char segment[VNIC_NAME_MAX];
-	uint16_t vlan; /* in force */
+	/* In force, from class and overrides: what the datapath is told. */
+	uint16_t vlan; /* 0: untagged */
+	uint64_t rate; /* bits/s, 0: none */
+	uint32_t weight;
+	bool spoofchk, trust;
+	uint32_t queues; /* most queue pairs the guest may use */
+	bool started; /* its domain's vCPUs have run; with a free pidfile it may be released */
 	pid_t peer_pid; /* 0: none */
 	bool logging;
 	uint32_t queues_active;
@@ -80,3 +87,16 @@ struct vnic_port {
 	struct plan plan; /* its own steps, with what they found before */
 	UT_hash_handle hh; /* by spec.key */
 };
+
+struct vnic_port *port_new(const struct port_spec *spec);
+/* Takes NULL; returns NULL. The port must not be in a hash any more. */
+struct vnic_port *port_free(struct vnic_port *port);
+bool port_key_eq(const struct port_key *a, const struct port_key *b);
+
+/* Write a line of history; @realtime_us as in struct port_event. */
+void port_note(struct vnic_port *port, uint64_t realtime_us, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* /run/vnicd/sock/CLASS/NAME.sock */
+#define PORT_SOCK_FILE_MAX (32 + 2 * VNIC_NAME_MAX)
+const char *port_sock_file(const struct port_spec *spec, char buf[PORT_SOCK_FILE_MAX]);

@@ -52,15 +52,28 @@ struct step {
 	int64_t prev;
 };
 
-#define PLAN_STEPS_MAX 16
+/* More than any plan has (VLANs times bridge ports); a record that says more is not ours. */
+#define PLAN_STEPS_LIMIT 65536
 
+/* Steps in the order they are done; undone in reverse. Zeroed is empty; a port owns a few, a segment's
+ * shared plan grows with the VLANs in use. */
 struct plan {
-	struct step step[PLAN_STEPS_MAX];
+	struct step *step; /* n of them, malloc()ed */
 	size_t n;
 };
 
+/* Append a copy of @step; pointers into the plan are void after it. 0, -ENOMEM, -E2BIG */
+int plan_add(struct plan *plan, const struct step *step);
+/* Forget step @i: the later ones move up. */
+void plan_remove(struct plan *plan, size_t i);
+/* Replace what @dst holds by a copy. */
+int plan_copy(struct plan *dst, const struct plan *src);
+void plan_clear(struct plan *plan);
+
 const char *step_kind_str(enum step_kind kind);
 int step_kind_parse(const char *s, enum step_kind *ret);
+const char *step_state_str(enum step_state state);
+int step_state_parse(const char *s, enum step_state *ret);
 
 /* "put tap vn0-lan (ifindex 12) into bridge 4": one line for --dry-run, logs and errors. */
 const char *step_describe(const struct step *step, char *buf, size_t size);

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/model/step.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const kinds[] = {
+	[STEP_TAP_CREATE] = "tap-create",
+	[STEP_LINK_MASTER] = "link-master",
+	[STEP_LINK_MTU] = "link-mtu",
+	[STEP_LINK_UP] = "link-up",
+	[STEP_BRIDGE_VLAN] = "bridge-vlan",
+	[STEP_DP_SEGMENT] = "datapath-segment",
+	[STEP_SOCK_LISTEN] = "sock-listen",
+	[STEP_DP_PORT] = "datapath-port",
+	[STEP_FDB] = "fdb",
+};
+static_assert(ARRAY_SIZE(kinds) == STEP_KIND_COUNT, "a word for each kind of step");
+
+static const char *const states[] = {
+	[STEP_PLANNED] = "planned",
+	[STEP_BEGUN] = "begun",
+	[STEP_DONE] = "done",
+	[STEP_UNDONE] = "undone",
+};
+
+const char *step_kind_str(enum step_kind kind)
+{
+	return kind > 0 && kind < STEP_KIND_COUNT ? kinds[kind] : "unknown";
+}
+
+int step_kind_parse(const char *s, enum step_kind *ret)
+{
+	for (size_t i = 1; i < ARRAY_SIZE(kinds); i++)
+		if (str_eq(s, kinds[i])) {
+			*ret = (enum step_kind)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+const char *step_state_str(enum step_state state)
+{
+	return state < ARRAY_SIZE(states) ? states[state] : "unknown";
+}
+
+int step_state_parse(const char *s, enum step_state *ret)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++)
+		if (str_eq(s, states[i])) {
+			*ret = (enum step_state)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+int plan_add(struct plan *plan, const struct step *step)
+{
+	struct step *more;
+
+	if (plan->n >= PLAN_STEPS_LIMIT)
+		return -E2BIG;
+	more = reallocarray(plan->step, plan->n + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	plan->step = more;
+	plan->step[plan->n++] = *step;
+	return 0;
+}
+
+void plan_remove(struct plan *plan, size_t i)
+{
+	memmove(plan->step + i, plan->step + i + 1, (plan->n - i - 1) * sizeof(*plan->step));
+	plan->n--;
+}
+
+int plan_copy(struct plan *dst, const struct plan *src)
+{
+	struct step *copy = NULL;
+
+	if (src->n) {
+		copy = reallocarray(NULL, src->n, sizeof(*copy));
+		if (!copy)
+			return -ENOMEM;
+		memcpy(copy, src->step, src->n * sizeof(*copy));
+	}
+	free(dst->step);
+	dst->step = copy;
+	dst->n = src->n;
+	return 0;
+}
+
+void plan_clear(struct plan *plan)
+{
+	free(plan->step);
+	*plan = (struct plan){ 0 };
+}
+
+const char *step_describe(const struct step *step, char *buf, size_t size)
+{
+	char link[IFNAMSIZ + 24], mac[VNIC_MAC_STR];
+
+	if (step->ifindex > 0)
+		snprintf(link, sizeof(link), "%s (ifindex %d)",
+			 *step->ifname ? step->ifname : "link", step->ifindex);
+	else
+		snprintf(link, sizeof(link), "%s", *step->ifname ? step->ifname : "the tap");
+	switch (step->kind) {
+	case STEP_TAP_CREATE:
+		snprintf(buf, size, "create tap %s", step->ifname);
+		break;
+	case STEP_LINK_MASTER:
+		snprintf(buf, size, "put %s into the bridge with ifindex %d", link, step->master);
+		break;
+	case STEP_LINK_MTU:
+		snprintf(buf, size, "set the MTU of %s to %u", link, step->mtu);
+		break;
+	case STEP_LINK_UP:
+		snprintf(buf, size, "set %s up", link);
+		break;
+	case STEP_BRIDGE_VLAN:
+		snprintf(buf, size, "let VLAN %u through the bridge port %s", step->vlan, link);
+		break;
+	case STEP_DP_SEGMENT:
+		snprintf(buf, size, "give the datapath segment %s with tap %s, MTU %u", step->name,
+			 step->ifname, step->mtu);
+		break;
+	case STEP_SOCK_LISTEN:
+		snprintf(buf, size, "listen on socket %s/%s.sock", step->class_name, step->name);
+		break;
+	case STEP_DP_PORT:
+		snprintf(buf, size, "give the datapath port %s on VLAN %u", step->name, step->vlan);
+		break;
+	case STEP_FDB:
+		snprintf(buf, size, "tell the bridge that %s on VLAN %u is behind %s",
+			 mac_format(step->mac, mac), step->vlan, link);
+		break;
+	default:
+		snprintf(buf, size, "unknown step %d", (int)step->kind);
+	}
+	return buf;
+}
