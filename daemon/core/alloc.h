@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The decision: which path carries a port, and why not another. A pure function of the inventory, the
+ * configuration and the ports there are: no side effects, so that --dry-run and tests ask it freely.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "daemon/model/config.h"
+#include "daemon/model/link.h"
+#include "daemon/model/port.h"
+
+struct path_reason {
+	enum vnic_path path;
+	bool eligible;
+	char text
+		[192]; /* an administrator's words: "bridge br0 of segment lan does not exist: …" */
+};
+
+/**
+ * struct alloc_choice - what a port gets, from its class and its overrides
+ * @path: the first eligible path in order of preference
+ * @reason: a line for each path of the list, in its order, also for those behind the chosen one
+ */
+struct alloc_choice {
+	enum vnic_path path;
+	char segment[VNIC_NAME_MAX];
+	uint16_t vlan;
+	uint64_t rate;
+	uint32_t weight;
+	bool spoofchk, trust;
+	uint32_t queues;
+	struct path_reason reason[VNIC_PATH_COUNT];
+	size_t n_reasons;
+};
+
+/**
+ * alloc() - choose a path for @spec
+ * @ports: the ports there are (uthash by key); one of the same key is not counted against @spec
+ * @ret: also filled in where no path is eligible (-ENOTSUP, NoPath), for its reasons
+ *
+ * Errors, each with @err: UnknownClass, InvalidMac, InvalidArgument, VlanNotAllowed, DuplicateMac,
+ * SocketInUse, LimitReached, NoPath.
+ */
+int alloc(const struct inventory *inv, const struct vnic_config *config,
+	  const struct vnic_port *ports, const struct port_spec *spec, struct alloc_choice *ret,
+	  struct vnic_err *err);
