@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/sys/watch.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "daemon/sys/rtnetlink.h"
+#include "daemon/sys/sysfs.h"
+#include "daemon/sys/udev.h"
+
+struct watch {
+	struct inventory *inv;
+	const struct watch_ops *ops;
+	void *userdata;
+	struct rtnl *rtnl;
+	struct udev_watch *udev;
+};
+
+static void __attribute__((format(printf, 3, 4)))
+note(struct watch *w, int level, const char *fmt, ...)
+{
+	char text[200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	w->ops->note(w->userdata, level, text);
+}
+
+/* What the kernel says of @link, with its device's facts, into the inventory. */
+static void upsert(struct watch *w, struct vnic_link *link)
+{
+	int r;
+
+	/* Virtual links have no device: spare them the look. */
+	if (link->kind == LINK_PHYSICAL || link->kind == LINK_VF || link->kind == LINK_OTHER)
+		sysfs_fill_link(link);
+	r = inventory_upsert(w->inv, link);
+	if (r > 0)
+		w->ops->changed(w->userdata, inventory_find(w->inv, link->ifindex));
+	else if (r == -ENOMEM)
+		note(w, LOG_ERR, "out of memory: link %s is not in the inventory", link->name);
+}
+
+static void on_link(void *userdata, const struct vnic_link *link)
+{
+	struct vnic_link copy = *link;
+
+	upsert(userdata, &copy);
+}
+
+static void on_gone(void *userdata, int ifindex)
+{
+	struct watch *w = userdata;
+	const struct vnic_link *link = inventory_find(w->inv, ifindex);
+	struct vnic_link copy;
+
+	if (!link)
+		return;
+	copy = *link;
+	inventory_remove(w->inv, ifindex);
+	w->ops->removed(w->userdata, &copy);
+}
+
+static void on_synced(void *userdata)
+{
+	struct watch *w = userdata;
+
+	w->inv->complete = true;
+	w->ops->synced(w->userdata);
+}
+
+static void on_lost(void *userdata, const char *why)
+{
+	note(userdata, LOG_NOTICE, "link notifications were lost (%s): reading all links anew",
+	     why);
+}
+
+static void on_failed(void *userdata, int error)
+{
+	note(userdata, LOG_WARNING, "reading the host's links failed: %s; trying again in 1 s",
+	     strerror(-error));
+}
+
+static const struct rtnl_ops rtnl_ops = {
+	.link = on_link,
+	.gone = on_gone,
+	.synced = on_synced,
+	.lost = on_lost,
+	.failed = on_failed,
+};
+
+/*
+ * Callbacks of watch_ops must not change the inventory, so that walking it here is safe; what upsert()
+ * replaces stays at its place in memory.
+ */
+static void refresh(struct watch *w, const char *bus, const char *dev_addr)
+{
+	const struct vnic_link *link, *next;
+
+	for (link = w->inv->links; link; link = next) {
+		struct vnic_link copy = *link;
+
+		next = link->hh.next;
+		if (!*link->dev_addr || (bus && !str_eq(link->bus, bus)) ||
+		    (dev_addr && !str_eq(link->dev_addr, dev_addr)))
+			continue;
+		upsert(w, &copy);
+	}
+}
+
+static void on_device(void *userdata, const char *bus, const char *dev_addr, const char *action)
+{
+	(void)action;
+	refresh(userdata, bus, dev_addr);
+}
+
+static void on_udev_link(void *userdata, int ifindex, const char *action)
+{
+	struct watch *w = userdata;
+	const struct vnic_link *link = inventory_find(w->inv, ifindex);
+	struct vnic_link copy;
+
+	/* Whether a link is there, and its name, is rtnetlink's to say: only devices are looked at. */
+	if (!link || str_eq(action, "remove"))
+		return;
+	copy = *link;
+	upsert(w, &copy);
+}
+
+static void on_udev_lost(void *userdata)
+{
+	note(userdata, LOG_NOTICE, "udev events were lost: reading all devices anew");
+	refresh(userdata, NULL, NULL);
+}
+
+static const struct udev_watch_ops udev_ops = {
+	.device = on_device,
+	.link = on_udev_link,
+	.lost = on_udev_lost,
+};
+
+int watch_new(struct loop *loop, struct inventory *inv, const struct watch_ops *ops, void *userdata,
+	      struct watch **ret)
+{
+	_cleanup_(watch_freep) struct watch *w = calloc(1, sizeof(*w));
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	w->inv = inv;
+	w->ops = ops;
+	w->userdata = userdata;
+	r = udev_watch_new(loop, &udev_ops, w, &w->udev);
+	if (r == 1)
+		note(w, LOG_INFO,
+		     "udevd does not run here: devices are looked at when their links change");
+	else if (r < 0)
+		note(w, LOG_WARNING,
+		     "no udev events (%s): devices are looked at when their links change",
+		     strerror(-r));
+	r = rtnl_new(loop, 0, &rtnl_ops, w, &w->rtnl);
+	if (r < 0)
+		return r;
+	*ret = take_ptr(w);
+	return 0;
+}
+
+struct watch *watch_free(struct watch *w)
+{
+	if (!w)
+		return NULL;
+	rtnl_free(w->rtnl);
+	udev_watch_free(w->udev);
+	free(w);
+	return NULL;
+}
+
+void watch_resync(struct watch *w)
+{
+	rtnl_resync(w->rtnl);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The one writer of the inventory: joins what rtnetlink, udev and sysfs say of this host's links, and
+ * tells of each change.
+ */
+#pragma once
+
+#include "base/cleanup.h"
+#include "daemon/model/link.h"
+#include "daemon/sys/loop.h"
+
+struct watch;
+
+struct watch_ops {
+	/* @link is new or changed; it is in the inventory. */
+	void (*changed)(void *userdata, const struct vnic_link *link);
+	/* @link is no longer in the inventory; the copy lasts for the call. */
+	void (*removed)(void *userdata, const struct vnic_link *link);
+	/* A dump was read whole: the first time, the inventory is complete from now on. */
+	void (*synced)(void *userdata);
+	/* For the log: @level of syslog.h, one sentence. */
+	void (*note)(void *userdata, int level, const char *text);
+};
+
+/**
+ * watch_new() - start to follow the kernel; @inv is written from the loop
+ * @inv: initialised, empty, outlives the watch
+ */
+int watch_new(struct loop *loop, struct inventory *inv, const struct watch_ops *ops, void *userdata,
+	      struct watch **ret);
+struct watch *watch_free(struct watch *watch);
+DEFINE_CLEANUP(struct watch *, watch_free)
+
+/* Read everything anew (SIGHUP, a suspicion); watch_ops.synced tells the end. */
+void watch_resync(struct watch *watch);
