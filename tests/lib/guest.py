@@ -259,9 +259,9 @@ class Guest:
                 "-kernel", KERNEL, "-initrd", INITRD, "-append", f"{CMDLINE} {self.cmdline}".strip(),
                 "-chardev", f"file,id=con,path={d}/console", "-serial", "chardev:con",
                 "-qmp", f"unix:{d}/qmp,server=on,wait=off",
-                "-device", "virtio-serial-pci,id=ser",
+                "-device", "virtio-serial-pci,id=vser",
                 "-chardev", f"socket,id=agent,path={d}/agent,server=on,wait=off",
-                "-device", f"virtserialport,bus=ser.0,chardev=agent,name={PORT}"]
+                "-device", f"virtserialport,bus=vser.0,chardev=agent,name={PORT}"]
         for i, nic in enumerate(nics):
             argv += nic.args(i)
         if incoming:
