@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What struct domain means; reading it from XML is domain_xml.c's. */
+#include "libvirt-hook/domain_xml.h"
+
+#include <string.h>
+
+#include "base/paths.h"
+#include "libvirt-hook/domain_priv.h"
+
+void domain_nic_deinit(struct domain_nic *n)
+{
+	free(n->type);
+	free(n->source_type);
+	free(n->source_path);
+	free(n->source_mode);
+	free(n->network);
+	free(n->model);
+	free(n->teaming);
+	free(n->hostdev);
+	free(n->alias);
+}
+
+void domain_deinit(struct domain *d)
+{
+	for (size_t i = 0; i < d->n_nics; i++)
+		domain_nic_deinit(&d->nics[i]);
+	for (size_t i = 0; i < d->n_overrides; i++) {
+		struct domain_override *o = &d->overrides[i];
+
+		free(o->vlan);
+		free(o->rate);
+		free(o->weight);
+		free(o->paths);
+	}
+	free(d->nics);
+	free(d->overrides);
+	free(d->name);
+	free(d->memory_source);
+	free(d->memballoon);
+}
+
+struct domain *domain_free(struct domain *d)
+{
+	if (d)
+		domain_deinit(d);
+	free(d);
+	return NULL;
+}
+
+struct network_port *network_port_free(struct network_port *p)
+{
+	if (p) {
+		domain_deinit(&p->owner);
+		domain_nic_deinit(&p->nic);
+		free(p->network);
+		free(p->plug);
+	}
+	free(p);
+	return NULL;
+}
+
+static const char *vhostuser_socket(const struct domain_nic *nic)
+{
+	return str_eq(nic->type, "vhostuser") ? nic->source_path : NULL;
+}
+
+bool domain_nic_is_ours(const struct domain_nic *nic)
+{
+	const char *socket = vhostuser_socket(nic);
+
+	return socket && !strncmp(socket, VNIC_SOCK_DIR "/", strlen(VNIC_SOCK_DIR "/"));
+}
+
+bool domain_nic_is_misspelt(const struct domain_nic *nic)
+{
+	const char *socket = vhostuser_socket(nic);
+	const char *dir = VNIC_RUN_DIR + strlen("/run");
+
+	return socket && !domain_nic_is_ours(nic) && strstr(socket, "/run") && strstr(socket, dir);
+}
+
+bool domain_is_ours(const struct domain *d)
+{
+	if (d->has_ports)
+		return true;
+	for (size_t i = 0; i < d->n_nics; i++)
+		if (domain_nic_is_ours(&d->nics[i]) || domain_nic_is_misspelt(&d->nics[i]))
+			return true;
+	return false;
+}
+
+/* A NUMA cell's memAccess wins over the domain's (libvirt, qemuBuildMemoryBackendProps()). */
+bool domain_has_shared_memory(const struct domain *d)
+{
+	if (d->n_cells == 0)
+		return d->shared_access;
+	if (d->n_cells_private > 0)
+		return false;
+	return d->shared_access || d->n_cells_shared == d->n_cells;
+}
+
+int socket_split(const char *socket, char ret_class[VNIC_NAME_MAX], char ret_name[VNIC_NAME_MAX])
+{
+	static const char dir[] = VNIC_SOCK_DIR "/";
+	static const char suffix[] = ".sock";
+	char class_name[VNIC_NAME_MAX], name[VNIC_NAME_MAX];
+	const char *rest, *slash;
+	size_t n;
+
+	if (strncmp(socket, dir, sizeof(dir) - 1) || strlen(socket) > DOMAIN_SOCKET_MAX)
+		return -EINVAL;
+	rest = socket + sizeof(dir) - 1;
+	slash = strchr(rest, '/');
+	if (!slash || (size_t)(slash - rest) >= sizeof(class_name))
+		return -EINVAL;
+	n = (size_t)(slash - rest);
+	memcpy(class_name, rest, n);
+	class_name[n] = '\0';
+	n = strlen(slash + 1);
+	if (n < sizeof(suffix) || n - (sizeof(suffix) - 1) >= sizeof(name))
+		return -EINVAL;
+	n -= sizeof(suffix) - 1;
+	if (strcmp(slash + 1 + n, suffix))
+		return -EINVAL;
+	memcpy(name, slash + 1, n);
+	name[n] = '\0';
+	if (!name_valid(class_name) || !name_valid(name))
+		return -EINVAL;
+	memcpy(ret_class, class_name, sizeof(class_name));
+	memcpy(ret_name, name, sizeof(name));
+	return 0;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "libvirt-hook/xml_write.h"
+
+#include <stdlib.h>
+
+void xml_write_escaped(FILE *f, const char *s)
+{
+	for (; *s; s++) {
+		switch (*s) {
+		case '&':
+			fputs("&amp;", f);
+			break;
+		case '<':
+			fputs("&lt;", f);
+			break;
+		case '>':
+			fputs("&gt;", f);
+			break;
+		case '"':
+			fputs("&quot;", f);
+			break;
+		case '\'':
+			fputs("&apos;", f);
+			break;
+		case '\t':
+		case '\n':
+		case '\r':
+			/* A plain one would be read back as a blank (XML 1.0, 3.3.3). */
+			fprintf(f, "&#%d;", *s);
+			break;
+		default:
+			fputc((unsigned char)*s < 0x20 ? '?' : *s, f);
+		}
+	}
+}
+
+char *xml_nic(const uint8_t *mac, const char *socket, uint32_t queues)
+{
+	char text[VNIC_MAC_STR];
+	char *buf = NULL;
+	size_t size;
+	FILE *f = open_memstream(&buf, &size);
+
+	if (!f)
+		return NULL;
+	fputs("<interface type='vhostuser'>\n", f);
+	if (mac)
+		fprintf(f, "  <mac address='%s'/>\n", mac_format(mac, text));
+	fputs("  <source type='unix' path='", f);
+	xml_write_escaped(f, socket);
+	fputs("' mode='client'>\n"
+	      "    <reconnect enabled='yes' timeout='1'/>\n"
+	      "  </source>\n"
+	      "  <model type='virtio'/>\n",
+	      f);
+	if (queues > 1)
+		fprintf(f, "  <driver queues='%u'/>\n", queues);
+	fputs("</interface>", f);
+	if (fclose(f) != 0) {
+		free(buf);
+		return NULL;
+	}
+	return buf;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The little XML that vnicd writes itself. */
+#pragma once
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/str.h"
+
+/* @s as an attribute's value or text; what XML 1.0 cannot hold becomes '?'. */
+void xml_write_escaped(FILE *f, const char *s);
+
+/**
+ * xml_nic() - an <interface> as vnicd wants it
+ * @mac: or NULL: libvirt chooses
+ * @queues: queue pairs; 0 and 1 need no <driver>
+ *
+ * Return: the text without a final newline, which the caller frees; NULL when memory is out.
+ */
+char *xml_nic(const uint8_t *mac, const char *socket, uint32_t queues);
