@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * How many frames a second a backend switches between two ports, both ways at once.
+ *
+ * Theory of operation. The front end must cost next to nothing, so that the backend is what is
+ * measured: descriptors and available entries are written once, entry i always names descriptor i,
+ * and a turn is four reads of used->idx and four stores of avail->idx. That needs a backend that
+ * completes in order, which is checked after each run, with the contents of the last ring of frames.
+ * Buffers lie as a Linux guest's do: receive buffers 1536 bytes apart, sent frames' Ethernet header on
+ * a cache line's start with the virtio header right before it. Frames received are what counts; frames
+ * taken but not delivered are told beside it.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "tests/bench/frontend.h"
+
+#define RX_STRIDE     1536
+#define TX_STRIDE     1664
+#define TX_OFFSET     (64 - VU_HDR_LEN)
+#define DRAIN_SECONDS 2.0
+#define WINDOWS_MAX   4096
+
+struct side {
+	struct vu_port port;
+	uint8_t *rx_bufs, *tx_bufs;
+	uint64_t received, sent;
+	float window[WINDOWS_MAX]; /* Mpps received */
+};
+
+struct rate_run {
+	const struct options *o;
+	struct side side[2];
+	unsigned int n_windows;
+	uint64_t turns, empty;
+};
+
+static uint8_t *tx_frame(struct side *s, unsigned int i)
+{
+	return s->tx_bufs + (size_t)i * TX_STRIDE + 64;
+}
+
+/* Frames of @size from @s to @peer, each with its slot's number and a pattern of its own. */
+static void fill(struct side *s, struct side *peer, unsigned int size)
+{
+	for (unsigned int i = 0; i < s->port.tx.size; i++) {
+		uint8_t *f = tx_frame(s, i);
+
+		memset(f - VU_HDR_LEN, 0, VU_HDR_LEN);
+		for (unsigned int k = frame_headers(f, size, peer->port.mac, s->port.mac); k < size;
+		     k++)
+			f[k] = (uint8_t)(i * 7 + k * 13);
+		memcpy(f + 42, &i, sizeof(i));
+		s->port.tx.desc[i].addr = vu_gpa(&s->port, f - VU_HDR_LEN);
+		s->port.tx.desc[i].len = (uint32_t)(VU_HDR_LEN + size);
+	}
+}
+
+static void setup(struct rate_run *run, int index)
+{
+	const struct options *o = run->o;
+	struct side *s = &run->side[index];
+
+	memcpy(s->port.mac, o->mac[index], 6);
+	vu_connect(&s->port, o->socket[index], o->features);
+	vu_alloc(&s->port, o->ring, (size_t)o->ring * (RX_STRIDE + TX_STRIDE) + 8192);
+	s->rx_bufs = vu_mem(&s->port, (size_t)o->ring * RX_STRIDE, 4096);
+	s->tx_bufs = vu_mem(&s->port, (size_t)o->ring * TX_STRIDE, 4096);
+	for (unsigned int i = 0; i < o->ring; i++) {
+		s->port.rx.desc[i].addr = vu_gpa(&s->port, s->rx_bufs + (size_t)i * RX_STRIDE);
+		s->port.rx.desc[i].len = RX_STRIDE;
+		s->port.rx.desc[i].flags = VRING_DESC_F_WRITE;
+		s->port.rx.avail->ring[i] = s->port.tx.avail->ring[i] = (uint16_t)i;
+	}
+}
+
+/* Hand back what the backend has completed, once it is a batch. */
+static inline unsigned int turn(struct vu_ring *r, unsigned int batch, bool again)
+{
+	uint16_t n = vu_used(r) - r->used_idx;
+
+	if (n < batch)
+		return 0;
+	r->used_idx += n;
+	if (again)
+		vu_publish(r, n);
+	return n;
+}
+
+static void turns(struct rate_run *run, unsigned int n)
+{
+	unsigned int batch = run->o->batch;
+
+	for (unsigned int k = 0; k < n; k++) {
+		unsigned int moved = 0;
+
+		for (int i = 0; i < 2; i++) {
+			struct side *s = &run->side[i];
+			unsigned int rx = turn(&s->port.rx, batch, true);
+			unsigned int tx = turn(&s->port.tx, batch, true);
+
+			s->received += rx;
+			s->sent += tx;
+			moved |= rx | tx;
+		}
+		if (!moved)
+			__builtin_ia32_pause();
+		run->empty += !moved;
+	}
+	run->turns += n;
+}
+
+/* Count until @end; samples of @window seconds where it is not 0. */
+static void count(struct rate_run *run, double end, double window)
+{
+	double start = now(), t = start;
+	uint64_t before[2] = { run->side[0].received, run->side[1].received };
+
+	while (t < end) {
+		turns(run, 64);
+		t = now();
+		if (window == 0 || t - start < window || run->n_windows == WINDOWS_MAX)
+			continue;
+		for (int i = 0; i < 2; i++) {
+			struct side *s = &run->side[i];
+
+			s->window[run->n_windows] =
+				(float)((double)(s->received - before[i]) / (t - start) / 1e6);
+			before[i] = s->received;
+		}
+		run->n_windows++;
+		start = t;
+	}
+}
+
+/* Send no more, and wait until the backend has completed and delivered all that it will. */
+static void drain(struct rate_run *run)
+{
+	double end = now() + DRAIN_SECONDS, quiet = now();
+
+	for (;;) {
+		bool busy = false;
+
+		for (int i = 0; i < 2; i++) {
+			struct side *s = &run->side[i];
+			unsigned int n = turn(&s->port.rx, 1, true);
+
+			s->received += n;
+			s->sent += turn(&s->port.tx, 1, false);
+			busy |= n > 0 || s->port.tx.used_idx != s->port.tx.avail_idx;
+		}
+		if (busy)
+			quiet = now();
+		if (now() - quiet > 0.02)
+			return;
+		if (now() > end)
+			die("the backend has not completed all frames after %g s", DRAIN_SECONDS);
+	}
+}
+
+/* The ring's last completions: in order, whole, each frame as its sender wrote it. */
+static int check_received(struct side *s, struct side *sender, unsigned int size)
+{
+	struct vu_ring *r = &s->port.rx;
+	unsigned int n = s->received < r->size ? (unsigned int)s->received : r->size;
+
+	for (unsigned int k = 0; k < n; k++) {
+		unsigned int i = (uint16_t)(r->used_idx - n + k) & (r->size - 1u);
+		uint8_t *buf = s->rx_bufs + (size_t)i * RX_STRIDE;
+		struct virtio_net_hdr_v1 hdr;
+		unsigned int slot;
+
+		memcpy(&hdr, buf, sizeof(hdr));
+		memcpy(&slot, buf + VU_HDR_LEN + 42, sizeof(slot));
+		if (r->used->ring[i].id != i || r->used->ring[i].len != VU_HDR_LEN + size ||
+		    hdr.num_buffers != 1 || slot >= r->size ||
+		    memcmp(buf + VU_HDR_LEN, tx_frame(sender, slot), size) != 0) {
+			fprintf(stderr,
+				"frontend: %s: entry %u: id %u, length %u (want %zu), %u buffers, "
+				"frame %u%s\n",
+				s->port.name, i, r->used->ring[i].id, r->used->ring[i].len,
+				VU_HDR_LEN + size, hdr.num_buffers, slot,
+				slot < r->size ? ": contents differ or out of order" : "");
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static void print_result(struct rate_run *run, unsigned int size)
+{
+	printf("{\"size\":%u,\"ring\":%u,\"features\":\"%#llx\",\"windows\":[", size, run->o->ring,
+	       (unsigned long long)run->side[0].port.features);
+	for (unsigned int i = 0; i < run->n_windows; i++)
+		printf("%s[%.3f,%.3f]", i ? "," : "", (double)run->side[0].window[i],
+		       (double)run->side[1].window[i]);
+	printf("],\"sent\":%llu,\"received\":%llu,\"empty\":%.3f}\n",
+	       (unsigned long long)(run->side[0].sent + run->side[1].sent),
+	       (unsigned long long)(run->side[0].received + run->side[1].received),
+	       (double)run->empty / (double)run->turns);
+	fflush(stdout);
+}
+
+static int run_size(struct rate_run *run, unsigned int size)
+{
+	int r = 0;
+
+	for (int i = 0; i < 2; i++) {
+		struct side *s = &run->side[i];
+
+		fill(s, &run->side[!i], size);
+		s->sent = s->received = 0;
+	}
+	run->n_windows = 0;
+	for (int i = 0; i < 2; i++) {
+		struct vu_ring *tx = &run->side[i].port.tx;
+
+		vu_publish(tx, tx->size);
+	}
+	count(run, now() + run->o->warmup, 0);
+	run->turns = run->empty = 0;
+	count(run, now() + run->o->seconds, run->o->window_ms / 1e3);
+	drain(run);
+	for (int i = 0; i < 2; i++)
+		r |= check_received(&run->side[i], &run->side[!i], size);
+	print_result(run, size);
+	return r;
+}
+
+int mode_rate(const struct options *o)
+{
+	_cleanup_(freep) struct rate_run *run = calloc(1, sizeof(*run));
+	int r = 0;
+
+	if (!run)
+		die("out of memory");
+	run->o = o;
+	for (int i = 0; i < 2; i++)
+		setup(run, i);
+	for (int i = 0; i < 2; i++) {
+		fill(&run->side[i], &run->side[!i], o->sizes[0]);
+		vu_start(&run->side[i].port);
+		vu_publish(&run->side[i].port.rx, (uint16_t)o->ring);
+	}
+	for (unsigned int i = 0; i < o->n_sizes && r == 0; i++)
+		r = run_size(run, o->sizes[i]);
+	for (int i = 0; i < 2; i++) {
+		vu_stop(&run->side[i].port);
+		vu_close(&run->side[i].port);
+	}
+	return r;
+}
