@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the benchmarks share: the backends under test, medians, and honest noise figures."""
+import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -60,18 +62,25 @@ def tasks(pid):
     return found
 
 
-def sched(pid):
-    """(seconds on a CPU, seconds waiting for one) of a process and its children, ended threads apart."""
-    ran = waited = 0
+def cpu_seconds(pid):
+    """CPU time of a process and its living children, seconds."""
+    ran = 0
     for p, t in tasks(pid):
         try:
             with open(f'/proc/{p}/task/{t}/schedstat') as f:
-                a, b = f.read().split()[:2]
+                ran += int(f.read().split()[0])
         except OSError:
             continue
-        ran += int(a)
-        waited += int(b)
-    return ran / 1e9, waited / 1e9
+    return ran / 1e9
+
+
+def undisturbed(windows, share=0.02):
+    """
+    The windows [a, b, waited] in which neither side waited for its CPU, and (the kernel counts a wait
+    when it is over) none followed in the next. All of them where these are less than a tenth.
+    """
+    kept = [w for w, after in zip(windows, windows[1:]) if w[2] < share and after[2] < share]
+    return kept if len(kept) >= max(1, len(windows) // 10) else windows
 
 
 class Backend:
@@ -118,6 +127,12 @@ class Backend:
     def environment(self):
         return os.environ
 
+    def pause(self):
+        """Take no CPU while another backend is measured; needed only where it polls when idle."""
+
+    def resume(self):
+        pass
+
     def log(self):
         with open(os.path.join(self.dir, 'log')) as f:
             return f.read()[-3000:]
@@ -137,7 +152,14 @@ class Testpmd(Backend):
     def environment(self):
         return {**os.environ, 'RUNTIME_DIRECTORY': self.dir}  # instead of /run/dpdk
 
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
     def __exit__(self, *exc):
+        self.resume()
         try:
             self.process.stdin.write(b'\n')
             self.process.stdin.flush()
@@ -162,17 +184,56 @@ class Vnicd(Backend):
     def worker(self):
         """The pid that moves the frames: the child that has used most CPU."""
         pids = {p for p, _ in tasks(self.process.pid)} - {self.process.pid}
-        return max(pids or {self.process.pid}, key=lambda p: sched(p)[0])
+        return max(pids or {self.process.pid}, key=cpu_seconds)
 
 
 def run_frontend(backend, mode, *args, timeout=60):
-    """Run the front end on its CPU to its end: (stdout, share of time the backend waited for a CPU)."""
-    ran0, waited0 = sched(backend.process.pid)
+    """Run the front end on its CPU to its end; its stdout."""
     p = subprocess.run(['taskset', '-c', str(FRONTEND_CPU), frontend(), mode, *backend.ports(), *map(str, args)],
                        capture_output=True, text=True, timeout=timeout)
     if p.returncode != 0:
         raise AssertionError(f'{backend.name}: the front end said: {p.stderr.strip() or p.stdout.strip()}\n'
                              f'{backend.log()}')
-    ran, waited = sched(backend.process.pid)
-    ran, waited = ran - ran0, waited - waited0
-    return p.stdout, waited / (ran + waited) if ran + waited > 0 else 0.0
+    return p.stdout
+
+
+class RateSession:
+    """A backend and a front end that stay connected, measured a step at a time."""
+
+    def __init__(self, backend, *args):
+        self.backend = backend
+        self.process = subprocess.Popen(
+            ['taskset', '-c', str(FRONTEND_CPU), frontend(), 'rate', '--steps', *backend.ports(), *map(str, args)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._line()
+        backend.pause()
+
+    def _line(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise AssertionError(f'{self.backend.name}: the front end said: {self.process.stderr.read().strip()}\n'
+                                 f'{self.backend.log()}')
+        return line
+
+    def step(self, size, warmup, seconds):
+        self.backend.resume()
+        self.process.stdin.write(f'{size} {warmup} {seconds}\n')
+        self.process.stdin.flush()
+        r = json.loads(self._line())
+        self.backend.pause()
+        r['all_windows'], r['windows'] = len(r['windows']), undisturbed(r['windows'])
+        r['mpps'] = Figures(w[0] + w[1] for w in r['windows'])
+        return r
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.backend.resume()
+        for f in (self.process.stdin, self.process.stdout, self.process.stderr):
+            f.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()

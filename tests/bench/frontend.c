@@ -24,7 +24,8 @@ static const char usage[] =
 	"  --sizes N,N      rate: frame lengths (64,1500)\n"
 	"  --warmup S       seconds before counting, or before the first checked frame (0.3)\n"
 	"  --seconds S      seconds to count (1)\n"
-	"  --window MS      rate: length of one sample (100)\n"
+	"  --window MS      rate: length of one sample (10)\n"
+	"  --steps          rate: read SIZE WARMUP SECONDS from stdin, one line a run\n"
 	"  --batch N        rate: completions collected before they are handed back (16)\n"
 	"  --max-size N     verify: longest frame (1514; more are TSO frames)\n"
 	"  --pause US       verify: pause after each round of sending, so that the backend sleeps\n"
@@ -151,13 +152,21 @@ static unsigned int number(const char *name, const char *arg, unsigned int min, 
 }
 
 static const struct option long_options[] = {
-	{ "port", required_argument, NULL, 'p' },     { "ring", required_argument, NULL, 'r' },
-	{ "features", required_argument, NULL, 'f' }, { "sizes", required_argument, NULL, 's' },
-	{ "warmup", required_argument, NULL, 'w' },   { "seconds", required_argument, NULL, 't' },
-	{ "window", required_argument, NULL, 'W' },   { "batch", required_argument, NULL, 'b' },
-	{ "max-size", required_argument, NULL, 'm' }, { "pause", required_argument, NULL, 'P' },
-	{ "interrupts", no_argument, NULL, 'i' },     { "seed", required_argument, NULL, 'S' },
-	{ "help", no_argument, NULL, 'h' },	      { NULL, 0, NULL, 0 },
+	{ "port", required_argument, NULL, 'p' },
+	{ "ring", required_argument, NULL, 'r' },
+	{ "features", required_argument, NULL, 'f' },
+	{ "sizes", required_argument, NULL, 's' },
+	{ "warmup", required_argument, NULL, 'w' },
+	{ "seconds", required_argument, NULL, 't' },
+	{ "window", required_argument, NULL, 'W' },
+	{ "batch", required_argument, NULL, 'b' },
+	{ "max-size", required_argument, NULL, 'm' },
+	{ "pause", required_argument, NULL, 'P' },
+	{ "interrupts", no_argument, NULL, 'i' },
+	{ "seed", required_argument, NULL, 'S' },
+	{ "steps", no_argument, NULL, 'x' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
 };
 
 static void parse(struct options *o, int argc, char **argv)
@@ -201,6 +210,9 @@ static void parse(struct options *o, int argc, char **argv)
 		case 'i':
 			o->interrupts = true;
 			break;
+		case 'x':
+			o->steps = true;
+			break;
 		case 'S':
 			o->seed = strtoull(optarg, NULL, 10);
 			break;
@@ -224,7 +236,7 @@ int main(int argc, char **argv)
 			     .n_sizes = 2,
 			     .warmup = 0.3,
 			     .seconds = 1,
-			     .window_ms = 100,
+			     .window_ms = 10,
 			     .batch = 16,
 			     .max_size = 1514,
 			     .seed = 1 };

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "tests/bench/frontend.h"
+#include "tests/bench/watch.h"
 
 #define RX_STRIDE     1536
 #define TX_STRIDE     1664
@@ -32,7 +33,9 @@ struct side {
 struct rate_run {
 	const struct options *o;
 	struct side side[2];
+	struct watch watch;
 	unsigned int n_windows;
+	float waited[WINDOWS_MAX]; /* share of the window that either side waited for its CPU */
 	uint64_t turns, empty;
 };
 
@@ -111,25 +114,34 @@ static void turns(struct rate_run *run, unsigned int n)
 	run->turns += n;
 }
 
-/* Count until @end; samples of @window seconds where it is not 0. */
-static void count(struct rate_run *run, double end, double window)
+static void end_window(struct rate_run *run, uint64_t before[2], uint64_t *waited, double length)
 {
-	double start = now(), t = start;
+	uint64_t w = watch_waited(&run->watch);
+
+	for (int i = 0; i < 2; i++) {
+		struct side *s = &run->side[i];
+
+		s->window[run->n_windows] =
+			(float)((double)(s->received - before[i]) / length / 1e6);
+		before[i] = s->received;
+	}
+	run->waited[run->n_windows++] = (float)((double)(w - *waited) / 1e9 / length);
+	*waited = w;
+}
+
+/* Count for @seconds; samples of @window seconds where it is not 0. */
+static void count(struct rate_run *run, double seconds, double window)
+{
+	double start = now(), t = start, end = start + seconds;
 	uint64_t before[2] = { run->side[0].received, run->side[1].received };
+	uint64_t waited = watch_waited(&run->watch);
 
 	while (t < end) {
 		turns(run, 64);
 		t = now();
 		if (window == 0 || t - start < window || run->n_windows == WINDOWS_MAX)
 			continue;
-		for (int i = 0; i < 2; i++) {
-			struct side *s = &run->side[i];
-
-			s->window[run->n_windows] =
-				(float)((double)(s->received - before[i]) / (t - start) / 1e6);
-			before[i] = s->received;
-		}
-		run->n_windows++;
+		end_window(run, before, &waited, t - start);
 		start = t;
 	}
 }
@@ -193,8 +205,8 @@ static void print_result(struct rate_run *run, unsigned int size)
 	printf("{\"size\":%u,\"ring\":%u,\"features\":\"%#llx\",\"windows\":[", size, run->o->ring,
 	       (unsigned long long)run->side[0].port.features);
 	for (unsigned int i = 0; i < run->n_windows; i++)
-		printf("%s[%.3f,%.3f]", i ? "," : "", (double)run->side[0].window[i],
-		       (double)run->side[1].window[i]);
+		printf("%s[%.3f,%.3f,%.3f]", i ? "," : "", (double)run->side[0].window[i],
+		       (double)run->side[1].window[i], (double)run->waited[i]);
 	printf("],\"sent\":%llu,\"received\":%llu,\"empty\":%.3f}\n",
 	       (unsigned long long)(run->side[0].sent + run->side[1].sent),
 	       (unsigned long long)(run->side[0].received + run->side[1].received),
@@ -202,7 +214,7 @@ static void print_result(struct rate_run *run, unsigned int size)
 	fflush(stdout);
 }
 
-static int run_size(struct rate_run *run, unsigned int size)
+static int run_size(struct rate_run *run, unsigned int size, double warmup, double seconds)
 {
 	int r = 0;
 
@@ -218,14 +230,34 @@ static int run_size(struct rate_run *run, unsigned int size)
 
 		vu_publish(tx, tx->size);
 	}
-	count(run, now() + run->o->warmup, 0);
+	count(run, warmup, 0);
 	run->turns = run->empty = 0;
-	count(run, now() + run->o->seconds, run->o->window_ms / 1e3);
+	count(run, seconds, run->o->window_ms / 1e3);
 	drain(run);
 	for (int i = 0; i < 2; i++)
 		r |= check_received(&run->side[i], &run->side[!i], size);
 	print_result(run, size);
 	return r;
+}
+
+/* "SIZE WARMUP SECONDS" a line: somebody measures several backends in turn. Asleep in between. */
+static int run_steps(struct rate_run *run)
+{
+	char line[128];
+
+	puts("ready");
+	fflush(stdout);
+	while (fgets(line, sizeof(line), stdin)) {
+		unsigned int size;
+		double warmup, seconds;
+
+		if (sscanf(line, "%u %lf %lf", &size, &warmup, &seconds) != 3 || size < 60 ||
+		    size > 1514)
+			die("want SIZE WARMUP SECONDS, not %s", line);
+		if (run_size(run, size, warmup, seconds) != 0)
+			return 1;
+	}
+	return 0;
 }
 
 int mode_rate(const struct options *o)
@@ -243,8 +275,12 @@ int mode_rate(const struct options *o)
 		vu_start(&run->side[i].port);
 		vu_publish(&run->side[i].port.rx, (uint16_t)o->ring);
 	}
-	for (unsigned int i = 0; i < o->n_sizes && r == 0; i++)
-		r = run_size(run, o->sizes[i]);
+	watch_open(&run->watch, run->side[0].port.sock);
+	for (unsigned int i = 0; i < o->n_sizes && r == 0 && !o->steps; i++)
+		r = run_size(run, o->sizes[i], o->warmup, o->seconds);
+	if (o->steps)
+		r = run_steps(run);
+	watch_close(&run->watch);
 	for (int i = 0; i < 2; i++) {
 		vu_stop(&run->side[i].port);
 		vu_close(&run->side[i].port);
