@@ -28,7 +28,7 @@ def frontend():
 
 
 def mac(i):
-    return f'52:54:00:be:{i >> 8:02x}:{i & 255:02x}'
+    return f'52:54:be:{i >> 16 & 255:02x}:{i >> 8 & 255:02x}:{i & 255:02x}'
 
 
 class Figures(list):
