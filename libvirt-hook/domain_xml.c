@@ -108,7 +108,7 @@ static int keep_mac(struct reader *r, const char *value, uint8_t mac[VNIC_MAC_LE
 {
 	if (mac_parse(value, mac) < 0)
 		return fail(r, -EBADMSG, VNIC_E_INVALID_MAC,
-			    "%s '%.40s' is not a MAC address like 52:54:00:12:34:56", what, value);
+			    "%s'%.40s' is not a MAC address like 52:54:00:12:34:56", what, value);
 	return 0;
 }
 
@@ -119,7 +119,7 @@ static int keep_u32(struct reader *r, const char *value, uint32_t *dst, const ch
 	if (!value)
 		return 0;
 	if (u64_parse(value, 0, UINT32_MAX, &v) < 0)
-		return fail(r, -EBADMSG, VNIC_E_INVALID_XML, "%s '%.40s' is not a number", what,
+		return fail(r, -EBADMSG, VNIC_E_INVALID_XML, "%s'%.40s' is not a number", what,
 			    value);
 	*dst = (uint32_t)v;
 	return 0;
@@ -544,6 +544,9 @@ static int read_xml(struct reader *r, const char *xml, size_t size)
 	if (size > DOMAIN_XML_MAX)
 		return vnic_err_set(r->err, -E2BIG, VNIC_E_INVALID_XML,
 				    "%s XML is larger than %u MiB", r->what, DOMAIN_XML_MAX >> 20);
+	if (size && memchr(xml, '\0', size)) /* UTF-16 too, which expat would take */
+		return vnic_err_set(r->err, -EBADMSG, VNIC_E_INVALID_XML,
+				    "%s XML holds a NUL byte; libvirt writes UTF-8", r->what);
 	r->parser = XML_ParserCreateNS("UTF-8", NS_SEP);
 	if (!r->parser)
 		return -ENOMEM;
