@@ -129,7 +129,7 @@ struct manager {
 	struct manager_job *jobs;
 	uint64_t last_generation;
 	bool started; /* records are restored: work may begin */
-	bool in_wake;
+	bool in_wake, dirty;
 	uint64_t wake_at;
 };
 

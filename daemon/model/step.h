@@ -50,6 +50,7 @@ struct step {
 	/* The previous value, read from the kernel just before acting; has_prev says that it was. */
 	bool has_prev;
 	int64_t prev;
+	bool seen; /* the inventory has shown its effect since; not recorded */
 };
 
 /* More than any plan has (VLANs times bridge ports); a record that says more is not ours. */

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/core/manager.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/errors.h"
+#include "daemon/core/config_check.h"
+#include "daemon/core/manager_priv.h"
+#include "daemon/core/path_software.h"
+
+struct manager *manager_new(const struct manager_io *io, struct vnic_config *config,
+			    struct inventory *inv)
+{
+	struct manager *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->io = *io;
+	m->config = config;
+	m->inv = inv;
+	m->wake_at = UINT64_MAX;
+	m->dp_down_since = manager_now(m);
+	snprintf(m->dp_reason, sizeof(m->dp_reason), "not connected yet");
+	/* Above all that an earlier daemon gave out, also where its records are lost. */
+	m->last_generation = io->realtime(io->data) / SEC;
+	return m;
+}
+
+struct manager *manager_free(struct manager *m)
+{
+	struct segment_share *share, *stmp;
+	struct vnic_port *port, *ptmp;
+
+	if (!m)
+		return NULL;
+	jobs_free(m);
+	HASH_ITER(hh, m->ports, port, ptmp)
+	{
+		HASH_DEL(m->ports, port);
+		plan_clear(&port->plan);
+		free(managed(port));
+	}
+	HASH_ITER(hh, m->shares, share, stmp)
+	{
+		HASH_DEL(m->shares, share);
+		share_free(managed_share(share));
+	}
+	config_free(m->config);
+	free(m);
+	return NULL;
+}
+
+void manager_observe(struct manager *m, struct manager_observer *observer)
+{
+	observer->next = m->observers;
+	m->observers = observer;
+}
+
+void manager_unobserve(struct manager *m, struct manager_observer *observer)
+{
+	struct manager_observer **at = &m->observers;
+
+	while (*at && *at != observer)
+		at = &(*at)->next;
+	if (*at)
+		*at = observer->next;
+}
+
+void manager_kick(struct manager *m)
+{
+	m->dirty = true;
+	if (!m->in_wake)
+		manager_wake_before(m, 0);
+}
+
+void manager_wake_before(struct manager *m, uint64_t when)
+{
+	if (when >= m->wake_at)
+		return;
+	m->wake_at = when;
+	if (!m->in_wake)
+		m->io.wake_at(m->io.data, when);
+}
+
+void manager_tell_port(struct manager *m, const struct vnic_port *port)
+{
+	for (struct manager_observer *o = m->started ? m->observers : NULL; o; o = o->next)
+		if (o->port_changed)
+			o->port_changed(o->data, port);
+}
+
+void manager_tell_segment(struct manager *m, const char *segment)
+{
+	for (struct manager_observer *o = m->started ? m->observers : NULL; o; o = o->next)
+		if (o->segment_changed)
+			o->segment_changed(o->data, segment);
+}
+
+struct vnic_port *manager_port(const struct manager *m, const struct port_key *key)
+{
+	struct vnic_port *port;
+
+	HASH_FIND(hh, m->ports, key, sizeof(*key), port);
+	return port;
+}
+
+struct segment_share *manager_share(const struct manager *m, const char *segment)
+{
+	struct segment_share *share;
+
+	HASH_FIND_STR(m->shares, segment, share);
+	return share;
+}
+
+bool manager_dp_away(const struct manager *m)
+{
+	return m->dp_state == MANAGER_DP_DOWN && manager_now(m) >= m->dp_down_since + DP_GRACE;
+}
+
+int manager_dp_error(const struct manager *m, struct vnic_err *err)
+{
+	return vnic_err_set(err, -ENOTCONN, VNIC_E_DATAPATH_DOWN,
+			    "vnicd-datapath does not answer (%.200s): see 'systemctl status "
+			    "vnicd-datapath', start it with 'systemctl start vnicd-datapath'",
+			    m->dp_reason);
+}
+
+static void pump(struct manager *m)
+{
+	struct segment_share *share, *stmp;
+	struct vnic_port *port, *ptmp;
+
+	jobs_pump(m);
+	HASH_ITER(hh, m->ports, port, ptmp)
+	{
+		port_pump(managed(port));
+	}
+	HASH_ITER(hh, m->shares, share, stmp)
+	{
+		share_pump(managed_share(share));
+	}
+}
+
+void manager_wake(struct manager *m)
+{
+	struct vnic_port *port, *tmp;
+
+	m->wake_at = UINT64_MAX;
+	if (!m->started || m->in_wake)
+		return;
+	m->in_wake = true;
+	HASH_ITER(hh, m->ports, port, tmp)
+	{
+		port_reap(managed(port));
+	}
+	do {
+		m->dirty = false;
+		pump(m);
+	} while (m->dirty);
+	if (m->dp_state == MANAGER_DP_DOWN && m->jobs && !manager_dp_away(m))
+		manager_wake_before(m, m->dp_down_since + DP_GRACE);
+	m->in_wake = false;
+	m->io.wake_at(m->io.data, m->wake_at);
+}
+
+int manager_restore_port(struct manager *m, struct vnic_port *port, struct vnic_err *err)
+{
+	struct segment_share *share = manager_share(m, port->segment);
+	struct managed_port *p;
+	char key[PORT_KEY_STR];
+
+	port_key_format(&port->spec.key, key);
+	if (manager_port(m, &port->spec.key))
+		return vnic_err_set(err, -EEXIST, VNIC_E_INTERNAL, "two records of port %s", key);
+	if (!share) {
+		/* The segment's own record is lost; what the port needs of it is made again. */
+		struct vnic_segment *segment = config_segment(m->config, port->segment);
+		struct vnic_segment unknown = { 0 };
+
+		memcpy(unknown.name, port->segment, sizeof(unknown.name));
+		if (!share_get(m, segment ? segment : &unknown))
+			return -ENOMEM;
+	}
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->port = *port;
+	memset(&p->port.hh, 0, sizeof(p->port.hh));
+	free(port); /* its plan has moved */
+	if (m->last_generation < p->port.generation)
+		m->last_generation = p->port.generation;
+	/* What was half done when we were killed is undone; what was there stays, as the datapath has it. */
+	p->gone = p->port.state == PORT_PREPARING || p->port.state == PORT_RELEASING;
+	p->port.state = p->gone ? PORT_RELEASING : PORT_READY;
+	p->port.peer_pid = 0;
+	port_adopt(m, p);
+	return 0;
+}
+
+int manager_restore_shared(struct manager *m, const char *name, struct plan *plan,
+			   struct vnic_err *err)
+{
+	struct vnic_segment *segment = config_segment(m->config, name);
+	struct vnic_segment unknown = { 0 };
+	struct managed_share *s;
+
+	if (manager_share(m, name))
+		return vnic_err_set(err, -EEXIST, VNIC_E_INTERNAL, "two records of segment %s",
+				    name);
+	if (str_copy(unknown.name, sizeof(unknown.name), name) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INTERNAL,
+				    "the segment's name in a record is too long");
+	s = share_get(m, segment ? segment : &unknown);
+	if (!s)
+		return -ENOMEM;
+	s->share.plan = *plan;
+	*plan = (struct plan){ 0 };
+	for (size_t i = 0; i < s->share.plan.n; i++) {
+		const struct step *step = &s->share.plan.step[i];
+
+		if (step->kind == STEP_TAP_CREATE && step->state != STEP_UNDONE)
+			s->share.tap_ifindex = step->ifindex;
+		/* A segment that is not configured any more: where its ports live says its record. */
+		if (step->kind == STEP_LINK_MASTER && !segment) {
+			const struct vnic_link *bridge = inventory_find(m->inv, step->master);
+
+			if (bridge)
+				memcpy(s->share.segment.bridge, bridge->name, IFNAMSIZ);
+		}
+	}
+	return 0;
+}
+
+void manager_start(struct manager *m)
+{
+	m->started = true;
+	shares_stale(m);
+	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
+		for (struct manager_observer *o = m->observers; o; o = o->next)
+			if (o->port_added)
+				o->port_added(o->data, p);
+	manager_kick(m);
+}
+
+void manager_link_changed(struct manager *m, int ifindex)
+{
+	const struct vnic_link *link = inventory_find(m->inv, ifindex);
+
+	for (struct manager_observer *o = m->observers; o; o = o->next)
+		if (o->link_changed)
+			o->link_changed(o->data, ifindex, link);
+	for (struct segment_share *s = m->shares; s; s = s->hh.next)
+		managed_share(s)->stale = true;
+	if (m->shares)
+		manager_kick(m);
+}
+
+static void tell_datapath(struct manager *m)
+{
+	for (struct manager_observer *o = m->observers; o; o = o->next)
+		if (o->datapath_changed)
+			o->datapath_changed(o->data);
+}
+
+void manager_datapath_hello(struct manager *m)
+{
+	m->dp_state = MANAGER_DP_SYNCING;
+	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
+		managed(p)->dp_listed = managed(p)->dp_has_listener = false;
+	for (struct segment_share *s = m->shares; s; s = s->hh.next)
+		managed_share(s)->dp_listed = managed_share(s)->dp_has_tap = false;
+}
+
+/*
+ * The datapath holds a segment with a tap that no record of ours tells of: the record is lost. What it
+ * consists of is taken up again, to be undone where no port needs it.
+ */
+static void adopt_stray(struct managed_share *s, const char *tap)
+{
+	const struct vnic_link *link = inventory_find_name(s->own.m->inv, tap);
+	struct step step = { .state = STEP_DONE };
+
+	for (size_t i = 0; i < s->share.plan.n; i++)
+		if (s->share.plan.step[i].state != STEP_PLANNED)
+			return;
+	if (s->own.busy)
+		return;
+	plan_clear(&s->share.plan);
+	memcpy(step.name, s->share.segment.name, sizeof(step.name));
+	memcpy(step.ifname, s->share.tap, sizeof(step.ifname));
+	step.kind = STEP_TAP_CREATE;
+	if (str_eq(tap, s->share.tap) && link) {
+		step.ifindex = link->ifindex;
+		plan_add(&s->share.plan, &step);
+	}
+	step.kind = STEP_DP_SEGMENT;
+	plan_add(&s->share.plan, &step);
+}
+
+void manager_datapath_segment(struct manager *m, const char *name, const char *tap, bool has_tap)
+{
+	struct segment_share *share = manager_share(m, name);
+	struct vnic_segment unknown = { 0 };
+	struct managed_share *s;
+
+	if (m->dp_state != MANAGER_DP_SYNCING || !name_valid(name))
+		return;
+	if (share) {
+		s = managed_share(share);
+	} else {
+		str_copy(unknown.name, sizeof(unknown.name), name);
+		s = share_get(m, &unknown);
+		if (!s)
+			return;
+	}
+	adopt_stray(s, tap);
+	s->dp_listed = true;
+	s->dp_has_tap = has_tap;
+}
+
+void manager_datapath_port(struct manager *m, const struct dp_port_status *status)
+{
+	struct vnic_port *port = manager_port(m, &status->key);
+
+	if (m->dp_state == MANAGER_DP_DOWN)
+		return;
+	if (port)
+		port_status(managed(port), status);
+	else if (m->dp_state == MANAGER_DP_SYNCING)
+		m->io.dp_forget_port(m->io.data, &status->key, status->generation);
+}
+
+static void share_datapath_back(struct managed_share *s)
+{
+	for (size_t i = 0; i < s->share.plan.n; i++) {
+		struct step *step = &s->share.plan.step[i];
+
+		if (step->state != STEP_DONE)
+			continue;
+		if (step->kind == STEP_DP_SEGMENT ||
+		    (step->kind == STEP_TAP_CREATE && !(s->dp_listed && s->dp_has_tap)))
+			step->state = STEP_PLANNED;
+	}
+	s->own.retry_at = s->own.backoff = 0;
+	s->stale = true;
+}
+
+void manager_datapath_hello_end(struct manager *m)
+{
+	if (m->dp_state != MANAGER_DP_SYNCING)
+		return;
+	m->dp_state = MANAGER_DP_UP;
+	m->dp_reason[0] = '\0';
+	for (struct segment_share *s = m->shares; s; s = s->hh.next) {
+		/* Where nobody needs it, it is to be undone, not made again. */
+		if (share_used(m, s->segment.name))
+			share_datapath_back(managed_share(s));
+		managed_share(s)->stale = true;
+	}
+	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
+		port_datapath_back(managed(p));
+	tell_datapath(m);
+	manager_kick(m);
+}
+
+void manager_datapath_lost(struct manager *m, const char *reason)
+{
+	snprintf(m->dp_reason, sizeof(m->dp_reason), "%.400s", reason);
+	if (m->dp_state == MANAGER_DP_DOWN)
+		return;
+	m->dp_state = MANAGER_DP_DOWN;
+	m->dp_down_since = manager_now(m);
+	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
+		port_datapath_lost(managed(p));
+	tell_datapath(m);
+	manager_wake_before(m, m->dp_down_since + DP_GRACE);
+}
+
+int manager_config_swap(struct manager *m, struct vnic_config *config, struct vnic_err *err)
+{
+	int r = config_check(config, err);
+
+	if (r < 0)
+		return r;
+	config_free(m->config);
+	m->config = config;
+	for (struct segment_share *s = m->shares; s; s = s->hh.next) {
+		const struct vnic_segment *new = config_segment(config, s->segment.name);
+		UT_hash_handle hh = s->segment.hh;
+
+		/* Ports of a segment that is not configured any more keep what they have. */
+		if (!new)
+			continue;
+		s->segment = *new;
+		s->segment.hh = hh;
+		for (size_t i = 0; i < s->plan.n; i++)
+			if (s->plan.step[i].kind == STEP_DP_SEGMENT &&
+			    s->plan.step[i].state == STEP_DONE)
+				s->plan.step[i].state = STEP_PLANNED; /* its cores may differ */
+	}
+	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
+		port_settings(managed(p));
+	shares_stale(m);
+	for (struct manager_observer *o = m->observers; o; o = o->next)
+		if (o->config_changed)
+			o->config_changed(o->data);
+	return 0;
+}
+
+void manager_domain_started(struct manager *m, const uint8_t uuid[VNIC_UUID_LEN])
+{
+	for (struct vnic_port *p = m->ports; p; p = p->hh.next) {
+		if (memcmp(p->spec.key.uuid, uuid, VNIC_UUID_LEN) != 0 || p->started)
+			continue;
+		p->started = true;
+		if (!managed(p)->gone && p->state != PORT_PREPARING)
+			m->io.record_port(m->io.data, p);
+		manager_tell_port(m, p);
+	}
+	manager_kick(m);
+}
+
+void manager_port_counters(struct manager *m, const struct port_key *key, manager_step_done done,
+			   void *arg)
+{
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	if (m->dp_state != MANAGER_DP_UP) {
+		int r = manager_dp_error(m, &err);
+
+		done(arg, r, &err);
+		return;
+	}
+	m->io.dp_counters(m->io.data, key, done, arg);
+}
+
+/* The steps of @wanted that the share has not done. */
+static int missing(const struct manager *m, const char *segment, const struct plan *wanted,
+		   struct plan *ret)
+{
+	const struct segment_share *share = manager_share(m, segment);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < wanted->n; i++) {
+		const struct step *w = &wanted->step[i];
+		bool done = false;
+
+		for (size_t j = 0; share && j < share->plan.n; j++) {
+			const struct step *h = &share->plan.step[j];
+
+			done |= h->kind == w->kind && h->vlan == w->vlan &&
+				str_eq(h->ifname, w->ifname) && h->state == STEP_DONE;
+		}
+		if (!done)
+			r = plan_add(ret, w);
+	}
+	return r;
+}
+
+int manager_preview(const struct manager *m, const struct port_spec *spec,
+		    struct manager_preview *ret, struct vnic_err *err)
+{
+	struct vnic_port *port = manager_port(m, &spec->key);
+	struct plan wanted = { 0 };
+	struct vnic_port would = { .spec = *spec };
+	const struct segment_share *share;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	if (port)
+		return vnic_err_set(err, -EBUSY, VNIC_E_BUSY,
+				    "port %s of domain '%.64s' is there already", port->spec.name,
+				    port->spec.domain);
+	r = alloc(m->inv, m->config, m->ports, spec, &ret->choice, err);
+	if (r < 0)
+		return r;
+	memcpy(would.segment, ret->choice.segment, sizeof(would.segment));
+	would.vlan = ret->choice.vlan;
+	share = manager_share(m, would.segment);
+	r = share_wanted(m, config_segment(m->config, would.segment), &would,
+			 share ? share->tap_ifindex : 0, &wanted);
+	if (r == 0)
+		r = missing(m, would.segment, &wanted, &ret->shared);
+	if (r == 0)
+		r = path_software_port(&would, &ret->own);
+	plan_clear(&wanted);
+	if (r < 0)
+		manager_preview_clear(ret);
+	return r;
+}
+
+void manager_preview_clear(struct manager_preview *preview)
+{
+	plan_clear(&preview->shared);
+	plan_clear(&preview->own);
+}

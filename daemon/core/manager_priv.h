@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the manager's own files share; nobody else includes it. */
+#pragma once
+
+#include <stddef.h>
+
+#include "daemon/core/manager.h"
+
+#define SEC 1000000ull /* in microseconds */
+
+/* How long a request waits for a datapath that is away: its restart takes less. */
+#define DP_GRACE (5 * SEC)
+/* How long a pidfile must be free before a port without a peer goes; before its domain started, longer. */
+#define REAP_STARTED  (10 * SEC)
+#define REAP_PREPARED (120 * SEC)
+#define REAP_LOOK     (2 * SEC)
+/* How long notifications may lag behind what was done, and the least time between two repairs. */
+#define SETTLE (1 * SEC)
+
+/*
+ * Who has a plan: a port or a segment's share. One of its steps is under way at a time, on a copy, since the
+ * plan may move.
+ */
+struct owner {
+	struct manager *m;
+	struct plan *plan;
+	const struct vnic_segment *segment;
+	struct vnic_port *port; /* NULL: a share */
+	bool busy, undoing;
+	bool unrecorded; /* the record says "begun" of something that has ended */
+	size_t at;
+	struct step cur;
+	int error; /* of the last step, until somebody looked at it */
+	struct vnic_err err;
+	uint64_t retry_at, backoff;
+	uint64_t settled_at; /* when its last step ended */
+};
+
+struct managed_port {
+	struct vnic_port port;
+	struct owner own;
+	bool gone; /* on its way out */
+	bool dp_listed, dp_has_listener; /* in the current hello */
+	bool tell_again; /* its settings changed while they were being told */
+	uint64_t free_since; /* its domain's pidfile is free and there is no peer; 0: not so */
+	uint64_t look_at; /* when to look at the pidfile again */
+	int error; /* why it could not be made */
+	struct vnic_err err;
+};
+
+struct managed_share {
+	struct segment_share share;
+	struct owner own;
+	bool stale; /* something changed that may concern it */
+	bool dp_listed, dp_has_tap;
+	uint64_t repaired_at;
+};
+
+static inline struct managed_port *managed(struct vnic_port *port)
+{
+	return (struct managed_port *)((char *)port - offsetof(struct managed_port, port));
+}
+
+static inline struct managed_share *managed_share(struct segment_share *share)
+{
+	return (struct managed_share *)((char *)share - offsetof(struct managed_share, share));
+}
+
+static inline uint64_t manager_now(const struct manager *m)
+{
+	return m->io.now(m->io.data);
+}
+
+/* manager.c */
+void manager_kick(struct manager *m); /* there is work */
+void manager_wake_before(struct manager *m,
+			 uint64_t when); /* look again at that time at the latest */
+void manager_tell_port(struct manager *m, const struct vnic_port *port);
+void manager_tell_segment(struct manager *m, const char *segment);
+bool manager_dp_away(const struct manager *m); /* down for longer than requests wait */
+int manager_dp_error(const struct manager *m, struct vnic_err *err);
+
+/* owner.c */
+void owner_init(struct owner *o, struct manager *m, struct plan *plan,
+		const struct vnic_segment *segment, struct vnic_port *port);
+/* Begin step @i: do it (recorded as begun first), or undo it. */
+void owner_begin(struct owner *o, size_t i, bool undo);
+/* The last step that is not undone: its index, or -1. */
+ssize_t owner_last(const struct owner *o);
+int owner_record(struct owner *o);
+/* Wait longer after each failure: now is not the time for another try. */
+void owner_back_off(struct owner *o);
+static inline bool owner_waits(struct owner *o)
+{
+	return o->busy || o->retry_at > manager_now(o->m);
+}
+
+/* share.c */
+struct managed_share *share_get(struct manager *m, const struct vnic_segment *segment);
+void share_pump(struct managed_share *s);
+void shares_stale(struct manager *m);
+bool share_settled(struct manager *m, const char *segment);
+bool share_used(const struct manager *m, const char *segment);
+int share_wanted(const struct manager *m, const struct vnic_segment *segment,
+		 const struct vnic_port *and_this, int tap_ifindex, struct plan *ret);
+struct managed_share *share_free(struct managed_share *s);
+
+/* port.c */
+struct managed_port *port_make(struct manager *m, const struct port_spec *spec,
+			       const struct alloc_choice *choice);
+void port_adopt(struct manager *m, struct managed_port *p);
+void port_release(struct managed_port *p);
+void port_fail(struct managed_port *p, int error, const struct vnic_err *err);
+void port_pump(struct managed_port *p);
+void port_reap(struct managed_port *p);
+void port_status(struct managed_port *p, const struct dp_port_status *status);
+void port_datapath_back(struct managed_port *p);
+void port_datapath_lost(struct managed_port *p);
+void port_fdb_lost(struct managed_port *p);
+void port_settings(struct managed_port *p);
+
+/* job.c */
+void jobs_pump(struct manager *m);
+void jobs_free(struct manager *m);

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/core/path_software.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TAP_PREFIX "vn0-"
+
+/* FNV-1a, 32 bits: https://www.rfc-editor.org/rfc/rfc9923 */
+static uint32_t hash(const char *s)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *s; s++)
+		h = (h ^ (uint8_t)*s) * 16777619u;
+	return h;
+}
+
+const char *path_software_tap(const char *segment, char buf[IFNAMSIZ])
+{
+	if (strlen(TAP_PREFIX) + strlen(segment) < IFNAMSIZ)
+		snprintf(buf, IFNAMSIZ, TAP_PREFIX "%.11s", segment);
+	else
+		snprintf(buf, IFNAMSIZ, TAP_PREFIX "%.4s.%06x", segment, hash(segment) & 0xffffff);
+	return buf;
+}
+
+bool path_software_eligible(const struct inventory *inv, const struct vnic_segment *segment,
+			    struct path_reason *ret)
+{
+	const struct vnic_link *bridge = inventory_find_name(inv, segment->bridge);
+
+	if (!bridge) {
+		snprintf(ret->text, sizeof(ret->text),
+			 "bridge %s of segment %.40s does not exist: make it, for example with "
+			 "'ip link add %s type bridge'",
+			 segment->bridge, segment->name, segment->bridge);
+		return false;
+	}
+	if (bridge->kind != LINK_BRIDGE) {
+		snprintf(ret->text, sizeof(ret->text),
+			 "%s of segment %.40s is no bridge but of kind %s: correct bridge= of the "
+			 "segment",
+			 segment->bridge, segment->name, link_kind_str(bridge->kind));
+		return false;
+	}
+	if (!bridge->up) {
+		snprintf(ret->text, sizeof(ret->text),
+			 "bridge %s of segment %.40s is down: 'ip link set %s up'", segment->bridge,
+			 segment->name, segment->bridge);
+		return false;
+	}
+	for (int i = 0; i < segment->n_uplinks; i++) {
+		const struct vnic_link *uplink = inventory_find_name(inv, segment->uplink[i]);
+
+		if (!uplink || uplink->master != bridge->ifindex) {
+			snprintf(ret->text, sizeof(ret->text),
+				 "through bridge %s; its uplink %s %s, so that way out is closed",
+				 segment->bridge, segment->uplink[i],
+				 uplink ? "is not in the bridge" : "does not exist");
+			return true;
+		}
+	}
+	snprintf(ret->text, sizeof(ret->text), "through bridge %s", segment->bridge);
+	return true;
+}
+
+/* A VLAN passes the tap and the segment's own uplinks; other ports of the bridge are their owners' affair. */
+static int add_vlan(const struct inventory *inv, const struct vnic_segment *segment,
+		    const struct vnic_link *bridge, uint16_t vlan, const struct step *tap,
+		    struct plan *plan)
+{
+	struct step step = { .kind = STEP_BRIDGE_VLAN,
+			     .vlan = vlan,
+			     .master = bridge->ifindex,
+			     .ifindex = tap->ifindex };
+	int r;
+
+	memcpy(step.ifname, tap->ifname, sizeof(step.ifname));
+	r = plan_add(plan, &step);
+	for (int i = 0; r == 0 && i < segment->n_uplinks; i++) {
+		const struct vnic_link *uplink = inventory_find_name(inv, segment->uplink[i]);
+
+		if (!uplink || uplink->master != bridge->ifindex)
+			continue;
+		step.ifindex = uplink->ifindex;
+		memcpy(step.ifname, uplink->name, sizeof(step.ifname));
+		r = plan_add(plan, &step);
+	}
+	return r;
+}
+
+int path_software_shared(const struct inventory *inv, const struct vnic_segment *segment,
+			 const struct vlan_set *vlans, int tap_ifindex, struct plan *ret)
+{
+	const struct vnic_link *bridge = inventory_find_name(inv, segment->bridge);
+	struct step base = { .ifindex = tap_ifindex }, step;
+	struct plan plan = { 0 };
+	int r;
+
+	if (bridge && bridge->kind != LINK_BRIDGE)
+		bridge = NULL;
+	path_software_tap(segment->name, base.ifname);
+	memcpy(base.name, segment->name, sizeof(base.name));
+	base.mtu = segment->mtu ? segment->mtu : bridge && bridge->mtu ? bridge->mtu : 1500;
+
+	step = base;
+	step.kind = STEP_TAP_CREATE;
+	r = plan_add(&plan, &step);
+	/* The MTU goes first: a bridge takes the least of its ports'. */
+	step.kind = STEP_LINK_MTU;
+	if (r == 0)
+		r = plan_add(&plan, &step);
+	if (r == 0 && bridge) {
+		step.kind = STEP_LINK_MASTER;
+		step.master = bridge->ifindex;
+		r = plan_add(&plan, &step);
+	}
+	step = base;
+	step.kind = STEP_LINK_UP;
+	if (r == 0)
+		r = plan_add(&plan, &step);
+	step.kind = STEP_DP_SEGMENT;
+	if (r == 0)
+		r = plan_add(&plan, &step);
+	if (bridge && bridge->vlan_filtering)
+		for (uint16_t v = 1; r == 0 && v <= VNIC_VLAN_MAX; v++)
+			if (vlan_set_has(vlans, v))
+				r = add_vlan(inv, segment, bridge, v, &base, &plan);
+	if (r < 0) {
+		plan_clear(&plan);
+		return r;
+	}
+	*ret = plan;
+	return 0;
+}
+
+int path_software_port(const struct vnic_port *port, struct plan *ret)
+{
+	struct step step = { .kind = STEP_SOCK_LISTEN, .vlan = port->vlan };
+	struct plan plan = { 0 };
+	int r;
+
+	memcpy(step.mac, port->spec.key.mac, sizeof(step.mac));
+	memcpy(step.class_name, port->spec.class_name, sizeof(step.class_name));
+	memcpy(step.name, port->spec.name, sizeof(step.name));
+	r = plan_add(&plan, &step);
+	step.kind = STEP_DP_PORT;
+	if (r == 0)
+		r = plan_add(&plan, &step);
+	step.kind = STEP_FDB;
+	path_software_tap(port->segment, step.ifname);
+	if (r == 0)
+		r = plan_add(&plan, &step);
+	if (r < 0) {
+		plan_clear(&plan);
+		return r;
+	}
+	*ret = plan;
+	return 0;
+}

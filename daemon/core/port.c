@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A port's life: its own steps once its segment's are done, its FDB entry while it runs, its release.
+ *
+ *	PREPARING -> READY <-> CONNECTED <-> RUNNING, QUARANTINED; FAILED where a repair does not succeed
+ *	any -> RELEASING -> gone
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/errors.h"
+#include "daemon/core/manager_priv.h"
+#include "daemon/core/path_software.h"
+
+static void note(struct managed_port *p, const char *text)
+{
+	const struct manager_io *io = &p->own.m->io;
+
+	port_note(&p->port, io->realtime(io->data), "%s", text);
+}
+
+static void set_reason(struct managed_port *p, const char *text)
+{
+	snprintf(p->port.reason, sizeof(p->port.reason), "%.*s", PORT_REASON_MAX - 1, text);
+}
+
+/* Into the hash; steps refer to the segment's share, which lives as long as a port of it does. */
+void port_adopt(struct manager *m, struct managed_port *p)
+{
+	struct segment_share *share = manager_share(m, p->port.segment);
+
+	owner_init(&p->own, m, &p->port.plan, share ? &share->segment : NULL, &p->port);
+	HASH_ADD(hh, m->ports, spec.key, sizeof(p->port.spec.key), &p->port);
+	shares_stale(m);
+	if (m->started)
+		for (struct manager_observer *o = m->observers; o; o = o->next)
+			if (o->port_added)
+				o->port_added(o->data, &p->port);
+}
+
+struct managed_port *port_make(struct manager *m, const struct port_spec *spec,
+			       const struct alloc_choice *choice)
+{
+	struct managed_port *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->port.spec = *spec;
+	p->port.state = PORT_PREPARING;
+	p->port.path = choice->path;
+	p->port.generation = ++m->last_generation;
+	memcpy(p->port.segment, choice->segment, sizeof(p->port.segment));
+	p->port.vlan = choice->vlan;
+	p->port.rate = choice->rate;
+	p->port.weight = choice->weight;
+	p->port.spoofchk = choice->spoofchk;
+	p->port.trust = choice->trust;
+	p->port.queues = choice->queues;
+	if (path_software_port(&p->port, &p->port.plan) < 0 ||
+	    !share_get(m, config_segment(m->config, choice->segment))) {
+		plan_clear(&p->port.plan);
+		free(p);
+		return NULL;
+	}
+	port_adopt(m, p);
+	note(p, "asked for");
+	return p;
+}
+
+void port_release(struct managed_port *p)
+{
+	if (p->gone)
+		return;
+	p->gone = true;
+	p->port.state = PORT_RELEASING;
+	p->own.retry_at = p->own.backoff = 0;
+	note(p, "being released");
+	/* Undone or not, a restart must not bring it back. */
+	if (owner_last(&p->own) >= 0 || p->own.busy)
+		owner_record(&p->own);
+	manager_tell_port(p->own.m, &p->port);
+	manager_kick(p->own.m);
+}
+
+void port_fail(struct managed_port *p, int error, const struct vnic_err *err)
+{
+	p->error = error;
+	p->err = *err;
+	set_reason(p, err->message);
+	note(p, err->message);
+	port_release(p);
+}
+
+static void remove_port(struct managed_port *p)
+{
+	struct manager *m = p->own.m;
+
+	if (m->io.erase_port(m->io.data, &p->port.spec.key) < 0) {
+		set_reason(p, "its record cannot be removed: see /run/vnicd/ports");
+		owner_back_off(&p->own);
+		return;
+	}
+	for (struct manager_observer *o = m->observers; o; o = o->next)
+		if (o->port_removed)
+			o->port_removed(o->data, &p->port);
+	HASH_DEL(m->ports, &p->port);
+	plan_clear(&p->port.plan);
+	free(p);
+	shares_stale(m);
+}
+
+static void pump_release(struct managed_port *p)
+{
+	ssize_t last;
+
+	if (p->own.error) {
+		p->own.error = 0;
+		if (p->own.undoing) {
+			set_reason(p, p->own.err.message);
+			manager_tell_port(p->own.m, &p->port);
+			owner_back_off(&p->own);
+			return;
+		}
+	}
+	if (owner_waits(&p->own)) {
+		manager_wake_before(p->own.m, p->own.retry_at);
+		return;
+	}
+	last = owner_last(&p->own);
+	if (last >= 0)
+		owner_begin(&p->own, (size_t)last, true);
+	else
+		remove_port(p);
+}
+
+/* The first step that is not done, apart from the FDB's; -1 where all are. */
+static ssize_t next_step(const struct managed_port *p)
+{
+	for (size_t i = 0; i < p->port.plan.n; i++)
+		if (p->port.plan.step[i].kind != STEP_FDB &&
+		    p->port.plan.step[i].state != STEP_DONE)
+			return (ssize_t)i;
+	return -1;
+}
+
+static struct step *fdb_step(struct managed_port *p, size_t *ret_i)
+{
+	for (size_t i = 0; i < p->port.plan.n; i++)
+		if (p->port.plan.step[i].kind == STEP_FDB) {
+			*ret_i = i;
+			return &p->port.plan.step[i];
+		}
+	return NULL;
+}
+
+static bool acted(const struct step *step)
+{
+	return step->state == STEP_DONE || step->state == STEP_BEGUN;
+}
+
+/*
+ * The bridge knows the MAC while the port runs, and only then: a guest that is being migrated away or has
+ * not arrived yet is claimed by the other host.
+ * Return: true where a step was begun.
+ */
+static bool pump_fdb(struct managed_port *p)
+{
+	struct manager *m = p->own.m;
+	const struct segment_share *share = manager_share(m, p->port.segment);
+	const struct vnic_link *bridge =
+		share && share->ready ? inventory_find(m->inv, share->bridge_ifindex) : NULL;
+	bool wanted = p->port.state == PORT_RUNNING && bridge;
+	uint16_t vlan = bridge && bridge->vlan_filtering ? p->port.vlan : 0;
+	struct step *step;
+	size_t i = 0;
+
+	step = fdb_step(p, &i);
+	if (!step)
+		return false;
+	if (acted(step) && bridge &&
+	    (step->ifindex != share->tap_ifindex || step->master != bridge->ifindex)) {
+		/* The old entry went with the tap's place in the old bridge. */
+		step->state = STEP_PLANNED;
+		step->has_prev = false;
+	}
+	if (acted(step) && (!wanted || step->vlan != vlan)) {
+		owner_begin(&p->own, i, true);
+		return true;
+	}
+	if (!wanted || step->state == STEP_DONE)
+		return false;
+	step->ifindex = share->tap_ifindex;
+	step->master = bridge->ifindex;
+	step->vlan = vlan;
+	owner_begin(&p->own, i, false);
+	return true;
+}
+
+/* The datapath is to be told again, once more if it is being told just now. */
+static void tell_again(struct managed_port *p)
+{
+	for (size_t i = 0; i < p->port.plan.n; i++) {
+		struct step *step = &p->port.plan.step[i];
+
+		if (step->kind != STEP_DP_PORT)
+			continue;
+		p->tell_again = p->own.busy && p->own.at == i;
+		if (step->state == STEP_DONE)
+			step->state = STEP_PLANNED;
+	}
+}
+
+/* Its place in the bridge is a new one: what the bridge had learned is gone. */
+void port_fdb_lost(struct managed_port *p)
+{
+	size_t i = 0;
+	struct step *step = fdb_step(p, &i);
+
+	if (!step || step->state != STEP_DONE)
+		return;
+	step->state = STEP_PLANNED;
+	step->has_prev = false;
+}
+
+/* All its steps are done: it has what it was promised. */
+static void pump_live(struct managed_port *p)
+{
+	if (p->own.error) {
+		p->own.error = 0;
+		if (next_step(p) >= 0)
+			p->port.state = PORT_FAILED;
+		set_reason(p, p->own.err.message);
+		note(p, p->own.err.message);
+		manager_tell_port(p->own.m, &p->port);
+		owner_back_off(&p->own);
+		return;
+	}
+	if (owner_waits(&p->own)) {
+		manager_wake_before(p->own.m, p->own.retry_at);
+		return;
+	}
+	if (p->tell_again)
+		tell_again(p);
+	if (next_step(p) >= 0) {
+		const struct segment_share *share = manager_share(p->own.m, p->port.segment);
+
+		/* The datapath takes no port of a segment it has not. */
+		if (p->own.m->dp_state == MANAGER_DP_UP && share && share->ready)
+			owner_begin(&p->own, (size_t)next_step(p), false);
+		return;
+	}
+	if (p->port.state == PORT_FAILED) {
+		p->port.state = PORT_READY;
+		set_reason(p, "");
+		note(p, "repaired");
+		manager_tell_port(p->own.m, &p->port);
+	}
+	if (!pump_fdb(p) && p->own.unrecorded)
+		owner_record(&p->own);
+}
+
+static void pump_prepare(struct managed_port *p)
+{
+	struct manager *m = p->own.m;
+	const struct segment_share *share = manager_share(m, p->port.segment);
+	struct vnic_err err = VNIC_ERR_INIT;
+	ssize_t next;
+
+	if (p->own.error) {
+		port_fail(p, p->own.error, &p->own.err);
+		return;
+	}
+	if (m->dp_state != MANAGER_DP_UP) {
+		if (manager_dp_away(m))
+			port_fail(p, manager_dp_error(m, &err), &err);
+		return;
+	}
+	if (!share || !share->ready)
+		return;
+	next = next_step(p);
+	if (next >= 0) {
+		owner_begin(&p->own, (size_t)next, false);
+		return;
+	}
+	p->port.state = PORT_READY;
+	note(p, "ready: its socket listens");
+	if (owner_record(&p->own) < 0) {
+		vnic_err_set(&err, -EIO, VNIC_E_STEP_FAILED,
+			     "the record of port %s could not be written to /run/vnicd/ports: see "
+			     "'df /run'",
+			     p->port.spec.name);
+		port_fail(p, -EIO, &err);
+		return;
+	}
+	manager_tell_port(m, &p->port);
+	manager_kick(m); /* its job waits */
+}
+
+void port_pump(struct managed_port *p)
+{
+	if (p->own.busy)
+		return;
+	if (p->gone)
+		pump_release(p);
+	else if (p->port.state == PORT_PREPARING)
+		pump_prepare(p);
+	else
+		pump_live(p);
+}
+
+/*
+ * A port whose domain has ended and whose release nobody asked for. The lock on the pidfile is the fact;
+ * libvirt may have been killed before it could say anything.
+ */
+void port_reap(struct managed_port *p)
+{
+	struct manager *m = p->own.m;
+	uint64_t now = manager_now(m), wait = p->port.started ? REAP_STARTED : REAP_PREPARED;
+
+	if (p->gone || p->port.state == PORT_PREPARING || p->port.peer_pid ||
+	    !*p->port.spec.pidfile) {
+		p->free_since = p->look_at = 0;
+		return;
+	}
+	if (now < p->look_at) {
+		manager_wake_before(m, p->look_at);
+		return;
+	}
+	p->look_at = now + REAP_LOOK;
+	if (m->io.domain_alive(m->io.data, p->port.spec.pidfile) != 0) {
+		p->free_since = 0;
+	} else if (!p->free_since) {
+		p->free_since = now;
+	} else if (now >= p->free_since + wait) {
+		note(p, "its domain has ended without a word");
+		port_release(p);
+		return;
+	}
+	manager_wake_before(m, p->look_at);
+}
+
+static bool counted_same(const struct vnic_port *port, const struct dp_port_status *status)
+{
+	return port->state == status->state && port->peer_pid == status->peer_pid &&
+	       port->queues_active == status->queues_active && port->logging == status->logging &&
+	       port->restarts == status->restarts && str_eq(port->reason, status->reason);
+}
+
+static void note_change(struct managed_port *p, const struct dp_port_status *status)
+{
+	char text[128];
+
+	if (p->port.state != status->state) {
+		snprintf(text, sizeof(text), "%s%s%.90s", port_state_str(status->state),
+			 *status->reason ? ": " : "", status->reason);
+		note(p, text);
+	}
+	if (p->port.logging != status->logging)
+		note(p, status->logging ? "dirty logging on" : "dirty logging off");
+	if (p->port.restarts < status->restarts)
+		note(p, "its worker was replaced");
+}
+
+void port_status(struct managed_port *p, const struct dp_port_status *status)
+{
+	struct manager *m = p->own.m;
+
+	p->dp_listed = true;
+	p->dp_has_listener = status->has_listener;
+	if (status->generation > p->port.generation && m->dp_state == MANAGER_DP_SYNCING &&
+	    !p->gone && p->port.state != PORT_PREPARING) {
+		/* It has seen a later one of ours than the record tells: go past it. */
+		if (m->last_generation < status->generation)
+			m->last_generation = status->generation;
+		p->port.generation = ++m->last_generation;
+		p->own.unrecorded = true;
+	}
+	p->port.counters = status->counters;
+	if (p->gone || p->port.state == PORT_PREPARING || p->port.state == PORT_FAILED)
+		return;
+	if (counted_same(&p->port, status))
+		return;
+	note_change(p, status);
+	p->port.state = status->state;
+	p->port.peer_pid = status->peer_pid;
+	p->port.queues_active = status->queues_active;
+	p->port.logging = status->logging;
+	p->port.restarts = status->restarts;
+	set_reason(p, status->reason);
+	manager_tell_port(m, &p->port);
+	manager_kick(m);
+}
+
+/* The datapath is told everything again; a socket is bound anew only where it has none. */
+void port_datapath_back(struct managed_port *p)
+{
+	bool listens = p->dp_listed && p->dp_has_listener;
+
+	for (size_t i = 0; i < p->port.plan.n; i++) {
+		struct step *step = &p->port.plan.step[i];
+
+		if (p->gone || step->state != STEP_DONE)
+			continue;
+		if (step->kind == STEP_DP_PORT || (step->kind == STEP_SOCK_LISTEN && !listens))
+			step->state = STEP_PLANNED;
+	}
+	p->own.retry_at = p->own.backoff = 0;
+}
+
+void port_datapath_lost(struct managed_port *p)
+{
+	p->dp_listed = p->dp_has_listener = false;
+	if (p->gone || p->port.state == PORT_PREPARING)
+		return;
+	/* Its guest's rings are somebody's or nobody's: what it was is not known until the next hello. */
+	if (p->port.state != PORT_FAILED)
+		p->port.state = PORT_READY;
+	p->port.peer_pid = 0;
+	p->free_since = 0;
+	set_reason(p, "the datapath is away");
+	note(p, "the datapath is away");
+	manager_tell_port(p->own.m, &p->port);
+}
+
+/* After a change of the configuration: what may change under a guest does. */
+void port_settings(struct managed_port *p)
+{
+	const struct vnic_class *class = config_class(p->own.m->config, p->port.spec.class_name);
+	uint64_t rate;
+	uint32_t weight;
+
+	if (!class || p->gone)
+		return;
+	rate = p->port.spec.has_rate ? p->port.spec.rate : class->rate;
+	weight = p->port.spec.has_weight ? p->port.spec.weight : class->weight;
+	if (rate == p->port.rate && weight == p->port.weight &&
+	    class->spoofchk == p->port.spoofchk && class->trust == p->port.trust)
+		return;
+	p->port.rate = rate;
+	p->port.weight = weight;
+	p->port.spoofchk = class->spoofchk;
+	p->port.trust = class->trust;
+	tell_again(p);
+	note(p, "settings changed with the configuration");
+	manager_tell_port(p->own.m, &p->port);
+}

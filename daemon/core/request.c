@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/core/request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/errors.h"
+#include "base/json.h"
+#include "base/paths.h"
+
+#define QUEUES_MAX 8
+
+static const struct {
+	const char *word;
+	enum request_op op;
+	bool interfaces; /* says the domain's interfaces */
+} ops[] = {
+	{ "prepare", REQUEST_PREPARE, true },	    { "start", REQUEST_START, true },
+	{ "started", REQUEST_STARTED, false },	    { "stopped", REQUEST_STOPPED, false },
+	{ "release", REQUEST_RELEASE, false },	    { "migrate", REQUEST_MIGRATE, true },
+	{ "restore", REQUEST_RESTORE, true },	    { "reconnect", REQUEST_RECONNECT, true },
+	{ "port-created", REQUEST_NETWORK, false }, { "port-deleted", REQUEST_NETWORK, false },
+};
+
+const char *request_op_str(enum request_op op)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
+		if (ops[i].op == op)
+			return op == REQUEST_NETWORK ? "network" : ops[i].word;
+	return "unknown";
+}
+
+static int op_parse(const char *s, enum request_op *ret, bool *ret_interfaces)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
+		if (str_eq(s, ops[i].word)) {
+			*ret = ops[i].op;
+			*ret_interfaces = ops[i].interfaces;
+			return 0;
+		}
+	if (!strncmp(s, "network-", strlen("network-"))) {
+		*ret = REQUEST_NETWORK;
+		*ret_interfaces = false;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int request_sock_parse(const char *file, char ret_class[VNIC_NAME_MAX],
+		       char ret_name[VNIC_NAME_MAX], struct vnic_err *err)
+{
+	static const char suffix[] = ".sock";
+	char class[VNIC_NAME_MAX], name[VNIC_NAME_MAX];
+	size_t skip = strlen(VNIC_SOCK_DIR "/"), n_class, n_name;
+	const char *slash;
+
+	if (strncmp(file, VNIC_SOCK_DIR "/", skip) != 0)
+		return 1;
+	file += skip;
+	slash = strchr(file, '/');
+	if (!slash)
+		goto malformed;
+	n_class = (size_t)(slash - file);
+	n_name = strlen(slash + 1);
+	if (n_class >= sizeof(class) || n_name <= strlen(suffix) ||
+	    n_name - strlen(suffix) >= sizeof(name) ||
+	    !str_eq(slash + 1 + n_name - strlen(suffix), suffix))
+		goto malformed;
+	n_name -= strlen(suffix);
+	memcpy(class, file, n_class);
+	class[n_class] = '\0';
+	memcpy(name, slash + 1, n_name);
+	name[n_name] = '\0';
+	if (!name_valid(class) || !name_valid(name))
+		goto malformed;
+	memcpy(ret_class, class, sizeof(class));
+	memcpy(ret_name, name, sizeof(name));
+	return 0;
+malformed:
+	return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+			    "socket '%.120s' is not of the form " VNIC_SOCK_DIR "/CLASS/NAME.sock, "
+			    "CLASS and NAME of A-Z a-z 0-9 . _ - and at most %d long",
+			    file - skip, VNIC_NAME_MAX - 1);
+}
+
+int request_overrides(struct port_spec *spec, const char *vlan, const char *rate,
+		      const char *weight, const char *paths, struct vnic_err *err)
+{
+	struct port_spec new = *spec;
+	uint64_t v;
+
+	if (vlan) {
+		if (u64_parse(vlan, 0, VNIC_VLAN_MAX, &v) < 0)
+			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+					    "vlan='%.40s' is not a number from 0 to %d", vlan,
+					    VNIC_VLAN_MAX);
+		new.has_vlan = true;
+		new.vlan = (uint16_t)v;
+	}
+	if (rate) {
+		if (rate_parse(rate, &v) < 0)
+			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+					    "rate='%.40s' is no rate: write it as in '500mbit' or "
+					    "'2gbit'",
+					    rate);
+		new.has_rate = true;
+		new.rate = v;
+	}
+	if (weight) {
+		if (u64_parse(weight, 1, 1000, &v) < 0)
+			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+					    "weight='%.40s' is not a number from 1 to 1000",
+					    weight);
+		new.has_weight = true;
+		new.weight = (uint32_t)v;
+	}
+	if (paths) {
+		int r = path_list_parse(paths, &new.paths, err);
+
+		if (r < 0) {
+			vnic_err_prefix(err, "paths: ");
+			return r;
+		}
+		new.has_paths = true;
+	}
+	*spec = new;
+	return 0;
+}
+
+/* A string that may be absent or null: NULL then. */
+static int get_opt_str(struct json_object *o, const char *key, const char **ret,
+		       struct vnic_err *err)
+{
+	*ret = NULL;
+	return json_has(o, key) ? json_get_str(o, key, ret, err) : 0;
+}
+
+/* One interface whose socket is ours. libvirt's words, since its XML is what the administrator wrote. */
+static int parse_ours(struct json_object *o, struct port_spec *spec, struct vnic_err *err)
+{
+	const char *type, *mode, *model;
+	uint64_t queues = 1;
+	int r;
+
+	r = json_get_str(o, "type", &type, err);
+	if (r == 0)
+		r = get_opt_str(o, "mode", &mode, err);
+	if (r == 0)
+		r = get_opt_str(o, "model", &model, err);
+	if (r < 0)
+		return r;
+	if (!str_eq(type, "vhostuser"))
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+				    "<interface type='%.20s'> has a socket of vnicd's: write "
+				    "type='vhostuser'",
+				    type);
+	if (mode && !str_eq(mode, "client"))
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+				    "<source mode='%.20s'>: vnicd listens, so QEMU must connect: "
+				    "write mode='client'",
+				    mode);
+	if (model && strncmp(model, "virtio", strlen("virtio")) != 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+				    "<model type='%.20s'/>: vhost-user NICs are virtio: write "
+				    "<model type='virtio'/>",
+				    model);
+	if (json_has(o, "queues")) {
+		r = json_get_u64(o, "queues", 0, UINT32_MAX, &queues, err);
+		if (r < 0)
+			return r;
+		if (queues > QUEUES_MAX)
+			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+					    "<driver queues='%llu'/>: at most %d are possible",
+					    (unsigned long long)queues, QUEUES_MAX);
+	}
+	spec->queues = queues ? (uint32_t)queues : 1;
+	return 0;
+}
+
+/* Return: 1 where it is ours and @spec is filled in, 0 where it is somebody else's. */
+static int parse_interface(struct json_object *o, struct port_spec *spec, struct vnic_err *err)
+{
+	const char *mac, *socket;
+	int r;
+
+	r = json_get_str(o, "mac", &mac, err);
+	if (r == 0)
+		r = get_opt_str(o, "socket", &socket, err);
+	if (r < 0)
+		return r;
+	if (mac_parse(mac, spec->key.mac) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MAC,
+				    "'%.40s' is no MAC address: write it as in 52:54:00:12:34:56",
+				    mac);
+	if (!socket)
+		return 0;
+	r = request_sock_parse(socket, spec->class_name, spec->name, err);
+	if (r == 0)
+		r = parse_ours(o, spec, err);
+	if (r < 0)
+		vnic_err_prefix(err, "interface %s: ", mac);
+	return r < 0 ? r : r == 0;
+}
+
+static int parse_override(struct json_object *o, struct domain_request *req, uint64_t *seen,
+			  struct vnic_err *err)
+{
+	const char *mac, *vlan, *rate, *weight, *paths;
+	uint8_t m[VNIC_MAC_LEN];
+	int r;
+
+	r = json_get_str(o, "mac", &mac, err);
+	if (r < 0)
+		return r;
+	if (mac_parse(mac, m) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+				    "<vnic:port mac='%.40s'>: this is no MAC address", mac);
+	r = get_opt_str(o, "vlan", &vlan, err);
+	if (r == 0)
+		r = get_opt_str(o, "rate", &rate, err);
+	if (r == 0)
+		r = get_opt_str(o, "weight", &weight, err);
+	if (r == 0)
+		r = get_opt_str(o, "paths", &paths, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < req->n_specs; i++) {
+		if (memcmp(req->specs[i].key.mac, m, sizeof(m)) != 0)
+			continue;
+		if (*seen >> i & 1)
+			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+					    "two <vnic:port> elements have mac='%s': keep one",
+					    mac);
+		*seen |= UINT64_C(1) << i;
+		r = request_overrides(&req->specs[i], vlan, rate, weight, paths, err);
+		if (r < 0)
+			vnic_err_prefix(err, "<vnic:port mac='%s'>: ", mac);
+		return r;
+	}
+	return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+			    "<vnic:port mac='%s'> matches no interface with a socket "
+			    "below " VNIC_SOCK_DIR "/: correct the address, or remove the element",
+			    mac);
+}
+
+static int parse_interfaces(struct json_object *message, struct domain_request *req,
+			    const char *pidfile, struct vnic_err *err)
+{
+	struct port_spec all[REQUEST_INTERFACES_MAX]; /* every MAC, also of others' interfaces */
+	struct json_object *list;
+	size_t n;
+	int r;
+
+	r = json_get_array(message, "interfaces", REQUEST_INTERFACES_MAX, &list, err);
+	if (r < 0)
+		return r;
+	n = json_object_array_length(list);
+	req->specs = calloc(n ? n : 1, sizeof(*req->specs));
+	if (!req->specs)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *o = json_object_array_get_idx(list, i);
+		char mac[VNIC_MAC_STR];
+		int ours;
+
+		if (!json_object_is_type(o, json_type_object))
+			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
+					    "interfaces[%zu] is no object", i);
+		memset(&all[i], 0, sizeof(all[i]));
+		ours = parse_interface(o, &all[i], err);
+		if (ours < 0)
+			return ours;
+		for (size_t j = 0; j < i; j++)
+			if (!memcmp(all[i].key.mac, all[j].key.mac, VNIC_MAC_LEN) &&
+			    (*all[i].class_name || *all[j].class_name))
+				return vnic_err_set(err, -EINVAL, VNIC_E_DUPLICATE_MAC,
+						    "two interfaces of this domain have MAC %s: "
+						    "give each its own",
+						    mac_format(all[i].key.mac, mac));
+		if (!ours)
+			continue;
+		memcpy(all[i].key.uuid, req->uuid, sizeof(req->uuid));
+		memcpy(all[i].domain, req->name, sizeof(req->name));
+		r = str_copy(all[i].pidfile, sizeof(all[i].pidfile), pidfile);
+		if (r < 0)
+			return vnic_err_set(err, r, VNIC_E_INVALID_MESSAGE,
+					    "field \"pidfile\" is too long");
+		req->specs[req->n_specs++] = all[i];
+	}
+	return 0;
+}
+
+static int parse_domain(struct json_object *message, bool interfaces, struct domain_request *req,
+			struct vnic_err *err)
+{
+	const char *uuid, *name, *pidfile = NULL;
+	struct json_object *domain;
+	bool shared = true;
+	int r;
+
+	r = json_get_obj(message, "domain", &domain, err);
+	if (r == 0)
+		r = json_get_str(domain, "uuid", &uuid, err);
+	if (r == 0)
+		r = json_get_str(domain, "name", &name, err);
+	if (r == 0)
+		r = get_opt_str(domain, "pidfile", &pidfile, err);
+	if (r == 0 && json_has(domain, "shared_memory"))
+		r = json_get_bool(domain, "shared_memory", &shared, err);
+	if (r < 0)
+		return r;
+	if (uuid_parse(uuid, req->uuid) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
+				    "field \"uuid\": '%.40s' is no UUID", uuid);
+	if (!*name || str_copy(req->name, sizeof(req->name), name) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
+				    "field \"name\" has not 1 to %d characters",
+				    DOMAIN_NAME_MAX - 1);
+	if (pidfile && *pidfile && *pidfile != '/')
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
+				    "field \"pidfile\" is not absolute");
+	if (!interfaces)
+		return 0;
+	r = parse_interfaces(message, req, pidfile ? pidfile : "", err);
+	if (r == 0 && req->n_specs && !shared)
+		r = vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+				 "the domain's memory is not shared, so the datapath cannot reach "
+				 "it: add <memoryBacking><source type='memfd'/><access "
+				 "mode='shared'/></memoryBacking>");
+	return r;
+}
+
+static int parse_overrides(struct json_object *message, struct domain_request *req,
+			   struct vnic_err *err)
+{
+	struct json_object *list;
+	uint64_t seen = 0;
+	int r;
+
+	if (!json_has(message, "overrides"))
+		return 0;
+	r = json_get_array(message, "overrides", REQUEST_INTERFACES_MAX, &list, err);
+	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++) {
+		struct json_object *o = json_object_array_get_idx(list, i);
+
+		if (!json_object_is_type(o, json_type_object))
+			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
+					    "overrides[%zu] is no object", i);
+		r = parse_override(o, req, &seen, err);
+	}
+	return r;
+}
+
+int request_parse(struct json_object *message, struct domain_request *ret, struct vnic_err *err)
+{
+	struct domain_request req = { 0 };
+	bool interfaces = false;
+	uint64_t version;
+	const char *op;
+	int r;
+
+	r = json_get_u64(message, "version", 1, 1, &version, err);
+	if (r == 0)
+		r = json_get_str(message, "op", &op, err);
+	if (r < 0)
+		return r;
+	if (op_parse(op, &req.op, &interfaces) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
+				    "field \"op\": '%.40s' is no operation of a hook", op);
+	if (req.op == REQUEST_NETWORK) {
+		*ret = req;
+		return 0;
+	}
+	r = parse_domain(message, interfaces, &req, err);
+	if (r == 0 && interfaces)
+		r = parse_overrides(message, &req, err);
+	if (r < 0) {
+		request_clear(&req);
+		return r;
+	}
+	*ret = req;
+	return 0;
+}
+
+void request_clear(struct domain_request *req)
+{
+	free(req->specs);
+	*req = (struct domain_request){ 0 };
+}
