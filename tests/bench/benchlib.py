@@ -31,6 +31,14 @@ def mac(i):
     return f'52:54:be:{i >> 16 & 255:02x}:{i >> 8 & 255:02x}:{i & 255:02x}'
 
 
+def first_in_line():
+    """Before exec: ahead of a shared machine's other processes, where we may (root), for these few seconds."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -19)
+    except PermissionError:
+        pass
+
+
 class Figures(list):
     """A list of samples; prints as median (min … max)."""
 
@@ -77,10 +85,9 @@ def cpu_seconds(pid):
 def undisturbed(windows, share=0.02):
     """
     The windows [a, b, waited] in which neither side waited for its CPU, and (the kernel counts a wait
-    when it is over) none followed in the next. All of them where these are less than a tenth.
+    when it is over) none followed in the next.
     """
-    kept = [w for w, after in zip(windows, windows[1:]) if w[2] < share and after[2] < share]
-    return kept if len(kept) >= max(1, len(windows) // 10) else windows
+    return [w for w, after in zip(windows, windows[1:]) if w[2] < share and after[2] < share]
 
 
 class Backend:
@@ -105,7 +112,8 @@ class Backend:
     def __enter__(self):
         with open(os.path.join(self.dir, 'log'), 'w') as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.PIPE, stdout=log,
-                                            stderr=subprocess.STDOUT, env=self.environment())
+                                            stderr=subprocess.STDOUT, env=self.environment(),
+                                            preexec_fn=first_in_line)
         end = time.monotonic() + 10
         while not all(os.path.exists(self.socket(i)) for i in range(self.n)):
             if self.process.poll() is not None or time.monotonic() > end:
@@ -204,7 +212,8 @@ class RateSession:
         self.backend = backend
         self.process = subprocess.Popen(
             ['taskset', '-c', str(FRONTEND_CPU), frontend(), 'rate', '--steps', *backend.ports(), *map(str, args)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=first_in_line)
         self._line()
         backend.pause()
 
@@ -215,13 +224,25 @@ class RateSession:
                                  f'{self.backend.log()}')
         return line
 
-    def step(self, size, warmup, seconds):
+    def _run(self, size, warmup, seconds):
         self.backend.resume()
         self.process.stdin.write(f'{size} {warmup} {seconds}\n')
         self.process.stdin.flush()
         r = json.loads(self._line())
         self.backend.pause()
-        r['all_windows'], r['windows'] = len(r['windows']), undisturbed(r['windows'])
+        return r
+
+    def step(self, size, warmup, seconds, tries=4):
+        """One measurement, again where others had the CPUs for most of it; the last try counts in any case."""
+        for left in range(tries, 0, -1):
+            r = self._run(size, warmup, seconds)
+            clean = undisturbed(r['windows'])
+            r['undisturbed'] = len(clean) / len(r['windows'])
+            if r['undisturbed'] > 0.3:
+                r['windows'] = clean
+                break
+            if left > 1:
+                time.sleep(0.1)
         r['mpps'] = Figures(w[0] + w[1] for w in r['windows'])
         return r
 
