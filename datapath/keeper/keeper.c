@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "datapath/keeper/keeper.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "datapath/keeper/control.h"
+#include "datapath/keeper/stats.h"
+
+uint64_t keeper_now_us(void)
+{
+	struct timespec t = { 0 };
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+struct kport *keeper_find_port(struct keeper *k, const char *key)
+{
+	struct kport *p;
+
+	TAILQ_FOREACH(p, &k->ports, link)
+	if (!p->deleting && str_eq(p->config.key, key))
+		return p;
+	return NULL;
+}
+
+struct segment *keeper_find_segment(struct keeper *k, const char *name)
+{
+	struct segment *s;
+
+	TAILQ_FOREACH(s, &k->segments, link)
+	if (str_eq(s->name, name))
+		return s;
+	return NULL;
+}
+
+void keeper_port_changed(struct kport *p)
+{
+	struct port_summary now;
+
+	if (p->deleting)
+		return;
+	kport_summarize(p, &now);
+	if (!memcmp(&now, &p->published, sizeof(now)))
+		return;
+	p->published = now;
+	control_port_event(p->keeper->control, p);
+	stats_changed(p->keeper->stats);
+}

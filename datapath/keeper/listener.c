@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "datapath/keeper/listener.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+#include "base/cleanup.h"
+#include "base/sock.h"
+#include "base/str.h"
+
+/* After somebody was turned away, or accept(2) failed: who knocks in a loop must not keep us busy. */
+static const struct timeval pause_time = { .tv_usec = 100000 };
+static const struct timeval retry_time = { .tv_sec = 1 };
+
+struct listener {
+	listener_fn fn;
+	void *userdata;
+	int fd; /* server mode, else -1 */
+	struct event *read_ev;
+	struct event *timer;
+	struct sockaddr_un addr; /* client mode */
+};
+
+struct listener *listener_free(struct listener *l)
+{
+	if (!l)
+		return NULL;
+	if (l->read_ev)
+		event_free(l->read_ev);
+	if (l->timer)
+		event_free(l->timer);
+	close_safe(l->fd);
+	free(l);
+	return NULL;
+}
+DEFINE_CLEANUP(struct listener *, listener_free)
+
+static void on_connection(evutil_socket_t fd, short what, void *userdata)
+{
+	struct listener *l = userdata;
+	int peer;
+
+	(void)what;
+	do {
+		peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	} while (peer < 0 && errno == EINTR);
+	if (peer < 0 && (errno == EAGAIN || errno == ECONNABORTED))
+		return;
+	if (peer < 0 || !l->fn(l->userdata, peer)) {
+		event_del(l->read_ev);
+		event_add(l->timer, &pause_time);
+	}
+}
+
+static void on_pause_over(evutil_socket_t fd, short what, void *userdata)
+{
+	struct listener *l = userdata;
+
+	(void)fd, (void)what;
+	event_add(l->read_ev, NULL);
+}
+
+int listener_new_server(struct event_base *base, int fd, listener_fn fn, void *userdata,
+			struct listener **ret)
+{
+	_cleanup_(listener_freep) struct listener *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	l->fd = -1;
+	l->fn = fn;
+	l->userdata = userdata;
+	l->read_ev = event_new(base, fd, EV_READ | EV_PERSIST, on_connection, l);
+	l->timer = evtimer_new(base, on_pause_over, l);
+	if (!l->read_ev || !l->timer || event_add(l->read_ev, NULL) < 0)
+		return -ENOMEM;
+	l->fd = fd;
+	*ret = take_ptr(l);
+	return 0;
+}
+
+static void on_retry(evutil_socket_t ignored, short what, void *userdata)
+{
+	struct listener *l = userdata;
+	int fd;
+
+	(void)ignored, (void)what;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&l->addr, sizeof(l->addr)) < 0)
+		fd = close_safe(fd);
+	if (fd < 0 || !l->fn(l->userdata, fd))
+		event_add(l->timer, &retry_time);
+}
+
+int listener_new_client(struct event_base *base, const char *file, listener_fn fn, void *userdata,
+			struct listener **ret)
+{
+	_cleanup_(listener_freep) struct listener *l = calloc(1, sizeof(*l));
+	static const struct timeval now = { 0 };
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	l->fd = -1;
+	l->fn = fn;
+	l->userdata = userdata;
+	l->addr.sun_family = AF_UNIX;
+	r = str_copy(l->addr.sun_path, sizeof(l->addr.sun_path), file);
+	if (r < 0)
+		return r;
+	l->timer = evtimer_new(base, on_retry, l);
+	if (!l->timer || event_add(l->timer, &now) < 0)
+		return -ENOMEM;
+	*ret = take_ptr(l);
+	return 0;
+}
+
+void listener_again(struct listener *l)
+{
+	if (l->fd < 0)
+		event_add(l->timer, &retry_time);
+}
+
+int listener_fd(const struct listener *l)
+{
+	return l->fd;
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/sock.h"
+#include "datapath/keeper/control.h"
+#include "datapath/keeper/keeper.h"
+#include "datapath/keeper/peer.h"
+#include "datapath/keeper/shm.h"
+
+/* A port that costs a second worker within this time is kept out, alone. */
+#define QUARANTINE_US 60000000
+
+#define FIELDS(p) \
+	(&(struct vnic_log_fields){ .port = (p)->config.key, .segment = (p)->segment->name })
+
+static void set_reason(struct kport *p, const char *reason)
+{
+	snprintf(p->reason, sizeof(p->reason), "%s", reason);
+}
+
+bool kport_quiet(const struct kport *p)
+{
+	return !p->dirty && !p->unacked && p->segment->live;
+}
+
+/* The header's seq is the segment's to fill in. */
+size_t kport_wire(const struct kport *p, struct wire_port_set *w, int *fds)
+{
+	size_t n = 0;
+
+	memset(w, 0, sizeof(*w));
+	w->h.type = WIRE_PORT_SET;
+	w->h.port = p->index;
+	memcpy(w->mac, p->config.mac, sizeof(w->mac));
+	w->vlan = p->config.vlan;
+	w->weight = p->config.weight;
+	w->rate = p->config.rate;
+	if (p->config.spoofchk)
+		w->flags |= WIRE_PORT_SPOOFCHK;
+	if (p->config.trust)
+		w->flags |= WIRE_PORT_TRUST;
+	fds[n++] = p->state_fd;
+	if (p->conn && !p->quarantined)
+		n += vhost_dev_wire(&p->dev, w, fds + n, p->broken);
+	/* The guest is announced from here when it is here. */
+	if (!vhost_dev_running(&p->dev) || p->broken)
+		w->flags &= ~(uint32_t)WIRE_PORT_ANNOUNCE;
+	return n;
+}
+
+static void tell_worker(struct kport *p)
+{
+	int fds[1 + VHOST_WIRE_FDS_MAX];
+	struct wire_port_set w;
+
+	kport_wire(p, &w, fds);
+	w.h.seq = p->told.h.seq;
+	if (!memcmp(&w, &p->told, sizeof(w)) && p->told_epoch == p->dev.fd_epoch)
+		return;
+	p->told = w;
+	p->told_epoch = p->dev.fd_epoch;
+	p->dirty = true;
+	segment_feed(p->segment);
+}
+
+/* A broken port gets another chance once its front end has stopped every ring. */
+static void forgive(struct kport *p)
+{
+	if (p->broken && !vhost_dev_started(&p->dev)) {
+		p->broken = false;
+		vnic_log(LOG_INFO, FIELDS(p), "the front end has stopped the broken rings");
+	}
+}
+
+static void answer_waiters(struct kport *p)
+{
+	for (size_t i = 0; i < p->n_waiters; i++)
+		control_answer(p->keeper->control, p->waiters[i]);
+	p->n_waiters = 0;
+}
+
+void kport_touch(struct kport *p)
+{
+	if (p->deleting)
+		return;
+	tell_worker(p);
+	if (p->conn && p->owing && kport_quiet(p)) {
+		p->owing = false;
+		vhost_dev_settle(&p->dev, &p->reply);
+		forgive(p);
+		if (p->reply.size > 0)
+			vhost_conn_reply(p->conn, &p->reply);
+		tell_worker(p); /* a ring that has stopped is gone now */
+	}
+	if (p->conn && kport_quiet(p))
+		vhost_conn_resume(p->conn);
+	else if (p->conn)
+		vhost_conn_pause(p->conn);
+	if (kport_quiet(p))
+		answer_waiters(p);
+	keeper_port_changed(p);
+}
+
+static int on_front_end_message(void *userdata, const struct vhost_msg *m, int *fds,
+				struct vnic_err *err)
+{
+	struct kport *p = userdata;
+	int r;
+
+	vnic_log(LOG_DEBUG, FIELDS(p), "%s %u", vhost_request_name(m->request), m->index);
+	r = vhost_dev_handle(&p->dev, m, fds, &p->reply, err);
+	if (r < 0)
+		return r;
+	p->owing = true;
+	kport_touch(p);
+	return 0;
+}
+
+void kport_hang_up(struct kport *p, const char *reason)
+{
+	if (!p->conn)
+		return;
+	vnic_log(LOG_NOTICE, FIELDS(p), "port %s: closed process %d's connection: %s",
+		 p->config.name, (int)p->peer_pid, reason);
+	set_reason(p, reason);
+	p->conn = vhost_conn_free(p->conn);
+	p->owing = false;
+	p->broken = false;
+	p->peer_pid = 0;
+	vhost_dev_clear(&p->dev);
+	if (p->listener)
+		listener_again(p->listener);
+	kport_touch(p);
+}
+
+static void on_front_end_closed(void *userdata, const char *reason)
+{
+	kport_hang_up(userdata, reason);
+}
+
+static const struct vhost_conn_ops conn_ops = {
+	.message = on_front_end_message,
+	.closed = on_front_end_closed,
+};
+
+/* One peer a port: a second one is turned away, unless the first is gone and we have not read it yet. */
+static int admit(struct kport *p, int fd, struct sock_peer *peer, struct vnic_err *err)
+{
+	int r = sock_peer(fd, peer);
+
+	if (r < 0)
+		return vnic_err_set(err, r, "", "its process cannot be told: %s", strerror(-r));
+	if (p->conn && vhost_conn_dead(p->conn))
+		kport_hang_up(p, "the front end hung up");
+	if (p->conn)
+		return vnic_err_set(err, -EBUSY, "", "process %d is connected", (int)p->peer_pid);
+	if (p->config.pidfile[0])
+		return peer_check(peer->pid, p->config.pidfile, err);
+	return 0;
+}
+
+static bool on_peer(void *userdata, int fd)
+{
+	struct kport *p = userdata;
+	struct vnic_err err = VNIC_ERR_INIT;
+	struct sock_peer peer = { 0 };
+	int r = admit(p, fd, &peer, &err);
+
+	if (r == 0) {
+		r = vhost_conn_new(p->keeper->base, fd, &conn_ops, p, &p->conn);
+		if (r < 0)
+			vnic_err_set(&err, r, "", "%s", strerror(-r));
+	}
+	if (r < 0) {
+		vnic_log(LOG_NOTICE, FIELDS(p), "port %s: refused process %d: %s", p->config.name,
+			 (int)peer.pid, err.message);
+		close_safe(fd);
+		return false;
+	}
+	p->peer_pid = peer.pid;
+	vhost_dev_init(&p->dev, p->keeper->features, p->config.queues, p->state);
+	p->dev.fd_epoch = p->told_epoch + 1;
+	if (p->quarantined && peer.pid != p->quarantined_pid) {
+		p->quarantined = false;
+		p->last_blame = 0;
+	}
+	vnic_log(LOG_INFO, FIELDS(p), "port %s: process %d connected", p->config.name,
+		 (int)peer.pid);
+	kport_touch(p);
+	return true;
+}
+
+int kport_listen(struct kport *p, int fd)
+{
+	struct listener *l;
+	int r = listener_new_server(p->keeper->base, fd, on_peer, p, &l);
+
+	if (r < 0)
+		return r;
+	listener_free(p->listener);
+	p->listener = l;
+	keeper_port_changed(p);
+	return 0;
+}
+
+int kport_connect(struct kport *p, const char *file)
+{
+	return listener_new_client(p->keeper->base, file, on_peer, p, &p->listener);
+}
+
+void kport_configure(struct kport *p, const struct port_config *config)
+{
+	struct vnic_err err = VNIC_ERR_INIT;
+	bool new_lock = strcmp(p->config.pidfile, config->pidfile) != 0;
+
+	if (config->generation != p->config.generation && p->quarantined) {
+		p->quarantined = false;
+		p->last_blame = 0;
+	}
+	p->config = *config;
+	/* Whoever is connected must be the one that this configuration is for. */
+	if (p->conn && new_lock && config->pidfile[0] &&
+	    peer_check(p->peer_pid, config->pidfile, &err) < 0)
+		kport_hang_up(p, err.message);
+	kport_touch(p);
+}
+
+void kport_acked(struct kport *p, int error, const char *reason)
+{
+	char text[DP_REASON_MAX];
+
+	p->unacked = false;
+	if (p->deleting) {
+		answer_waiters(p);
+		kport_free(p);
+		return;
+	}
+	if (p->told.flags & WIRE_PORT_ANNOUNCE && !p->dirty && error == 0) {
+		p->told.flags &= ~(uint32_t)WIRE_PORT_ANNOUNCE;
+		p->dev.announce = false;
+	}
+	if (error < 0) {
+		snprintf(text, sizeof(text), "the worker refuses it: %s", reason);
+		if (p->conn) {
+			kport_hang_up(p, text);
+			return;
+		}
+		set_reason(p, text);
+		vnic_log(LOG_ERR, FIELDS(p), "port %s: %s", p->config.name, text);
+	}
+	kport_touch(p);
+}
+
+void kport_malformed(struct kport *p, const char *reason)
+{
+	if (!p->conn || p->broken)
+		return;
+	vnic_log(LOG_WARNING, FIELDS(p),
+		 "port %s: its rings are malformed and stand until the guest starts them anew: %s",
+		 p->config.name, reason);
+	set_reason(p, reason);
+	p->broken = true;
+	vhost_dev_signal_err(&p->dev);
+	kport_touch(p);
+}
+
+void kport_blame(struct kport *p, const char *reason)
+{
+	uint64_t now = keeper_now_us();
+
+	p->restarts++;
+	if (p->last_blame && now - p->last_blame < QUARANTINE_US && !p->quarantined) {
+		p->quarantined = true;
+		p->quarantined_pid = p->peer_pid;
+		snprintf(p->reason, sizeof(p->reason), "quarantined, it cost two workers: %s",
+			 reason);
+		vnic_log(LOG_ERR, FIELDS(p), "port %s: %s", p->config.name, p->reason);
+	}
+	p->last_blame = now;
+	kport_touch(p);
+}
+
+void kport_summarize(const struct kport *p, struct port_summary *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->state = p->quarantined				? "quarantined"
+		     : !p->conn					? "listening"
+		     : p->broken || !vhost_dev_running(&p->dev) ? "connected"
+								: "running";
+	ret->generation = p->config.generation;
+	ret->peer_pid = p->peer_pid;
+	ret->features = p->dev.features;
+	ret->queues_active = vhost_dev_queues_active(&p->dev);
+	ret->logging = p->dev.features & VHOST_FEATURE_LOG_ALL;
+	ret->has_listener = p->listener && listener_fd(p->listener) >= 0;
+	ret->restarts = p->restarts;
+	memcpy(ret->reason, p->reason, sizeof(ret->reason));
+}
+
+void kport_delete(struct kport *p)
+{
+	if (p->deleting)
+		return;
+	p->listener = listener_free(p->listener);
+	if (p->conn)
+		kport_hang_up(p, "the port is deleted");
+	p->deleting = true;
+	p->dirty = true;
+	segment_feed(p->segment);
+}
+
+struct kport *kport_free(struct kport *p)
+{
+	void *map;
+
+	if (!p)
+		return NULL;
+	if (p->conn)
+		vhost_conn_free(p->conn);
+	listener_free(p->listener);
+	if (p->dev.state)
+		vhost_dev_clear(&p->dev);
+	map = p->state;
+	shm_drop(sizeof(*p->state), &p->state_fd, &map);
+	if (p->segment) {
+		p->segment->port[p->index] = NULL;
+		p->segment->n_ports--;
+		TAILQ_REMOVE(&p->keeper->ports, p, link);
+		p->keeper->n_ports--;
+	}
+	free(p->waiters);
+	free(p);
+	return NULL;
+}
+DEFINE_CLEANUP(struct kport *, kport_free)
+
+int kport_new(struct segment *s, const struct port_config *config, struct kport **ret)
+{
+	_cleanup_(kport_freep) struct kport *p = calloc(1, sizeof(*p));
+	uint32_t i = 0;
+	void *map;
+	int r;
+
+	if (!p)
+		return -ENOMEM;
+	p->state_fd = -1;
+	while (i < DP_PORTS_MAX && s->port[i])
+		i++;
+	if (i == DP_PORTS_MAX)
+		return -ENOSPC;
+	r = shm_new("vnicd-port", sizeof(*p->state), &p->state_fd, &map);
+	if (r < 0)
+		return r;
+	p->state = map;
+	p->state->magic = DP_PORT_MAGIC;
+	p->state->layout = DP_LAYOUT_VERSION;
+	p->state->size = sizeof(*p->state);
+	p->config = *config;
+	p->keeper = s->keeper;
+	p->index = i;
+	vhost_dev_init(&p->dev, s->keeper->features, config->queues, p->state);
+	p->segment = s;
+	s->port[i] = p;
+	s->n_ports++;
+	TAILQ_INSERT_TAIL(&s->keeper->ports, p, link);
+	s->keeper->n_ports++;
+	*ret = p;
+	kport_touch(take_ptr(p));
+	return 0;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "datapath/vhost/fdcheck.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "api/errors.h"
+
+#define REFUSE(err, ...) vnic_err_set(err, -EPROTO, VNIC_E_INVALID_MESSAGE, __VA_ARGS__)
+
+int fd_check_memory(int fd, uint64_t end, const char *what, struct vnic_err *err)
+{
+	struct statfs fs;
+	struct stat st;
+	int flags;
+
+	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
+		return REFUSE(err, "%s: the descriptor cannot be looked at: %s", what,
+			      strerror(errno));
+	if (!S_ISREG(st.st_mode) || (fs.f_type != TMPFS_MAGIC && fs.f_type != HUGETLBFS_MAGIC))
+		return REFUSE(
+			err,
+			"%s: the descriptor is not a memfd, tmpfs or hugetlbfs file; give the VM "
+			"memory of type memfd with share=on",
+			what);
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || (flags & O_ACCMODE) != O_RDWR)
+		return REFUSE(err, "%s: the descriptor is not open for reading and writing", what);
+	if (st.st_size < 0 || (uint64_t)st.st_size < end)
+		return REFUSE(err,
+			      "%s: the file has %" PRIu64
+			      " bytes, less than offset and size ask for "
+			      "(%" PRIu64 ")",
+			      what, (uint64_t)st.st_size, end);
+	return 0;
+}
+
+int fd_check_event(int fd, const char *what, struct vnic_err *err)
+{
+	static const char want[] = "anon_inode:[eventfd]";
+	char link[32], to[64];
+	ssize_t n;
+	int flags;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, to, sizeof(to));
+	if (n != sizeof(want) - 1 || memcmp(to, want, sizeof(want) - 1))
+		return REFUSE(err, "%s: the descriptor is not an eventfd", what);
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
+		return REFUSE(err, "%s: the eventfd cannot be made non-blocking", what);
+	return 0;
+}

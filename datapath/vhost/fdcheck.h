@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What kind of descriptor did a front end pass? Nothing is mapped, read or written here: a look at
+ * the inode is enough, and cannot block.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+/**
+ * fd_check_memory() - a memfd, tmpfs or hugetlbfs file, open for writing, that covers @end bytes
+ *
+ * Other file systems could make whoever touches the mapping wait (a network, a FUSE server).
+ * Return: 0, or -EPROTO with @err saying what it is instead; @what ("SET_LOG_BASE") begins it.
+ */
+int fd_check_memory(int fd, uint64_t end, const char *what, struct vnic_err *err);
+
+/**
+ * fd_check_event() - an eventfd, made non-blocking
+ *
+ * O_NONBLOCK belongs to the open file, which the front end shares; who waits in read(2) of an
+ * eventfd that it passes away would see EAGAIN. QEMU makes its own non-blocking.
+ * Return: 0 or -EPROTO.
+ */
+int fd_check_event(int fd, const char *what, struct vnic_err *err);
