@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* /org/vnicd1: org.vnicd1.Manager. Methods that read; manager_ports.c has those that make and release. */
+#include "config.h"
+
+#include "daemon/bus/manager_object.h"
+
+#include <string.h>
+
+static void reason(struct bus_reasons *r, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+static void reason(struct bus_reasons *r, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (r->n >= BUS_REASONS_MAX)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(r->text[r->n++], sizeof(r->text[0]), fmt, ap);
+	va_end(ap);
+}
+
+static void segment_reasons(const struct bus *bus, struct bus_reasons *ret)
+{
+	const struct manager *m = bus->manager;
+
+	for (struct vnic_segment *s = m->config->segments; s; s = s->hh.next) {
+		const struct segment_share *share = manager_share(m, s->name);
+
+		if (!inventory_find_name(m->inv, s->bridge))
+			reason(ret,
+			       "segment %s: its bridge %s does not exist; make it with 'ip link "
+			       "add "
+			       "%s type bridge' or correct %s:%d",
+			       s->name, s->bridge, s->bridge, s->place.file, s->place.line);
+		else if (share && !share->ready && share->reason[0])
+			reason(ret, "segment %s: %s", s->name, share->reason);
+	}
+}
+
+void bus_manager_reasons(const struct bus *bus, struct bus_reasons *ret)
+{
+	const struct manager *m = bus->manager;
+	char key[PORT_KEY_STR];
+
+	ret->n = 0;
+	if (m->dp_state == MANAGER_DP_DOWN)
+		reason(ret,
+		       "vnicd-datapath is not connected%s%s; running guests go on, new ones must "
+		       "wait. See 'systemctl status vnicd-datapath'",
+		       m->dp_reason[0] ? ": " : "", m->dp_reason);
+	if (m->inv->complete)
+		segment_reasons(bus, ret);
+	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
+		if (p->state == PORT_FAILED || p->state == PORT_QUARANTINED)
+			reason(ret, "port %s (%s) is %s: %s", port_key_format(&p->spec.key, key),
+			       p->spec.domain, port_state_str(p->state), p->reason);
+}
+
+const char *bus_manager_state_of(const struct bus *bus, const struct bus_reasons *reasons)
+{
+	const struct manager *m = bus->manager;
+
+	if (!m->started || !m->inv->complete || m->dp_state == MANAGER_DP_SYNCING)
+		return "starting";
+	return reasons->n ? "degraded" : "running";
+}
+
+static size_t count_ports(const struct manager *m, const char *segment, const char *class_name)
+{
+	size_t n = 0;
+
+	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
+		n += (segment && !strcmp(p->segment, segment)) ||
+		     (class_name && !strcmp(p->spec.class_name, class_name));
+	return n;
+}
+
+/* Append one "key: value" of an a{sv}. */
+static int entry(sd_bus_message *m, const char *key, const char *type, ...)
+{
+	va_list ap;
+	int r = sd_bus_message_open_container(m, 'e', "sv");
+
+	if (r >= 0)
+		r = sd_bus_message_append(m, "s", key);
+	if (r >= 0)
+		r = sd_bus_message_open_container(m, 'v', type);
+	if (r < 0)
+		return r;
+	va_start(ap, type);
+	r = sd_bus_message_appendv(m, type, ap);
+	va_end(ap);
+	if (r >= 0)
+		r = sd_bus_message_close_container(m);
+	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int entry_place(sd_bus_message *m, const struct config_place *place)
+{
+	char text[sizeof(place->file) + 16];
+
+	snprintf(text, sizeof(text), "%s:%d", place->file, place->line);
+	return entry(m, "place", "s", text);
+}
+
+/* The array at the end of a{sv}, whose length only the run knows. */
+static int open_entry(sd_bus_message *m, const char *key, const char *type)
+{
+	int r = sd_bus_message_open_container(m, 'e', "sv");
+
+	if (r >= 0)
+		r = sd_bus_message_append(m, "s", key);
+	if (r >= 0)
+		r = sd_bus_message_open_container(m, 'v', type);
+	return r < 0 ? r : sd_bus_message_open_container(m, 'a', type + 1);
+}
+
+static int close_entry(sd_bus_message *m)
+{
+	int r = sd_bus_message_close_container(m);
+
+	if (r >= 0)
+		r = sd_bus_message_close_container(m);
+	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_segment(sd_bus_message *m, const struct manager *mgr,
+			  const struct vnic_segment *s)
+{
+	int r = sd_bus_message_open_container(m, 'a', "{sv}");
+
+	if (r >= 0)
+		r = entry(m, "name", "s", s->name);
+	if (r >= 0)
+		r = entry(m, "bridge", "s", s->bridge);
+	if (r >= 0)
+		r = entry(m, "bridge_present", "b", !!inventory_find_name(mgr->inv, s->bridge));
+	if (r >= 0)
+		r = open_entry(m, "uplinks", "as");
+	for (int i = 0; r >= 0 && i < s->n_uplinks; i++)
+		r = sd_bus_message_append(m, "s", s->uplink[i]);
+	if (r >= 0)
+		r = close_entry(m);
+	if (r >= 0)
+		r = entry(m, "mtu", "u", s->mtu);
+	if (r >= 0)
+		r = open_entry(m, "cores", "ai");
+	for (int i = 0; r >= 0 && i < s->n_cores; i++)
+		r = sd_bus_message_append(m, "i", s->cores[i]);
+	if (r >= 0)
+		r = close_entry(m);
+	if (r >= 0)
+		r = entry(m, "ports", "u", (uint32_t)count_ports(mgr, s->name, NULL));
+	if (r >= 0)
+		r = entry_place(m, &s->place);
+	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int bus_list_segments(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	const struct bus *bus = userdata;
+	int r = sd_bus_message_new_method_return(m, &reply);
+
+	(void)error;
+	if (r >= 0)
+		r = sd_bus_message_open_container(reply, 'a', "a{sv}");
+	for (struct vnic_segment *s = bus->manager->config->segments; r >= 0 && s; s = s->hh.next)
+		r = append_segment(reply, bus->manager, s);
+	if (r >= 0)
+		r = sd_bus_message_close_container(reply);
+	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static int append_class_numbers(sd_bus_message *m, const struct manager *mgr,
+				const struct vnic_class *c)
+{
+	int r = entry(m, "vlan", "q", c->vlan);
+
+	if (r >= 0)
+		r = entry(m, "rate", "t", c->rate);
+	if (r >= 0)
+		r = entry(m, "weight", "u", c->weight);
+	if (r >= 0)
+		r = entry(m, "spoofchk", "b", c->spoofchk);
+	if (r >= 0)
+		r = entry(m, "trust", "b", c->trust);
+	if (r >= 0)
+		r = entry(m, "queues", "u", c->queues);
+	if (r >= 0)
+		r = entry(m, "max_ports", "u", c->max_ports);
+	if (r >= 0)
+		r = entry(m, "numa_node", "i", c->numa_node);
+	return r < 0 ? r : entry(m, "ports", "u", (uint32_t)count_ports(mgr, NULL, c->name));
+}
+
+static int append_class(sd_bus_message *m, const struct manager *mgr, const struct vnic_class *c)
+{
+	char vlans[1024];
+	int r = sd_bus_message_open_container(m, 'a', "{sv}");
+
+	if (r >= 0)
+		r = entry(m, "name", "s", c->name);
+	if (r >= 0)
+		r = entry(m, "segment", "s", c->segment);
+	if (r >= 0)
+		r = open_entry(m, "paths", "as");
+	for (size_t i = 0; r >= 0 && i < VNIC_PATH_COUNT && c->paths.path[i]; i++)
+		r = sd_bus_message_append(m, "s", vnic_path_str(c->paths.path[i]));
+	if (r >= 0)
+		r = close_entry(m);
+	if (r >= 0)
+		r = entry(m, "vlans", "s", vlan_set_format(&c->vlans, vlans, sizeof(vlans)));
+	if (r >= 0)
+		r = append_class_numbers(m, mgr, c);
+	if (r >= 0)
+		r = entry_place(m, &c->place);
+	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int bus_list_classes(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	const struct bus *bus = userdata;
+	int r = sd_bus_message_new_method_return(m, &reply);
+
+	(void)error;
+	if (r >= 0)
+		r = sd_bus_message_open_container(reply, 'a', "a{sv}");
+	for (struct vnic_class *c = bus->manager->config->classes; r >= 0 && c; c = c->hh.next)
+		r = append_class(reply, bus->manager, c);
+	if (r >= 0)
+		r = sd_bus_message_close_container(reply);
+	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static int get_version(sd_bus *sd, const char *path, const char *interface, const char *property,
+		       sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	(void)sd;
+	(void)path;
+	(void)interface;
+	(void)property;
+	(void)userdata;
+	(void)error;
+	return sd_bus_message_append(reply, "s", PACKAGE_VERSION);
+}
+
+static int get_state(sd_bus *sd, const char *path, const char *interface, const char *property,
+		     sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	struct bus *bus = userdata;
+	int r;
+
+	(void)sd;
+	(void)path;
+	(void)interface;
+	(void)error;
+	bus_manager_reasons(bus, bus->scratch);
+	if (!strcmp(property, "State"))
+		return sd_bus_message_append(reply, "s", bus_manager_state_of(bus, bus->scratch));
+	r = sd_bus_message_open_container(reply, 'a', "s");
+	for (size_t i = 0; r >= 0 && i < bus->scratch->n; i++)
+		r = sd_bus_message_append(reply, "s", bus->scratch->text[i]);
+	return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int get_datapath(sd_bus *sd, const char *path, const char *interface, const char *property,
+			sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct bus *bus = userdata;
+
+	(void)sd;
+	(void)path;
+	(void)interface;
+	(void)property;
+	(void)error;
+	return sd_bus_message_append(reply, "b", bus->manager->dp_state != MANAGER_DP_DOWN);
+}
+
+/* Every method may be called by whom the bus policy lets through; see bus.h. */
+#define ANY SD_BUS_VTABLE_UNPRIVILEGED
+
+const sd_bus_vtable bus_manager_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bus_reload, ANY),
+	SD_BUS_METHOD_WITH_ARGS("ListSegments", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", segments),
+				bus_list_segments, ANY),
+	SD_BUS_METHOD_WITH_ARGS("ListClasses", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", classes),
+				bus_list_classes, ANY),
+	SD_BUS_METHOD_WITH_ARGS("PortAdd", SD_BUS_ARGS("a{sv}", spec), SD_BUS_RESULT("o", port),
+				bus_port_add, ANY),
+	SD_BUS_METHOD_WITH_ARGS("PortDel", SD_BUS_ARGS("s", key, "t", generation), SD_BUS_NO_RESULT,
+				bus_port_del, ANY),
+	SD_BUS_METHOD_WITH_ARGS("PortAttach", SD_BUS_ARGS("s", domain, "a{sv}", spec),
+				SD_BUS_RESULT("o", port, "s", key), bus_port_attach, ANY),
+	SD_BUS_METHOD_WITH_ARGS("PortDetach", SD_BUS_ARGS("s", domain, "s", mac), SD_BUS_NO_RESULT,
+				bus_port_detach, ANY),
+	SD_BUS_METHOD_WITH_ARGS("DomainCheck", SD_BUS_ARGS("s", domain),
+				SD_BUS_RESULT("aa{sv}", findings), bus_domain_check, ANY),
+	SD_BUS_METHOD_WITH_ARGS("PlanPreview", SD_BUS_ARGS("a{sv}", spec),
+				SD_BUS_RESULT("s", path, "as", reasons, "as", steps),
+				bus_plan_preview, ANY),
+	SD_BUS_METHOD_WITH_ARGS("RefreshCounters", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT,
+				bus_refresh_counters, ANY),
+	SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	SD_BUS_PROPERTY("State", "s", get_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("Reasons", "as", get_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("DatapathConnected", "b", get_datapath, 0,
+			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_VTABLE_END,
+};

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of daemon/bus share. */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "api/errors.h"
+#include "base/cleanup.h"
+#include "daemon/bus/bus.h"
+
+#define BUS_NAME      "org.vnicd1"
+#define BUS_ROOT      "/org/vnicd1"
+#define BUS_NICS      BUS_ROOT "/nic"
+#define BUS_PORTS     BUS_ROOT "/port"
+#define BUS_I_MANAGER "org.vnicd1.Manager"
+#define BUS_I_NIC     "org.vnicd1.Nic"
+#define BUS_I_PORT    "org.vnicd1.Port"
+#define BUS_PATH_MAX  96
+
+/* Long-running calls at a time; one more is LimitReached. */
+#define BUS_CALLS_PER_SENDER 32
+#define BUS_CALLS_TOTAL	     256
+/* Longest text taken as an argument: a message quotes it, and nothing of ours is longer. */
+#define BUS_TEXT_MAX	512
+#define BUS_REASONS_MAX 32
+
+struct bus_call;
+struct bus_seen_port;
+struct bus_seen_nic;
+
+struct bus_reasons {
+	size_t n;
+	char text[BUS_REASONS_MAX][VNIC_ERR_MESSAGE_MAX];
+};
+
+struct bus {
+	struct event_base *base;
+	struct manager *manager;
+	struct bus_ops ops;
+	struct manager_observer observer;
+	sd_bus *sd; /* NULL: not connected */
+	bool named; /* the name is ours */
+	bool broken; /* drop the connection when sd-bus has returned */
+	bool told_lost; /* ops.connected() knows */
+	struct event *io; /* sd's descriptor and timeout */
+	struct event *retry;
+	struct event *kick; /* something is to be sent: flush and look at sd's wishes again */
+	struct bus_call *calls;
+	size_t n_calls;
+	size_t counters_due; /* ports whose counters this round of RefreshCounters waits for */
+	/* What was last told; watch.c. */
+	struct bus_seen_port *ports;
+	struct bus_seen_nic *nics;
+	bool nics_dirty, any_dirty;
+	const char *seen_state;
+	struct bus_reasons *seen_reasons, *scratch;
+	bool seen_datapath;
+};
+
+/* connection.c */
+
+/* Have what was sent or marked dirty go out in this turn of the loop. */
+void bus_kick(struct bus *bus);
+
+/* watch.c */
+int bus_watch_start(struct bus *bus);
+void bus_watch_stop(struct bus *bus);
+/* Tell what has changed since it was last told; without a connection it only takes note. */
+void bus_flush(struct bus *bus);
+
+/* call.c: a method that answers late */
+
+enum bus_call_kind {
+	BUS_CALL_ADD, /* cancelled and undone with its caller */
+	BUS_CALL_KEEP, /* goes on without its caller; only the answer is lost */
+	BUS_CALL_COUNTERS, /* RefreshCounters */
+};
+
+struct bus_call {
+	struct bus *bus;
+	sd_bus_message *message; /* NULL: the caller has gone */
+	char sender[64]; /* its unique name */
+	enum bus_call_kind kind;
+	struct manager_job *job; /* of the manager, */
+	void *op; /* or of bus_ops */
+	bool in_round; /* RefreshCounters: asked before this round of fetching began */
+	struct event *deadline; /* RefreshCounters */
+	struct bus_call *next;
+};
+
+/* A new call for @m, or NULL with @error set to what its handler must return (LimitReached). */
+struct bus_call *bus_call_new(struct bus *bus, sd_bus_message *m, enum bus_call_kind kind,
+			      sd_bus_error *error);
+/* Drop it without an answer. */
+void bus_call_free(struct bus_call *call);
+/* Send @err or a reply of @types and drop the call; changes are told first, so that they precede it. */
+void bus_call_reply(struct bus_call *call, const struct vnic_err *err, const char *types, ...);
+/* The caller with this unique name (NULL: every one) is gone. */
+void bus_calls_gone(struct bus *bus, const char *sender);
+/* Fill @error from ours; returns what a handler returns. */
+int bus_error(sd_bus_error *error, int r, const struct vnic_err *err);
+/* RefreshCounters: begin a round of fetching for those who wait, unless one is under way. */
+void bus_counters_begin(struct bus *bus);
+/* Is this text of a stranger short enough? Else InvalidArgument naming @field. */
+int bus_check_text(const char *field, const char *text, struct vnic_err *err);
+
+/* spec.c */
+
+/* What a{sv} of a port held, beside its port_spec. */
+struct bus_spec {
+	struct port_spec spec;
+	bool has_uuid, has_mac, has_class, has_name;
+};
+
+/* Read and check the a{sv} that comes next in @m. */
+int bus_spec_read(sd_bus_message *m, struct bus_spec *ret, struct vnic_err *err);
+void bus_spec_default_name(struct port_spec *spec);
+
+/* The objects: their vtables */
+extern const sd_bus_vtable bus_manager_vtable[], bus_nic_vtable[], bus_port_vtable[];
+int bus_nic_find(sd_bus *sd, const char *path, const char *interface, void *userdata, void **found,
+		 sd_bus_error *error);
+int bus_nic_list(sd_bus *sd, const char *prefix, void *userdata, char ***ret, sd_bus_error *error);
+int bus_port_find(sd_bus *sd, const char *path, const char *interface, void *userdata, void **found,
+		  sd_bus_error *error);
+int bus_port_list(sd_bus *sd, const char *prefix, void *userdata, char ***ret, sd_bus_error *error);
+const char *bus_port_path(const struct port_key *key, char buf[BUS_PATH_MAX]);
+const char *bus_nic_path(int ifindex, char buf[BUS_PATH_MAX]);
+/* The segment whose bridge @link is in, or NULL. */
+const struct vnic_segment *bus_nic_segment(const struct bus *bus, const struct vnic_link *link);
+const char *bus_nic_master(const struct bus *bus, const struct vnic_link *link);
+const char *bus_manager_state(const struct bus *bus);
+void bus_manager_reasons(const struct bus *bus, struct bus_reasons *ret);
+/* "running" where there is nothing in @reasons, else "degraded"; or "starting" */
+const char *bus_manager_state_of(const struct bus *bus, const struct bus_reasons *reasons);
