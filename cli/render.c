@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Answers for people: tables, and under them one line that says what matters. */
+#include "cli/table.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "base/str.h"
+#include "cli/cli.h"
+
+static void dash_if_empty(const char *s, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s", *s ? s : "-");
+}
+
+static void port_domain(struct json_object *row, char *buf, size_t size)
+{
+	const char *domain = j_str(row, "domain");
+
+	dash_if_empty(*domain ? domain : j_str(row, "uuid"), buf, size);
+}
+
+static void port_vlan(struct json_object *row, char *buf, size_t size)
+{
+	uint64_t vlan = j_u64(row, "vlan");
+
+	if (vlan)
+		snprintf(buf, size, "%llu", (unsigned long long)vlan);
+	else
+		snprintf(buf, size, "-");
+}
+
+static void row_rate(struct json_object *row, char *buf, size_t size)
+{
+	format_rate(j_u64(row, "rate"), buf, size);
+}
+
+static struct json_object *counters(struct json_object *row)
+{
+	struct json_object *c = NULL;
+
+	json_object_object_get_ex(row, "counters", &c);
+	return c;
+}
+
+static void port_rx(struct json_object *row, char *buf, size_t size)
+{
+	format_bytes(j_u64(counters(row), "rx_bytes"), buf, size);
+}
+
+static void port_tx(struct json_object *row, char *buf, size_t size)
+{
+	format_bytes(j_u64(counters(row), "tx_bytes"), buf, size);
+}
+
+static void port_drops(struct json_object *row, char *buf, size_t size)
+{
+	struct json_object *c = counters(row);
+
+	snprintf(buf, size, "%llu",
+		 (unsigned long long)(j_u64(c, "rx_dropped") + j_u64(c, "tx_dropped")));
+}
+
+static const struct table_column port_columns[] = {
+	{ "DOMAIN", "domain", port_domain, NULL, false, 0 },
+	{ "MAC", "mac", NULL, NULL, false, 0 },
+	{ "CLASS", "class", NULL, NULL, false, 1 },
+	{ "SEGMENT", "segment", NULL, NULL, false, 3 },
+	{ "VLAN", NULL, port_vlan, NULL, true, 2 },
+	{ "RATE", NULL, row_rate, NULL, true, 4 },
+	{ "PATH", "path", NULL, NULL, false, 2 },
+	{ "STATE", "state", NULL, table_state_color, false, 0 },
+	{ "RX", NULL, port_rx, NULL, true, 5 },
+	{ "TX", NULL, port_tx, NULL, true, 5 },
+	{ "DROPS", NULL, port_drops, NULL, true, 4 },
+};
+
+static bool port_is_bad(struct json_object *port)
+{
+	const char *state = j_str(port, "state");
+
+	return !strcmp(state, "failed") || !strcmp(state, "quarantined");
+}
+
+/* "3 ports: 2 running, 1 failed." in the order in which states are first met. */
+static void port_summary(FILE *f, struct json_object *ports)
+{
+	size_t n = json_object_array_length(ports);
+	const char *sep = ": ";
+
+	fprintf(f, "%zu port%s", n, n == 1 ? "" : "s");
+	for (size_t i = 0; i < n; i++) {
+		const char *state = j_str(json_object_array_get_idx(ports, i), "state");
+		size_t same = 0, first = i;
+
+		for (size_t k = 0; k < n; k++) {
+			if (strcmp(state, j_str(json_object_array_get_idx(ports, k), "state")) != 0)
+				continue;
+			same++;
+			if (k < first)
+				first = k;
+		}
+		if (first != i)
+			continue;
+		fprintf(f, "%s%zu %s", sep, same, state);
+		sep = ", ";
+	}
+	fputs(".\n", f);
+}
+
+void render_ports(FILE *f, const struct table_style *style, struct json_object *ports)
+{
+	size_t n = json_object_array_length(ports);
+
+	if (n == 0) {
+		fputs("No ports. One is made when a domain with an interface of a class starts "
+		      "(vnicd-hook(8)).\n",
+		      f);
+		return;
+	}
+	table_print(f, style, port_columns, ARRAY_SIZE(port_columns), ports);
+	port_summary(f, ports);
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *port = json_object_array_get_idx(ports, i);
+		char domain[TABLE_CELL_MAX];
+
+		if (!port_is_bad(port))
+			continue;
+		port_domain(port, domain, sizeof(domain));
+		fprintf(f, "%s %s %s: %s\n", domain, j_str(port, "mac"), j_str(port, "state"),
+			j_str(port, "reason"));
+	}
+}
+
+static void line(FILE *f, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+static void line(FILE *f, const char *name, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(f, "  %-12s", name);
+	va_start(ap, fmt);
+	vfprintf(f, fmt, ap);
+	va_end(ap);
+	fputc('\n', f);
+}
+
+static void port_counters(FILE *f, struct json_object *port)
+{
+	struct json_object *c = counters(port);
+	char rx[32], tx[32];
+
+	port_rx(port, rx, sizeof(rx));
+	port_tx(port, tx, sizeof(tx));
+	line(f, "received", "%llu packets, %s bytes, %llu dropped",
+	     (unsigned long long)j_u64(c, "rx_packets"), rx,
+	     (unsigned long long)j_u64(c, "rx_dropped"));
+	line(f, "sent", "%llu packets, %s bytes, %llu dropped, %llu with a MAC not its own",
+	     (unsigned long long)j_u64(c, "tx_packets"), tx,
+	     (unsigned long long)j_u64(c, "tx_dropped"),
+	     (unsigned long long)j_u64(c, "tx_spoofed"));
+}
+
+static void port_history(FILE *f, struct json_object *port)
+{
+	struct json_object *history = j_array(port, "history");
+
+	for (size_t i = 0; history && i < json_object_array_length(history); i++) {
+		struct json_object *event = json_object_array_get_idx(history, i);
+		time_t t = (time_t)(j_u64(event, "time_us") / 1000000);
+		struct tm tm;
+		char when[32];
+
+		localtime_r(&t, &tm);
+		strftime(when, sizeof(when), "%F %T", &tm);
+		line(f, i ? "" : "history", "%s  %s", when, j_str(event, "text"));
+	}
+}
+
+void render_port(FILE *f, const struct table_style *style, struct json_object *port)
+{
+	const char *state = j_str(port, "state"), *reason = j_str(port, "reason");
+	char vlan[32], rate[32];
+
+	port_vlan(port, vlan, sizeof(vlan));
+	row_rate(port, rate, sizeof(rate));
+	fprintf(f, "%s\n", j_str(port, "key"));
+	if (style->color)
+		line(f, "state", "\033[%sm%s\033[0m%s%s", table_state_color(state), state,
+		     *reason ? ": " : "", reason);
+	else
+		line(f, "state", "%s%s%s", state, *reason ? ": " : "", reason);
+	line(f, "domain", "%s", *j_str(port, "domain") ? j_str(port, "domain") : "-");
+	line(f, "class", "%s, segment %s", j_str(port, "class"), j_str(port, "segment"));
+	line(f, "path", "%s, generation %llu", j_str(port, "path"),
+	     (unsigned long long)j_u64(port, "generation"));
+	line(f, "socket", "%s", j_str(port, "socket"));
+	line(f, "vlan", "%s, rate %s, weight %llu", vlan, rate,
+	     (unsigned long long)j_u64(port, "weight"));
+	line(f, "queues", "%llu of %llu in use", (unsigned long long)j_u64(port, "queues_active"),
+	     (unsigned long long)j_u64(port, "queues"));
+	if (j_u64(port, "peer_pid"))
+		line(f, "front end", "process %llu%s", (unsigned long long)j_u64(port, "peer_pid"),
+		     j_bool(port, "logging") ? ", being migrated" : "");
+	else
+		line(f, "front end", "none");
+	if (j_u64(port, "restarts"))
+		line(f, "restarts", "%llu workers lost to this port",
+		     (unsigned long long)j_u64(port, "restarts"));
+	port_counters(f, port);
+	port_history(f, port);
+}
+
+static void nic_link(struct json_object *row, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s",
+		 !j_bool(row, "up")	  ? "down"
+		 : j_bool(row, "carrier") ? "up"
+					  : "no carrier");
+}
+
+static void nic_numa(struct json_object *row, char *buf, size_t size)
+{
+	int64_t node = j_i64(row, "numa_node");
+
+	if (node >= 0)
+		snprintf(buf, size, "%lld", (long long)node);
+	else
+		snprintf(buf, size, "-");
+}
+
+static void nic_vfs(struct json_object *row, char *buf, size_t size)
+{
+	int64_t total = j_i64(row, "sriov_totalvfs");
+
+	if (total >= 0)
+		snprintf(buf, size, "%lld/%lld", (long long)j_i64(row, "sriov_numvfs"),
+			 (long long)total);
+	else
+		snprintf(buf, size, "-");
+}
+
+void render_nics(FILE *f, const struct table_style *style, struct json_object *nics)
+{
+	static const struct table_column columns[] = {
+		{ "NAME", "name", NULL, NULL, false, 0 },
+		{ "KIND", "kind", NULL, NULL, false, 2 },
+		{ "LINK", NULL, nic_link, table_state_color, false, 0 },
+		{ "SEGMENT", "segment", NULL, NULL, false, 0 },
+		{ "MASTER", "master", NULL, NULL, false, 3 },
+		{ "MTU", "mtu", NULL, NULL, true, 4 },
+		{ "MAC", "mac", NULL, NULL, false, 3 },
+		{ "DRIVER", "driver", NULL, NULL, false, 4 },
+		{ "ADDRESS", "address", NULL, NULL, false, 1 },
+		{ "NUMA", NULL, nic_numa, NULL, true, 5 },
+		{ "VFS", NULL, nic_vfs, NULL, true, 2 },
+	};
+	size_t n = json_object_array_length(nics), used = 0;
+
+	if (n == 0) {
+		fputs("No nics: this host has no uplink that vnicd could use.\n", f);
+		return;
+	}
+	table_print(f, style, columns, ARRAY_SIZE(columns), nics);
+	for (size_t i = 0; i < n; i++)
+		used += *j_str(json_object_array_get_idx(nics, i), "segment") != '\0';
+	fprintf(f, "%zu nic%s, %zu in a segment.\n", n, n == 1 ? "" : "s", used);
+}
+
+static void segment_bridge(struct json_object *row, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s", j_bool(row, "bridge_present") ? "ok" : "missing");
+}
+
+static void segment_cores(struct json_object *row, char *buf, size_t size)
+{
+	format_list(j_array(row, "cores"), buf, size);
+}
+
+void render_segments(FILE *f, const struct table_style *style, struct json_object *segments)
+{
+	static const struct table_column columns[] = {
+		{ "NAME", "name", NULL, NULL, false, 0 },
+		{ "BRIDGE", "bridge", NULL, NULL, false, 0 },
+		{ "STATE", NULL, segment_bridge, table_state_color, false, 0 },
+		{ "UPLINKS", "uplinks", NULL, NULL, false, 2 },
+		{ "CORES", NULL, segment_cores, NULL, false, 4 },
+		{ "PORTS", "ports", NULL, NULL, true, 1 },
+		{ "CONFIGURED", "place", NULL, NULL, false, 3 },
+	};
+	size_t n = json_object_array_length(segments);
+
+	if (n == 0) {
+		fputs("No segments: add a [segment NAME] section to /etc/vnicd/vnicd.conf "
+		      "(vnicd.conf(5)), then 'vnicctl reload'.\n",
+		      f);
+		return;
+	}
+	table_print(f, style, columns, ARRAY_SIZE(columns), segments);
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *s = json_object_array_get_idx(segments, i);
+
+		if (!j_bool(s, "bridge_present"))
+			fprintf(f,
+				"Segment %s has no bridge: make it with 'ip link add %s type "
+				"bridge' "
+				"or correct %s.\n",
+				j_str(s, "name"), j_str(s, "bridge"), j_str(s, "place"));
+	}
+}
+
+static void class_vlan(struct json_object *row, char *buf, size_t size)
+{
+	port_vlan(row, buf, size);
+}
+
+static void class_flags(struct json_object *row, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s%s", j_bool(row, "spoofchk") ? "spoofchk" : "no spoofchk",
+		 j_bool(row, "trust") ? ",trust" : "");
+}
+
+static void class_ports(struct json_object *row, char *buf, size_t size)
+{
+	uint64_t max = j_u64(row, "max_ports"), n = j_u64(row, "ports");
+
+	if (max)
+		snprintf(buf, size, "%llu/%llu", (unsigned long long)n, (unsigned long long)max);
+	else
+		snprintf(buf, size, "%llu", (unsigned long long)n);
+}
+
+void render_classes(FILE *f, const struct table_style *style, struct json_object *classes)
+{
+	static const struct table_column columns[] = {
+		{ "NAME", "name", NULL, NULL, false, 0 },
+		{ "SEGMENT", "segment", NULL, NULL, false, 0 },
+		{ "PATHS", "paths", NULL, NULL, false, 0 },
+		{ "VLAN", NULL, class_vlan, NULL, true, 2 },
+		{ "VLANS", "vlans", NULL, NULL, false, 3 },
+		{ "RATE", NULL, row_rate, NULL, true, 2 },
+		{ "WEIGHT", "weight", NULL, NULL, true, 4 },
+		{ "QUEUES", "queues", NULL, NULL, true, 4 },
+		{ "CHECKS", NULL, class_flags, NULL, false, 5 },
+		{ "PORTS", NULL, class_ports, NULL, true, 1 },
+		{ "CONFIGURED", "place", NULL, NULL, false, 3 },
+	};
+
+	if (json_object_array_length(classes) == 0) {
+		fputs("No classes: add a [class NAME] section to /etc/vnicd/vnicd.conf "
+		      "(vnicd.conf(5)), then 'vnicctl reload'.\n",
+		      f);
+		return;
+	}
+	table_print(f, style, columns, ARRAY_SIZE(columns), classes);
+}
