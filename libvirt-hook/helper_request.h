@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A request of vnicd to vnicd-libvirt, as in api/libvirt-helper.md. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/json.h"
+#include "libvirt-hook/domain_xml.h"
+
+enum helper_op {
+	HELPER_PING,
+	HELPER_ATTACH,
+	HELPER_DETACH,
+	HELPER_DOMAIN_XML,
+	HELPER_DOMAINS,
+	HELPER_CHECK,
+};
+
+#define HELPER_CLASSES_MAX 1024
+
+/**
+ * struct helper_request - checked; a field that its operation does not have is zero
+ * @domain: name or UUID; empty for operations that are of none
+ * @classes: @n_classes names; owned by @message
+ * @message: the JSON it came as; keeps the strings
+ */
+struct helper_request {
+	uint64_t id;
+	enum helper_op op;
+	uint32_t timeout_ms;
+	char domain[DOMAIN_NAME_LEN_MAX + 1];
+	uint8_t mac[VNIC_MAC_LEN];
+	char socket[DOMAIN_SOCKET_MAX + 1];
+	uint32_t queues;
+	bool live, config, inactive;
+	char after[VNIC_UUID_STR];
+	const char **classes;
+	size_t n_classes;
+	struct json_object *message;
+};
+
+/**
+ * helper_request_parse()
+ * @ret: on success helper_request_deinit() it
+ * @ret_id: the request's id where it can be read even from a bad message, else 0; always set
+ */
+int helper_request_parse(const char *data, size_t size, struct helper_request *ret,
+			 uint64_t *ret_id, struct vnic_err *err);
+void helper_request_deinit(struct helper_request *r);
+
+/* {"id":N,"ok":true} to be added to; {"id":N,"error":…}. The caller puts them. */
+struct json_object *helper_answer(uint64_t id);
+struct json_object *helper_answer_error(uint64_t id, const struct vnic_err *err);

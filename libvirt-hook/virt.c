@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "libvirt-hook/virt.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include "api/errors.h"
+#include "base/sock.h"
+#include "libvirt-hook/domain_check.h"
+#include "libvirt-hook/domain_json.h"
+#include "libvirt-hook/hook.h"
+#include "libvirt-hook/xml_write.h"
+
+#define URI	    "qemu:///system"
+#define KEEPALIVE_S 5
+#define KEEPALIVE_N 3
+#define ALIAS_MAX   64
+/* Of a message, what else is in it aside. */
+#define DOMAINS_ROOM (VNIC_MSG_MAX - 1024)
+
+enum removal { REMOVAL_PENDING, REMOVAL_DONE, REMOVAL_REFUSED };
+
+/*
+ * Two threads: the worker calls virt_do(), the event thread runs libvirt's loop, with its keepalive
+ * and the callbacks below. They share what @lock guards.
+ */
+struct virt {
+	virConnectPtr conn;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* The device whose removal is being waited for. */
+	char uuid[VIR_UUID_STRING_BUFLEN];
+	char alias[ALIAS_MAX];
+	enum removal removal;
+};
+
+DEFINE_CLEANUP(virDomainPtr, virDomainFree)
+
+static int fail(struct vnic_err *err, const char *what)
+{
+	virErrorPtr e = virGetLastError();
+	const char *text = e && e->message ? e->message : "unknown error";
+
+	if (e && e->code == VIR_ERR_NO_DOMAIN)
+		return vnic_err_set(err, -ENOENT, VNIC_E_UNKNOWN_DOMAIN, "%s", text);
+	return vnic_err_set(err, -EIO, VNIC_E_LIBVIRT, "%s: libvirt says: %s", what, text);
+}
+
+static void ignore_error(_unused_ void *data, _unused_ virErrorPtr e)
+{
+	/* or libvirt prints each to stderr */
+}
+
+static void on_removal(struct virt *v, virDomainPtr dom, const char *alias, enum removal removal)
+{
+	char uuid[VIR_UUID_STRING_BUFLEN];
+
+	if (!alias || virDomainGetUUIDString(dom, uuid) < 0)
+		return;
+	pthread_mutex_lock(&v->lock);
+	if (!strcmp(uuid, v->uuid) && !strcmp(alias, v->alias)) {
+		v->removal = removal;
+		pthread_cond_signal(&v->changed);
+	}
+	pthread_mutex_unlock(&v->lock);
+}
+
+static void on_removed(_unused_ virConnectPtr conn, virDomainPtr dom, const char *alias, void *data)
+{
+	on_removal(data, dom, alias, REMOVAL_DONE);
+}
+
+static void on_removal_failed(_unused_ virConnectPtr conn, virDomainPtr dom, const char *alias,
+			      void *data)
+{
+	on_removal(data, dom, alias, REMOVAL_REFUSED);
+}
+
+static void *event_thread(_unused_ void *data)
+{
+	for (;;)
+		if (virEventRunDefaultImpl() < 0)
+			poll(NULL, 0, 100); /* not to spin where it fails each time */
+	return NULL;
+}
+
+struct virt *virt_new(void)
+{
+	struct virt *v = calloc(1, sizeof(*v));
+	pthread_condattr_t attr;
+	pthread_t thread;
+
+	if (!v)
+		return NULL;
+	pthread_mutex_init(&v->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&v->changed, &attr);
+	virSetErrorFunc(NULL, ignore_error);
+	if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0 ||
+	    pthread_create(&thread, NULL, event_thread, NULL) != 0) {
+		free(v);
+		return NULL;
+	}
+	pthread_detach(thread);
+	return v;
+}
+
+/* The connection, opened anew where libvirtd has gone away since. */
+static int need_connection(struct virt *v, struct vnic_err *err)
+{
+	if (v->conn && virConnectIsAlive(v->conn) == 1)
+		return 0;
+	if (v->conn)
+		virConnectClose(v->conn);
+	v->conn = virConnectOpen(URI);
+	if (!v->conn)
+		return fail(err, "connecting to " URI " (is libvirtd running?)");
+	virConnectSetKeepAlive(v->conn, KEEPALIVE_S, KEEPALIVE_N);
+	if (virConnectDomainEventRegisterAny(v->conn, NULL, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+					     VIR_DOMAIN_EVENT_CALLBACK(on_removed), v, NULL) < 0 ||
+	    virConnectDomainEventRegisterAny(
+		    v->conn, NULL, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
+		    VIR_DOMAIN_EVENT_CALLBACK(on_removal_failed), v, NULL) < 0) {
+		int r = fail(err, "asking libvirt for its events");
+
+		virConnectClose(v->conn);
+		v->conn = NULL;
+		return r;
+	}
+	return 0;
+}
+
+static int find_domain(struct virt *v, const char *who, virDomainPtr *ret, struct vnic_err *err)
+{
+	uint8_t uuid[VNIC_UUID_LEN];
+	virDomainPtr dom;
+
+	dom = uuid_parse(who, uuid) == 0 ? virDomainLookupByUUID(v->conn, uuid)
+					 : virDomainLookupByName(v->conn, who);
+	if (!dom)
+		return fail(err, "looking for the domain");
+	*ret = dom;
+	return 0;
+}
+
+static int read_domain(virDomainPtr dom, unsigned flags, struct domain **ret, struct vnic_err *err)
+{
+	_cleanup_(freep) char *xml = virDomainGetXMLDesc(dom, flags);
+
+	if (!xml)
+		return fail(err, "reading the domain's XML");
+	return domain_xml_parse(xml, strlen(xml), ret, err);
+}
+
+static const struct domain_nic *nic_by_mac(const struct domain *d, const uint8_t mac[VNIC_MAC_LEN])
+{
+	for (size_t i = 0; i < d->n_nics; i++)
+		if (d->nics[i].has_mac && !memcmp(d->nics[i].mac, mac, VNIC_MAC_LEN))
+			return &d->nics[i];
+	return NULL;
+}
+
+static unsigned affect_flags(const struct helper_request *q)
+{
+	return (q->live ? VIR_DOMAIN_AFFECT_LIVE : 0) | (q->config ? VIR_DOMAIN_AFFECT_CONFIG : 0);
+}
+
+/* May the NIC be added to this definition (running or persistent) of the domain? */
+static int may_attach(const struct domain *d, const struct helper_request *q, struct vnic_err *err)
+{
+	char mac[VNIC_MAC_STR];
+
+	if (nic_by_mac(d, q->mac))
+		return vnic_err_set(err, -EEXIST, VNIC_E_DUPLICATE_MAC,
+				    "domain '%s' has an interface with MAC address %s already",
+				    d->name, mac_format(q->mac, mac));
+	if (!domain_has_shared_memory(d))
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+				    "the memory of domain '%s' is not shared: give it "
+				    "<memoryBacking><source type='memfd'/><access mode='shared'/>"
+				    "</memoryBacking> and start it anew",
+				    d->name);
+	return 0;
+}
+
+static int do_attach(struct virt *v, const struct helper_request *q, struct json_object *answer,
+		     struct vnic_err *err)
+{
+	_cleanup_(virDomainFreep) virDomainPtr dom = NULL;
+	_cleanup_(freep) char *xml = xml_nic(q->mac, q->socket, q->queues);
+	_cleanup_(domain_freep) struct domain *live = NULL;
+	const struct domain_nic *nic = NULL;
+	int r;
+
+	if (!xml)
+		return -ENOMEM;
+	r = find_domain(v, q->domain, &dom, err);
+	for (int config = 0; r == 0 && config < 2; config++) {
+		_cleanup_(domain_freep) struct domain *d = NULL;
+
+		if (!(config ? q->config : q->live))
+			continue;
+		r = read_domain(dom, config ? VIR_DOMAIN_XML_INACTIVE : 0, &d, err);
+		if (r == 0)
+			r = may_attach(d, q, err);
+	}
+	if (r < 0)
+		return r;
+	if (virDomainAttachDeviceFlags(dom, xml, affect_flags(q)) < 0)
+		return fail(err, "attaching the interface");
+	/* It is attached; that its name cannot be told is no failure. */
+	if (q->live && read_domain(dom, 0, &live, NULL) == 0)
+		nic = nic_by_mac(live, q->mac);
+	json_add_str(answer, "alias", nic ? nic->alias : NULL);
+	return 0;
+}
+
+static int no_such_nic(const struct helper_request *q, struct vnic_err *err)
+{
+	char mac[VNIC_MAC_STR];
+
+	return vnic_err_set(err, -ENOENT, VNIC_E_UNKNOWN_PORT,
+			    "domain '%.120s' has no interface of vnicd's with MAC address %s",
+			    q->domain, mac_format(q->mac, mac));
+}
+
+/* Return: how it went by @deadline, as far as libvirt has told. */
+static enum removal wait_removal(struct virt *v, uint64_t deadline)
+{
+	struct timespec until = { (time_t)(deadline / 1000), (long)(deadline % 1000) * 1000000 };
+	enum removal removal;
+
+	pthread_mutex_lock(&v->lock);
+	while (v->removal == REMOVAL_PENDING &&
+	       pthread_cond_timedwait(&v->changed, &v->lock, &until) == 0)
+		;
+	removal = v->removal;
+	*v->alias = '\0';
+	pthread_mutex_unlock(&v->lock);
+	return removal;
+}
+
+static void expect_removal(struct virt *v, virDomainPtr dom, const char *alias)
+{
+	pthread_mutex_lock(&v->lock);
+	v->removal = REMOVAL_PENDING;
+	if (virDomainGetUUIDString(dom, v->uuid) < 0)
+		*v->uuid = '\0';
+	snprintf(v->alias, sizeof(v->alias), "%s", alias ? alias : "");
+	pthread_mutex_unlock(&v->lock);
+}
+
+/* An event may have been lost with a connection: the XML has the last word. */
+static bool is_gone(virDomainPtr dom, const struct helper_request *q)
+{
+	_cleanup_(domain_freep) struct domain *d = NULL;
+
+	if (virDomainIsActive(dom) == 0)
+		return true;
+	return read_domain(dom, 0, &d, NULL) == 0 && !nic_by_mac(d, q->mac);
+}
+
+static int removal_result(virDomainPtr dom, const struct helper_request *q, enum removal removal,
+			  struct vnic_err *err)
+{
+	char mac[VNIC_MAC_STR];
+
+	mac_format(q->mac, mac);
+	if (removal == REMOVAL_DONE || is_gone(dom, q))
+		return 0;
+	if (removal == REMOVAL_REFUSED)
+		return vnic_err_set(
+			err, -EBUSY, VNIC_E_BUSY,
+			"the guest of domain '%.120s' refused to give up the interface %s",
+			q->domain, mac);
+	return vnic_err_set(err, -ETIMEDOUT, VNIC_E_TIMEOUT,
+			    "the guest of domain '%.120s' did not give up the interface %s within "
+			    "%g s: it may still do so (it is booting, paused, or has no hotplug)",
+			    q->domain, mac, q->timeout_ms / 1000.0);
+}
+
+static int do_detach(struct virt *v, const struct helper_request *q, uint64_t deadline,
+		     struct json_object *answer, struct vnic_err *err)
+{
+	_cleanup_(virDomainFreep) virDomainPtr dom = NULL;
+	_cleanup_(domain_freep) struct domain *d = NULL;
+	_cleanup_(freep) char *xml = NULL;
+	const struct domain_nic *nic;
+	int r;
+
+	r = find_domain(v, q->domain, &dom, err);
+	if (r == 0)
+		r = read_domain(dom, q->live ? 0 : VIR_DOMAIN_XML_INACTIVE, &d, err);
+	if (r < 0)
+		return r;
+	nic = nic_by_mac(d, q->mac);
+	if (!nic || !domain_nic_is_ours(nic))
+		return no_such_nic(q, err);
+	xml = xml_nic(q->mac, nic->source_path, nic->queues);
+	if (!xml)
+		return -ENOMEM;
+	expect_removal(v, dom, nic->alias);
+	if (virDomainDetachDeviceFlags(dom, xml, affect_flags(q)) < 0)
+		return fail(err, "detaching the interface");
+	if (q->live) {
+		r = removal_result(dom, q, wait_removal(v, deadline), err);
+		if (r < 0)
+			return r;
+	}
+	json_add_str(answer, "outcome", "removed");
+	return 0;
+}
+
+static int do_domain_xml(struct virt *v, const struct helper_request *q, struct json_object *answer,
+			 struct vnic_err *err)
+{
+	_cleanup_(virDomainFreep) virDomainPtr dom = NULL;
+	_cleanup_(freep) char *xml = NULL;
+	char uuid[VIR_UUID_STRING_BUFLEN];
+	int r;
+
+	r = find_domain(v, q->domain, &dom, err);
+	if (r < 0)
+		return r;
+	xml = virDomainGetXMLDesc(dom, q->inactive ? VIR_DOMAIN_XML_INACTIVE : 0);
+	if (!xml || virDomainGetUUIDString(dom, uuid) < 0)
+		return fail(err, "reading the domain's XML");
+	json_add_str(answer, "uuid", uuid);
+	json_add_str(answer, "name", virDomainGetName(dom));
+	json_add_str(answer, "xml", xml);
+	return 0;
+}
+
+/* One element of the list; NULL where the domain has ended meanwhile. */
+static struct json_object *describe(virDomainPtr dom, const char *uuid)
+{
+	_cleanup_(domain_freep) struct domain *d = NULL;
+	struct vnic_err err = VNIC_ERR_INIT;
+	struct json_object *o;
+	int r = read_domain(dom, 0, &d, &err);
+
+	if (r < 0 && virDomainIsActive(dom) != 1)
+		return NULL;
+	o = json_object_new_object();
+	if (r < 0) {
+		json_add_str(o, "uuid", uuid);
+		json_add_str(o, "name", virDomainGetName(dom));
+		json_add_str(o, "error", err.message);
+	} else {
+		domain_json_identity(d, o);
+		json_put_into(o, "interfaces", domain_json_nics(d, true));
+		json_put_into(o, "overrides", domain_json_overrides(d));
+	}
+	json_add_u64(o, "id", virDomainGetID(dom));
+	return o;
+}
+
+static int by_uuid(const void *a, const void *b)
+{
+	char x[VIR_UUID_STRING_BUFLEN] = "", y[VIR_UUID_STRING_BUFLEN] = "";
+
+	virDomainGetUUIDString(*(const virDomainPtr *)a, x);
+	virDomainGetUUIDString(*(const virDomainPtr *)b, y);
+	return strcmp(x, y);
+}
+
+static size_t json_size(struct json_object *o)
+{
+	size_t size;
+
+	json_object_to_json_string_length(
+		o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
+	return size;
+}
+
+/* As many as a message holds. Return: whether there are more. */
+static bool list_some(const virDomainPtr *doms, int n, const char *after, struct json_object *list)
+{
+	size_t used = 0;
+
+	for (int i = 0; i < n; i++) {
+		char uuid[VIR_UUID_STRING_BUFLEN];
+		struct json_object *o;
+
+		if (virDomainGetUUIDString(doms[i], uuid) < 0 || strcmp(uuid, after) <= 0)
+			continue;
+		o = describe(doms[i], uuid);
+		if (!o)
+			continue;
+		used += json_size(o) + 1;
+		/* The first one goes alone if it must: the answer then says LimitReached. */
+		if (used > DOMAINS_ROOM && json_object_array_length(list) > 0) {
+			json_object_put(o);
+			return true;
+		}
+		json_append(list, o);
+	}
+	return false;
+}
+
+static int do_domains(struct virt *v, const struct helper_request *q, struct json_object *answer,
+		      struct vnic_err *err)
+{
+	struct json_object *list;
+	virDomainPtr *doms = NULL;
+	bool more;
+	int n = virConnectListAllDomains(v->conn, &doms, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+
+	if (n < 0)
+		return fail(err, "listing the domains");
+	qsort(doms, (size_t)n, sizeof(doms[0]), by_uuid);
+	list = json_object_new_array();
+	more = list_some(doms, n, q->after, list);
+	json_put_into(answer, "domains", list);
+	json_add_bool(answer, "more", more);
+	for (int i = 0; i < n; i++)
+		virDomainFree(doms[i]);
+	free(doms);
+	return 0;
+}
+
+static int do_check(struct virt *v, const struct helper_request *q, struct json_object *answer,
+		    struct vnic_err *err)
+{
+	_cleanup_(virDomainFreep) virDomainPtr dom = NULL;
+	_cleanup_(domain_freep) struct domain *d = NULL;
+	struct findings f;
+	int r;
+
+	r = find_domain(v, q->domain, &dom, err);
+	if (r == 0)
+		r = read_domain(dom, q->live ? 0 : VIR_DOMAIN_XML_INACTIVE, &d, err);
+	if (r < 0)
+		return r;
+	r = domain_check(d, q->classes, q->n_classes, &f);
+	if (r == 0) {
+		domain_json_identity(d, answer);
+		json_add_bool(answer, "active", virDomainIsActive(dom) == 1);
+		json_put_into(answer, "interfaces", domain_json_nics(d, true));
+		json_put_into(answer, "overrides", domain_json_overrides(d));
+		json_put_into(answer, "findings", domain_json_findings(&f));
+	}
+	findings_deinit(&f);
+	return r;
+}
+
+int virt_do(struct virt *v, const struct helper_request *q, uint64_t deadline,
+	    struct json_object *answer, struct vnic_err *err)
+{
+	int r;
+
+	if (q->op == HELPER_PING)
+		return 0;
+	r = need_connection(v, err);
+	if (r < 0)
+		return r;
+	switch (q->op) {
+	case HELPER_ATTACH:
+		return do_attach(v, q, answer, err);
+	case HELPER_DETACH:
+		return do_detach(v, q, deadline, answer, err);
+	case HELPER_DOMAIN_XML:
+		return do_domain_xml(v, q, answer, err);
+	case HELPER_DOMAINS:
+		return do_domains(v, q, answer, err);
+	case HELPER_CHECK:
+		return do_check(v, q, answer, err);
+	case HELPER_PING:
+		break;
+	}
+	return 0;
+}
