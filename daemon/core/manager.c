@@ -342,7 +342,7 @@ static void share_datapath_back(struct managed_share *s)
 			continue;
 		if (step->kind == STEP_DP_SEGMENT ||
 		    (step->kind == STEP_TAP_CREATE && !(s->dp_listed && s->dp_has_tap)))
-			step->state = STEP_PLANNED;
+			step->state = STEP_BEGUN;
 	}
 	s->own.retry_at = s->own.backoff = 0;
 	s->stale = true;
@@ -399,7 +399,7 @@ int manager_config_swap(struct manager *m, struct vnic_config *config, struct vn
 		for (size_t i = 0; i < s->plan.n; i++)
 			if (s->plan.step[i].kind == STEP_DP_SEGMENT &&
 			    s->plan.step[i].state == STEP_DONE)
-				s->plan.step[i].state = STEP_PLANNED; /* its cores may differ */
+				s->plan.step[i].state = STEP_BEGUN; /* its cores may differ */
 	}
 	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
 		port_settings(managed(p));

@@ -208,7 +208,7 @@ static void tell_again(struct managed_port *p)
 			continue;
 		p->tell_again = p->own.busy && p->own.at == i;
 		if (step->state == STEP_DONE)
-			step->state = STEP_PLANNED;
+			step->state = STEP_BEGUN;
 	}
 }
 
@@ -404,7 +404,7 @@ void port_datapath_back(struct managed_port *p)
 		if (p->gone || step->state != STEP_DONE)
 			continue;
 		if (step->kind == STEP_DP_PORT || (step->kind == STEP_SOCK_LISTEN && !listens))
-			step->state = STEP_PLANNED;
+			step->state = STEP_BEGUN;
 	}
 	p->own.retry_at = p->own.backoff = 0;
 }

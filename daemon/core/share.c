@@ -146,6 +146,17 @@ static bool drifted(struct managed_share *s, struct step *step)
 	return false;
 }
 
+/* Its effect is gone with its link; what the datapath was told is not. */
+static void do_anew(struct step *step)
+{
+	if (step->kind == STEP_DP_SEGMENT) {
+		step->state = STEP_BEGUN;
+		return;
+	}
+	step->has_prev = false;
+	step->state = STEP_PLANNED;
+}
+
 /* The tap is made anew: all that was done to the old one is to be done again. */
 static void tap_lost(struct managed_share *s)
 {
@@ -155,10 +166,8 @@ static void tap_lost(struct managed_share *s)
 
 		if (!str_eq(step->ifname, s->share.tap))
 			continue;
-		if (step->kind != STEP_DP_SEGMENT)
-			step->has_prev = false;
 		step->ifindex = 0;
-		step->state = STEP_PLANNED;
+		do_anew(step);
 	}
 }
 
@@ -201,13 +210,15 @@ static void follow(struct managed_share *s, struct step *step, const struct step
 	bool differs = step->mtu != want->mtu || step->master != want->master;
 
 	step->mtu = want->mtu;
-	if (step->master != want->master && step->kind == STEP_BRIDGE_VLAN)
-		step->has_prev = false; /* another bridge: other VLANs */
 	step->master = want->master;
 	if (step->ifindex == 0 || str_eq(step->ifname, s->share.tap))
 		step->ifindex = step->kind == STEP_TAP_CREATE ? step->ifindex : want->ifindex;
-	if (differs && step->state == STEP_DONE)
-		step->state = STEP_PLANNED;
+	if (!differs || step->state != STEP_DONE)
+		return;
+	if (step->kind == STEP_BRIDGE_VLAN)
+		do_anew(step); /* another bridge: other VLANs */
+	else
+		step->state = STEP_BEGUN;
 }
 
 /* A tap of that name which we did not make is not ours to use, nor to delete afterwards. */
@@ -258,11 +269,12 @@ static int do_missing(struct managed_share *s, const struct plan *wanted)
 				manager_kick(m);
 				return 1;
 			}
-			if (step->kind == STEP_BRIDGE_VLAN)
-				step->has_prev = false;
 			if (step->kind == STEP_LINK_MASTER)
 				left_bridge(s);
-			step->state = STEP_PLANNED;
+			if (step->kind == STEP_BRIDGE_VLAN)
+				do_anew(step);
+			else
+				step->state = STEP_BEGUN;
 		}
 		if (step->state == STEP_DONE)
 			continue;
@@ -322,9 +334,17 @@ static void share_failed(struct managed_share *s)
 static void undo_all(struct managed_share *s)
 {
 	struct manager *m = s->own.m;
-	ssize_t last = owner_last(&s->own);
 	char name[VNIC_NAME_MAX];
+	ssize_t last;
 
+	/* A link that has left the bridge has left its VLANs behind: there is nothing to put back. */
+	while ((last = owner_last(&s->own)) >= 0) {
+		struct step *step = &s->share.plan.step[last];
+
+		if (step->kind != STEP_BRIDGE_VLAN || shown(m->inv, step))
+			break;
+		step->state = STEP_UNDONE;
+	}
 	if (last >= 0) {
 		set_ready(s, false, "");
 		owner_begin(&s->own, (size_t)last, true);
@@ -359,8 +379,7 @@ static void find_tap(struct managed_share *s)
 
 			if (step->kind == STEP_TAP_CREATE || !str_eq(step->ifname, s->share.tap))
 				continue;
-			step->has_prev = false;
-			step->state = STEP_PLANNED;
+			do_anew(step);
 		}
 	s->share.tap_ifindex = ifindex;
 }

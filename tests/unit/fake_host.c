@@ -1,0 +1,708 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "tests/unit/fake_host.h"
+
+/* Take element @i out of array @a of @n. */
+#define DROP(a, n, i)                                                          \
+	do {                                                                   \
+		memmove(&(a)[i], &(a)[(i) + 1], ((n) - (i)-1) * sizeof(*(a))); \
+		(n)--;                                                         \
+	} while (0)
+
+void fake_init(struct fake_host *h)
+{
+	memset(h, 0, sizeof(*h));
+	h->now = 1000000000;
+	h->next_ifindex = 1;
+	h->dp_up = true;
+	h->wake_at = UINT64_MAX;
+	fake_add_link(h, "lo", LINK_LOOPBACK, NULL);
+	fake_add_link(h, "br0", LINK_BRIDGE, NULL);
+	fake_add_link(h, "eth0", LINK_PHYSICAL, "br0");
+}
+
+void fake_deinit(struct fake_host *h)
+{
+	fake_kill(h);
+	for (size_t i = 0; i < h->n_port_records; i++)
+		port_free(h->port_record[i]);
+	for (size_t i = 0; i < h->n_shared_records; i++)
+		plan_clear(&h->shared_record[i].plan);
+}
+
+struct fake_link *fake_link(struct fake_host *h, const char *name)
+{
+	for (size_t i = 0; i < h->n_links; i++)
+		if (str_eq(h->link[i].link.name, name))
+			return &h->link[i];
+	return NULL;
+}
+
+static struct fake_link *by_ifindex(struct fake_host *h, int ifindex)
+{
+	for (size_t i = 0; i < h->n_links; i++)
+		if (h->link[i].link.ifindex == ifindex)
+			return &h->link[i];
+	return NULL;
+}
+
+/* The kernel notifies; the daemon hears of it in a later turn, as from a netlink socket. */
+static void notify(struct fake_host *h)
+{
+	struct vnic_link *l, *tmp;
+
+	if (!h->m || h->dead)
+		return;
+	for (size_t i = 0; i < h->n_links; i++)
+		if (inventory_upsert(&h->inv, &h->link[i].link) == 1)
+			manager_link_changed(h->m, h->link[i].link.ifindex);
+	HASH_ITER(hh, h->inv.links, l, tmp)
+	{
+		int ifindex = l->ifindex;
+
+		if (!by_ifindex(h, ifindex)) {
+			inventory_remove(&h->inv, ifindex);
+			manager_link_changed(h->m, ifindex);
+		}
+	}
+}
+
+struct fake_link *fake_add_link(struct fake_host *h, const char *name, enum link_kind kind,
+				const char *master)
+{
+	struct fake_link *f = &h->link[h->n_links++];
+
+	assert_true(h->n_links < FAKE_MAX);
+	memset(f, 0, sizeof(*f));
+	f->link.ifindex = h->next_ifindex++;
+	strcpy(f->link.name, name);
+	f->link.kind = kind;
+	f->link.mtu = 1500;
+	f->link.up = f->link.carrier = kind != LINK_TAP;
+	f->link.mac[0] = 2;
+	f->link.mac[5] = (uint8_t)f->link.ifindex;
+	f->link.numa_node = -1;
+	if (master)
+		f->link.master = fake_link(h, master)->link.ifindex;
+	return f;
+}
+
+void fake_del_link(struct fake_host *h, const char *name)
+{
+	struct fake_link *f = fake_link(h, name);
+	int ifindex = f->link.ifindex;
+
+	for (size_t i = 0; i < h->n_links; i++)
+		if (h->link[i].link.master == ifindex) {
+			h->link[i].link.master = 0;
+			h->link[i].n_vlans = 0;
+		}
+	for (size_t i = h->n_fdb; i-- > 0;)
+		if (atoi(h->fdb[i]) == ifindex)
+			DROP(h->fdb, h->n_fdb, i);
+	DROP(h->link, h->n_links, (size_t)(f - h->link));
+}
+
+bool fake_has_vlan(struct fake_host *h, const char *name, uint16_t vlan)
+{
+	struct fake_link *f = fake_link(h, name);
+
+	for (size_t i = 0; f && i < f->n_vlans; i++)
+		if (f->vlan[i] == vlan)
+			return true;
+	return false;
+}
+
+static void set_vlan(struct fake_link *f, uint16_t vlan, bool on)
+{
+	for (size_t i = 0; i < f->n_vlans; i++)
+		if (f->vlan[i] == vlan) {
+			if (!on)
+				DROP(f->vlan, f->n_vlans, i);
+			return;
+		}
+	if (on)
+		f->vlan[f->n_vlans++] = vlan;
+}
+
+static void set_socket(struct fake_host *h, const char *file, bool on)
+{
+	for (size_t i = 0; i < h->n_sockets; i++)
+		if (str_eq(h->socket[i], file)) {
+			if (!on)
+				DROP(h->socket, h->n_sockets, i);
+			return;
+		}
+	if (on)
+		strcpy(h->socket[h->n_sockets++], file);
+}
+
+static void set_fdb(struct fake_host *h, const struct step *step, bool on)
+{
+	char text[64], mac[VNIC_MAC_STR];
+
+	snprintf(text, sizeof(text), "%d %s %u", step->ifindex, mac_format(step->mac, mac),
+		 step->vlan);
+	for (size_t i = 0; i < h->n_fdb; i++)
+		if (str_eq(h->fdb[i], text)) {
+			if (!on)
+				DROP(h->fdb, h->n_fdb, i);
+			return;
+		}
+	if (on)
+		strcpy(h->fdb[h->n_fdb++], text);
+}
+
+static ssize_t dp_find_port(struct fake_host *h, const struct port_key *key)
+{
+	for (size_t i = 0; i < h->n_dp_ports; i++)
+		if (port_key_eq(&h->dp_port[i].key, key))
+			return (ssize_t)i;
+	return -1;
+}
+
+static ssize_t dp_find_segment(struct fake_host *h, const char *name)
+{
+	for (size_t i = 0; i < h->n_dp_segments; i++)
+		if (str_eq(h->dp_segment[i].name, name))
+			return (ssize_t)i;
+	return -1;
+}
+
+static void dp_drop_port(struct fake_host *h, size_t i)
+{
+	memmove(&h->dp_port_segment[i], &h->dp_port_segment[i + 1],
+		(h->n_dp_ports - i - 1) * sizeof(h->dp_port_segment[0]));
+	DROP(h->dp_port, h->n_dp_ports, i);
+}
+
+static int dp_port(struct fake_host *h, const struct vnic_port *port, bool on)
+{
+	ssize_t i = dp_find_port(h, &port->spec.key);
+
+	if (!h->dp_up)
+		return -ENOTCONN;
+	if (!on) {
+		if (i >= 0)
+			dp_drop_port(h, (size_t)i);
+		return 0;
+	}
+	if (dp_find_segment(h, port->segment) < 0)
+		return -ENOENT;
+	if (i < 0) {
+		i = (ssize_t)h->n_dp_ports++;
+		memset(&h->dp_port[i], 0, sizeof(h->dp_port[i]));
+		h->dp_port[i].key = port->spec.key;
+		h->dp_port[i].state = PORT_READY;
+		strcpy(h->dp_port_segment[i], port->segment);
+	}
+	if (h->dp_port[i].generation > port->generation)
+		return -ESTALE;
+	h->dp_port[i].generation = port->generation;
+	h->dp_port[i].has_listener = true;
+	return 0;
+}
+
+static int dp_segment(struct fake_host *h, const struct step *step, bool on)
+{
+	ssize_t i = dp_find_segment(h, step->name);
+
+	if (!h->dp_up)
+		return -ENOTCONN;
+	if (on) {
+		if (!fake_link(h, step->ifname))
+			return -ENODEV;
+		if (i < 0) {
+			i = (ssize_t)h->n_dp_segments++;
+			strcpy(h->dp_segment[i].name, step->name);
+		}
+		h->dp_segment[i].has_tap = true;
+		return 0;
+	}
+	for (size_t p = 0; p < h->n_dp_ports; p++)
+		if (str_eq(h->dp_port_segment[p], step->name))
+			return -EBUSY;
+	if (i >= 0)
+		DROP(h->dp_segment, h->n_dp_segments, (size_t)i);
+	return 0;
+}
+
+static int create_tap(struct fake_host *h, struct step *step)
+{
+	struct fake_link *f = fake_link(h, step->ifname);
+
+	if (f && !f->ours)
+		return -EEXIST;
+	if (!f) {
+		f = fake_add_link(h, step->ifname, LINK_TAP, NULL);
+		f->ours = true;
+	}
+	step->ifindex = f->link.ifindex;
+	return 0;
+}
+
+static int act(struct fake_host *h, struct step *step, const struct vnic_port *port, bool undo)
+{
+	struct fake_link *f = step->ifindex ? by_ifindex(h, step->ifindex) : NULL;
+	char file[PORT_SOCK_FILE_MAX];
+
+	switch (step->kind) {
+	case STEP_TAP_CREATE:
+		if (!undo)
+			return create_tap(h, step);
+		f = fake_link(h, step->ifname);
+		if (!f)
+			return -ENODEV;
+		if (!f->ours)
+			return -EPERM;
+		fake_del_link(h, step->ifname);
+		return 0;
+	case STEP_DP_SEGMENT:
+		return dp_segment(h, step, !undo);
+	case STEP_DP_PORT:
+		return dp_port(h, port, !undo);
+	case STEP_SOCK_LISTEN:
+		set_socket(h, port_sock_file(&port->spec, file), !undo);
+		return 0;
+	default:
+		break;
+	}
+	if (!f)
+		return -ENODEV;
+	switch (step->kind) {
+	case STEP_LINK_MASTER:
+		f->link.master = undo ? (int)step->prev : step->master;
+		f->n_vlans = 0;
+		return 0;
+	case STEP_LINK_MTU:
+		f->link.mtu = undo ? (uint32_t)step->prev : step->mtu;
+		return 0;
+	case STEP_LINK_UP:
+		f->link.up = undo ? step->prev : true;
+		return 0;
+	case STEP_BRIDGE_VLAN:
+		if (!f->link.master)
+			return -EINVAL;
+		if (!undo || (step->has_prev && !step->prev))
+			set_vlan(f, step->vlan, !undo);
+		return 0;
+	case STEP_FDB:
+		set_fdb(h, step, !undo);
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* Count a call; is it the one that fails? Return: 0, the failure, or 1 where the daemon is killed here. */
+static int fault(struct fake_host *h, const char *what)
+{
+	h->calls++;
+	if (h->calls <= ARRAY_SIZE(h->call))
+		snprintf(h->call[h->calls - 1], sizeof(h->call[0]), "%s", what);
+	if (h->calls == h->kill_at)
+		return 1;
+	if (h->calls == h->fail_at) {
+		h->failed = true;
+		return h->fail_with;
+	}
+	return 0;
+}
+
+static void run_step(struct fake_host *h, struct step *step, const struct vnic_port *port,
+		     manager_step_done done, void *arg, bool undo)
+{
+	char what[160];
+	int f, r;
+
+	if (h->dead)
+		return;
+	step_describe(step, what, sizeof(what));
+	f = fault(h, what);
+	if (f == 1 && h->kill_when == FAKE_BEFORE) {
+		h->dead = true;
+		return;
+	}
+	r = f < 0 ? f : act(h, step, port, undo);
+	if (f == 1) {
+		h->dead = true;
+		return;
+	}
+	if (h->async) {
+		h->pending[h->n_pending].done = done;
+		h->pending[h->n_pending].arg = arg;
+		h->pending[h->n_pending++].error = r;
+		return;
+	}
+	done(arg, r, NULL);
+}
+
+static void step_do(void *data, struct step *step, const struct vnic_segment *segment,
+		    const struct vnic_port *port, manager_step_done done, void *arg)
+{
+	assert_non_null(segment);
+	run_step(data, step, port, done, arg, false);
+}
+
+static void step_undo(void *data, struct step *step, const struct vnic_segment *segment,
+		      const struct vnic_port *port, manager_step_done done, void *arg)
+{
+	assert_non_null(segment);
+	run_step(data, step, port, done, arg, true);
+}
+
+static int step_probe(void *data, struct step *step)
+{
+	struct fake_host *h = data;
+	struct fake_link *f = step->ifindex ? by_ifindex(h, step->ifindex) : NULL;
+
+	assert_false(step->has_prev);
+	if (!f)
+		return 0;
+	step->has_prev = true;
+	if (step->kind == STEP_LINK_MASTER)
+		step->prev = f->link.master;
+	else if (step->kind == STEP_LINK_MTU)
+		step->prev = f->link.mtu;
+	else if (step->kind == STEP_LINK_UP)
+		step->prev = f->link.up;
+	else if (step->kind == STEP_BRIDGE_VLAN)
+		step->prev = fake_has_vlan(h, f->link.name, step->vlan);
+	else
+		step->has_prev = false;
+	return 0;
+}
+
+/* Record @port, or erase it. The write is atomic: killed before it, the old one stands; after, the new. */
+static int record_port(struct fake_host *h, const struct port_key *key,
+		       const struct vnic_port *port)
+{
+	size_t i = 0;
+	int f;
+
+	if (h->dead)
+		return 0;
+	f = fault(h, port ? "write the port's record" : "erase the port's record");
+	if (f == 1 && h->kill_when == FAKE_BEFORE)
+		h->dead = true;
+	if (f < 0 || h->dead)
+		return f < 0 ? f : 0;
+	while (i < h->n_port_records && !port_key_eq(&h->port_record[i]->spec.key, key))
+		i++;
+	if (i < h->n_port_records) {
+		port_free(h->port_record[i]);
+		DROP(h->port_record, h->n_port_records, i);
+	}
+	if (port) {
+		struct vnic_port *copy = port_new(&port->spec);
+		struct plan plan = { 0 };
+
+		assert_int_equal(plan_copy(&plan, &port->plan), 0);
+		*copy = *port;
+		copy->plan = plan;
+		h->port_record[h->n_port_records++] = copy;
+	}
+	h->dead = f == 1;
+	return 0;
+}
+
+static int io_record_port(void *data, const struct vnic_port *port)
+{
+	return record_port(data, &port->spec.key, port);
+}
+
+static int io_erase_port(void *data, const struct port_key *key)
+{
+	return record_port(data, key, NULL);
+}
+
+static int record_shared(struct fake_host *h, const char *segment, const struct plan *plan)
+{
+	size_t i = 0;
+	int f;
+
+	if (h->dead)
+		return 0;
+	f = fault(h, plan ? "write the segment's record" : "erase the segment's record");
+	if (f == 1 && h->kill_when == FAKE_BEFORE)
+		h->dead = true;
+	if (f < 0 || h->dead)
+		return f < 0 ? f : 0;
+	while (i < h->n_shared_records && !str_eq(h->shared_record[i].segment, segment))
+		i++;
+	if (i < h->n_shared_records && !plan) {
+		plan_clear(&h->shared_record[i].plan);
+		DROP(h->shared_record, h->n_shared_records, i);
+	} else if (plan) {
+		if (i == h->n_shared_records) {
+			memset(&h->shared_record[i], 0, sizeof(h->shared_record[i]));
+			h->n_shared_records++;
+		}
+		strcpy(h->shared_record[i].segment, segment);
+		assert_int_equal(plan_copy(&h->shared_record[i].plan, plan), 0);
+	}
+	h->dead = f == 1;
+	return 0;
+}
+
+static int io_record_shared(void *data, const char *segment, const struct plan *plan)
+{
+	return record_shared(data, segment, plan);
+}
+
+static int io_erase_shared(void *data, const char *segment)
+{
+	return record_shared(data, segment, NULL);
+}
+
+static int domain_alive(void *data, const char *pidfile)
+{
+	struct fake_host *h = data;
+
+	for (size_t i = 0; i < h->n_alive; i++)
+		if (str_eq(h->alive[i], pidfile))
+			return 1;
+	return 0;
+}
+
+void fake_set_alive(struct fake_host *h, const char *pidfile, bool alive)
+{
+	for (size_t i = 0; i < h->n_alive; i++)
+		if (str_eq(h->alive[i], pidfile)) {
+			if (!alive)
+				DROP(h->alive, h->n_alive, i);
+			return;
+		}
+	if (alive)
+		strcpy(h->alive[h->n_alive++], pidfile);
+}
+
+static uint64_t now(void *data)
+{
+	return ((struct fake_host *)data)->now;
+}
+
+static uint64_t realtime(void *data)
+{
+	return 1700000000000000 + now(data);
+}
+
+static void wake_at(void *data, uint64_t when)
+{
+	((struct fake_host *)data)->wake_at = when;
+}
+
+static void dp_forget_port(void *data, const struct port_key *key, uint64_t generation)
+{
+	struct fake_host *h = data;
+	ssize_t i = dp_find_port(h, key);
+
+	assert_true(i >= 0 && h->dp_port[i].generation == generation);
+	dp_drop_port(h, (size_t)i);
+}
+
+static void dp_counters(void *data, const struct port_key *key, manager_step_done done, void *arg)
+{
+	(void)data;
+	(void)key;
+	done(arg, 0, NULL);
+}
+
+void fake_start(struct fake_host *h, struct vnic_config *config)
+{
+	const struct manager_io io = {
+		.data = h,
+		.now = now,
+		.realtime = realtime,
+		.wake_at = wake_at,
+		.step_probe = step_probe,
+		.step_do = step_do,
+		.step_undo = step_undo,
+		.dp_forget_port = dp_forget_port,
+		.dp_counters = dp_counters,
+		.record_port = io_record_port,
+		.erase_port = io_erase_port,
+		.record_shared = io_record_shared,
+		.erase_shared = io_erase_shared,
+		.domain_alive = domain_alive,
+	};
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	assert_null(h->m);
+	inventory_init(&h->inv);
+	h->m = manager_new(&io, config, &h->inv);
+	assert_non_null(h->m);
+	notify(h);
+	h->inv.complete = true;
+	for (size_t i = 0; i < h->n_shared_records; i++) {
+		struct plan copy = { 0 };
+
+		assert_int_equal(plan_copy(&copy, &h->shared_record[i].plan), 0);
+		assert_int_equal(
+			manager_restore_shared(h->m, h->shared_record[i].segment, &copy, &err), 0);
+	}
+	for (size_t i = 0; i < h->n_port_records; i++) {
+		struct vnic_port *copy = port_new(&h->port_record[i]->spec);
+		struct plan plan = { 0 };
+
+		assert_int_equal(plan_copy(&plan, &h->port_record[i]->plan), 0);
+		*copy = *h->port_record[i];
+		copy->plan = plan;
+		assert_int_equal(manager_restore_port(h->m, copy, &err), 0);
+	}
+	manager_start(h->m);
+	if (h->dp_up)
+		fake_dp_connect(h);
+}
+
+void fake_kill(struct fake_host *h)
+{
+	h->m = manager_free(h->m);
+	inventory_deinit(&h->inv);
+	h->n_pending = 0;
+	h->wake_at = UINT64_MAX;
+	h->dead = h->failed = false;
+	h->fail_at = h->kill_at = h->calls = 0;
+}
+
+void fake_dp_connect(struct fake_host *h)
+{
+	h->dp_up = true;
+	manager_datapath_hello(h->m);
+	for (size_t i = 0; i < h->n_dp_segments; i++) {
+		char tap[IFNAMSIZ];
+
+		snprintf(tap, sizeof(tap), "vn0-%.11s", h->dp_segment[i].name);
+		manager_datapath_segment(h->m, h->dp_segment[i].name, tap,
+					 h->dp_segment[i].has_tap);
+	}
+	for (size_t i = h->n_dp_ports; i-- > 0;) {
+		struct dp_port_status status = h->dp_port[i]; /* it may be told to forget it */
+
+		manager_datapath_port(h->m, &status);
+	}
+	manager_datapath_hello_end(h->m);
+}
+
+void fake_dp_restart(struct fake_host *h)
+{
+	manager_datapath_lost(h->m, "it hung up");
+	h->n_dp_ports = h->n_dp_segments = 0;
+	h->dp_up = false;
+	fake_run(h, 1000);
+	fake_dp_connect(h);
+}
+
+void fake_peer(struct fake_host *h, const struct port_key *key, enum port_state state)
+{
+	ssize_t i = dp_find_port(h, key);
+
+	assert_true(i >= 0);
+	h->dp_port[i].state = state;
+	h->dp_port[i].peer_pid = state == PORT_READY ? 0 : 4711;
+	if (h->m && h->dp_up)
+		manager_datapath_port(h->m, &h->dp_port[i]);
+}
+
+void fake_run(struct fake_host *h, uint64_t us)
+{
+	uint64_t end = h->now + us;
+
+	for (int turns = 0; !h->dead; turns++) {
+		assert_true(turns < 20000); /* else it spins */
+		notify(h);
+		if (h->n_pending) {
+			manager_step_done done = h->pending[0].done;
+			void *arg = h->pending[0].arg;
+			int error = h->pending[0].error;
+
+			DROP(h->pending, h->n_pending, 0);
+			done(arg, error, NULL);
+		} else if (h->wake_at <= h->now) {
+			h->wake_at = UINT64_MAX;
+			manager_wake(h->m);
+		} else if (h->wake_at <= end) {
+			h->now = h->wake_at;
+		} else {
+			h->now = end;
+			return;
+		}
+	}
+}
+
+char *fake_snapshot(const struct fake_host *h)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	for (size_t i = 0; i < h->n_links; i++) {
+		const struct fake_link *l = &h->link[i];
+
+		fprintf(f, "link %s master %d mtu %u %s vlans", l->link.name, l->link.master,
+			l->link.mtu, l->link.up ? "up" : "down");
+		for (size_t v = 0; v < l->n_vlans; v++)
+			fprintf(f, " %u", l->vlan[v]);
+		fprintf(f, "\n");
+	}
+	for (size_t i = 0; i < h->n_sockets; i++)
+		fprintf(f, "socket %s\n", h->socket[i]);
+	for (size_t i = 0; i < h->n_fdb; i++)
+		fprintf(f, "fdb %s\n", h->fdb[i]);
+	for (size_t i = 0; i < h->n_dp_segments; i++)
+		fprintf(f, "datapath segment %s\n", h->dp_segment[i].name);
+	for (size_t i = 0; i < h->n_dp_ports; i++)
+		fprintf(f, "datapath port of %s\n", h->dp_port_segment[i]);
+	for (size_t i = 0; i < h->n_port_records; i++)
+		fprintf(f, "record of port %s\n", h->port_record[i]->spec.name);
+	for (size_t i = 0; i < h->n_shared_records; i++)
+		fprintf(f, "record of segment %s\n", h->shared_record[i].segment);
+	fclose(f);
+	return text;
+}
+
+struct vnic_config *fake_config(void)
+{
+	struct vnic_config *config = config_new();
+	struct vnic_segment *s = calloc(1, sizeof(*s));
+	struct vnic_class *c = calloc(1, sizeof(*c));
+
+	strcpy(s->name, "lan");
+	strcpy(s->bridge, "br0");
+	strcpy(s->uplink[s->n_uplinks++], "eth0");
+	strcpy(s->place.file, "vnicd.conf");
+	s->place.line = 1;
+	strcpy(c->name, "gold");
+	strcpy(c->segment, "lan");
+	strcpy(c->place.file, "vnicd.conf");
+	c->place.line = 5;
+	c->paths.path[0] = VNIC_PATH_SOFTWARE;
+	assert_int_equal(vlan_set_parse("0-100", &c->vlans), 0);
+	c->weight = 100;
+	c->queues = 4;
+	c->spoofchk = true;
+	c->numa_node = -1;
+	assert_int_equal(config_add_segment(config, s), 0);
+	assert_int_equal(config_add_class(config, c), 0);
+	return config;
+}
+
+struct port_spec fake_spec(unsigned int domain, unsigned int nic)
+{
+	struct port_spec spec = { .queues = 1 };
+
+	spec.key.uuid[15] = (uint8_t)domain;
+	memcpy(spec.key.mac, (uint8_t[]){ 0x52, 0x54, 0, 0, (uint8_t)domain, (uint8_t)nic }, 6);
+	snprintf(spec.domain, sizeof(spec.domain), "vm%u", domain);
+	snprintf(spec.name, sizeof(spec.name), "vm%u-%u", domain, nic);
+	snprintf(spec.pidfile, sizeof(spec.pidfile), "/run/libvirt/qemu/vm%u.pid", domain);
+	strcpy(spec.class_name, "gold");
+	return spec;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A host for the manager's unit tests: links, bridge VLANs, FDB, sockets, the datapath's state and the records,
+ * all in memory, with a clock that the test turns. Every call to the outside is counted; the test names one that
+ * fails, or at which the daemon "is killed": from there on nothing happens and nothing is answered.
+ */
+#pragma once
+
+#include "daemon/core/manager.h"
+
+#define FAKE_MAX 64
+
+enum fake_when { FAKE_BEFORE, FAKE_AFTER };
+
+struct fake_link {
+	struct vnic_link link;
+	bool ours; /* made by a step */
+	uint16_t vlan[FAKE_MAX];
+	size_t n_vlans;
+};
+
+struct fake_host {
+	/* the host */
+	struct fake_link link[FAKE_MAX];
+	size_t n_links;
+	char socket[FAKE_MAX][PORT_SOCK_FILE_MAX];
+	size_t n_sockets;
+	char fdb[FAKE_MAX][64];
+	size_t n_fdb;
+	int next_ifindex;
+	/* the datapath */
+	bool dp_up;
+	struct {
+		char name[VNIC_NAME_MAX];
+		bool has_tap;
+	} dp_segment[FAKE_MAX];
+	size_t n_dp_segments;
+	struct dp_port_status dp_port[FAKE_MAX];
+	char dp_port_segment[FAKE_MAX][VNIC_NAME_MAX];
+	size_t n_dp_ports;
+	/* the records: what survives the daemon */
+	struct vnic_port *port_record[FAKE_MAX];
+	size_t n_port_records;
+	struct {
+		char segment[VNIC_NAME_MAX];
+		struct plan plan;
+	} shared_record[FAKE_MAX];
+	size_t n_shared_records;
+	/* domains that live */
+	char alive[FAKE_MAX][512];
+	size_t n_alive;
+	/* the daemon */
+	struct manager *m;
+	struct inventory inv;
+	uint64_t now, wake_at;
+	bool async; /* steps complete in a later turn */
+	struct {
+		manager_step_done done;
+		void *arg;
+		int error;
+	} pending[FAKE_MAX];
+	size_t n_pending;
+	/* faults: the Nth call (from 1) of step_do, step_undo or a record's writing */
+	unsigned int calls;
+	unsigned int fail_at, kill_at;
+	int fail_with;
+	enum fake_when kill_when;
+	bool failed, dead;
+	char call[256][160]; /* what each was */
+};
+
+void fake_init(struct fake_host *h);
+void fake_deinit(struct fake_host *h);
+
+struct fake_link *fake_add_link(struct fake_host *h, const char *name, enum link_kind kind,
+				const char *master);
+void fake_del_link(struct fake_host *h, const char *name);
+struct fake_link *fake_link(struct fake_host *h, const char *name);
+bool fake_has_vlan(struct fake_host *h, const char *name, uint16_t vlan);
+
+/* Begin a daemon: configuration, inventory, records, datapath (where it is up). */
+void fake_start(struct fake_host *h, struct vnic_config *config);
+/* The daemon ends as by kill -9: only host, datapath and records stay. Faults are forgotten. */
+void fake_kill(struct fake_host *h);
+
+void fake_dp_connect(struct fake_host *h);
+void fake_dp_restart(struct fake_host *h); /* it forgets all, and is there again */
+void fake_peer(struct fake_host *h, const struct port_key *key, enum port_state state);
+
+/* Turn the loop until nothing is due within @us of the clock. */
+void fake_run(struct fake_host *h, uint64_t us);
+
+/* The host in words, without what is the daemon's alone: to compare before and after. malloc()ed. */
+char *fake_snapshot(const struct fake_host *h);
+
+void fake_set_alive(struct fake_host *h, const char *pidfile, bool alive);
+
+/* [segment lan] on br0 with uplink eth0, class gold: VLANs 0-100, software */
+struct vnic_config *fake_config(void);
+struct port_spec fake_spec(unsigned int domain, unsigned int nic);
