@@ -126,6 +126,14 @@ class Outside:
         ip("netns", "del", self.name)
 
 
+def enter_ns(ns):
+    """Move the calling thread into a network namespace, for good: for threads of their own."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(f"/run/netns/{ns}", "rb") as there:
+        if libc.setns(there.fileno(), 0x40000000) != 0:
+            raise OSError(ctypes.get_errno(), f"setns to {ns}")
+
+
 def _socket_in(ns, proto):
     """An AF_PACKET socket of another network namespace, made without leaving ours for longer."""
     if not ns:

@@ -42,8 +42,27 @@ def wait_for(what, fn, timeout=10.0, every=0.02):
         time.sleep(every)
 
 
+def table(name):
+    """The rows of tests/tables/NAME.md, as dicts by the table's headings; `…` are taken off."""
+    rows, head = [], None
+    with open(os.path.join(TOP, "tests/tables", f"{name}.md"), encoding="utf-8") as f:
+        for line in f:
+            if not line.startswith("|"):
+                head = None
+                continue
+            cells = [c.strip().strip("`") for c in line.strip().strip("|").split("|")]
+            if head is None:
+                head = cells
+            elif not all(set(c) <= set("-: ") for c in cells):
+                rows.append(dict(zip(head, cells)))
+    return rows
+
+
 def main(names=None):
     """Run the registered tests (or those named on the command line) in order."""
+    if sys.argv[1:] == ["--list"]:
+        print(*(n for n, _ in _tests), sep="\n")
+        return
     only = sys.argv[1:] if names is None else names
     bad = 0
     todo = [(n, f) for n, f in _tests if not only or n in only]
