@@ -154,6 +154,7 @@ void vu_connect(struct vu_port *p, const char *file, uint64_t want)
 {
 	struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
 	uint64_t need = VU_F(VIRTIO_F_VERSION_1) | VU_F(VIRTIO_NET_F_MRG_RXBUF);
+	struct message owner = { .request = SET_OWNER };
 
 	p->name = file;
 	p->memfd = -1;
@@ -175,7 +176,7 @@ void vu_connect(struct vu_port *p, const char *file, uint64_t want)
 		set_u64(p, SET_PROTOCOL_FEATURES, protocol, -1);
 		p->protocol = protocol;
 	}
-	set_u64(p, SET_OWNER, 0, -1);
+	set(p, &owner, 0, -1);
 }
 
 void *vu_mem(struct vu_port *p, size_t size, size_t align)
