@@ -125,8 +125,8 @@ void kport_hang_up(struct kport *p, const char *reason)
 {
 	if (!p->conn)
 		return;
-	vnic_log(LOG_NOTICE, FIELDS(p), "port %s: closed process %d's connection: %s",
-		 p->config.name, (int)p->peer_pid, reason);
+	vnic_log(LOG_NOTICE, FIELDS(p), "port %s: process %d is disconnected: %s", p->config.name,
+		 (int)p->peer_pid, reason);
 	set_reason(p, reason);
 	p->conn = vhost_conn_free(p->conn);
 	p->owing = false;

@@ -12,17 +12,20 @@
 #define STATE sizeof(struct vhost_vring_state)
 #define TABLE offsetof(union vhost_body, table.region)
 
-/* Each message we take: how long its body may be and how many descriptors may come with it. */
+/*
+ * Each message we take: how long its body may be and how many descriptors may come with it. Where the
+ * specification has no body there are front ends that send an empty u64: it is not looked at.
+ */
 static const struct vhost_rule {
 	const char *name;
 	size_t min, max;
 	size_t min_fds, max_fds;
 	uint64_t needs; /* protocol feature */
 } rules[VHOST_REQUEST_END] = {
-	[VHOST_GET_FEATURES] = { "GET_FEATURES", 0, 0, 0, 0, 0 },
+	[VHOST_GET_FEATURES] = { "GET_FEATURES", 0, U64, 0, 0, 0 },
 	[VHOST_SET_FEATURES] = { "SET_FEATURES", U64, U64, 0, 0, 0 },
-	[VHOST_SET_OWNER] = { "SET_OWNER", 0, 0, 0, 0, 0 },
-	[VHOST_RESET_OWNER] = { "RESET_OWNER", 0, 0, 0, 0, 0 },
+	[VHOST_SET_OWNER] = { "SET_OWNER", 0, U64, 0, 0, 0 },
+	[VHOST_RESET_OWNER] = { "RESET_OWNER", 0, U64, 0, 0, 0 },
 	[VHOST_SET_MEM_TABLE] = { "SET_MEM_TABLE", TABLE,
 				  TABLE + VHOST_TABLE_REGIONS_MAX *
 						  sizeof(struct vhost_wire_region),
@@ -37,22 +40,22 @@ static const struct vhost_rule {
 	[VHOST_SET_VRING_KICK] = { "SET_VRING_KICK", U64, U64, 0, 1, 0 },
 	[VHOST_SET_VRING_CALL] = { "SET_VRING_CALL", U64, U64, 0, 1, 0 },
 	[VHOST_SET_VRING_ERR] = { "SET_VRING_ERR", U64, U64, 0, 1, 0 },
-	[VHOST_GET_PROTOCOL_FEATURES] = { "GET_PROTOCOL_FEATURES", 0, 0, 0, 0, 0 },
+	[VHOST_GET_PROTOCOL_FEATURES] = { "GET_PROTOCOL_FEATURES", 0, U64, 0, 0, 0 },
 	[VHOST_SET_PROTOCOL_FEATURES] = { "SET_PROTOCOL_FEATURES", U64, U64, 0, 0, 0 },
-	[VHOST_GET_QUEUE_NUM] = { "GET_QUEUE_NUM", 0, 0, 0, 0, VHOST_PROTO_MQ },
+	[VHOST_GET_QUEUE_NUM] = { "GET_QUEUE_NUM", 0, U64, 0, 0, VHOST_PROTO_MQ },
 	[VHOST_SET_VRING_ENABLE] = { "SET_VRING_ENABLE", STATE, STATE, 0, 0, 0 },
 	[VHOST_SEND_RARP] = { "SEND_RARP", U64, U64, 0, 0, VHOST_PROTO_RARP },
 	[VHOST_NET_SET_MTU] = { "NET_SET_MTU", U64, U64, 0, 0, VHOST_PROTO_NET_MTU },
-	[VHOST_RESET_DEVICE] = { "RESET_DEVICE", 0, 0, 0, 0, VHOST_PROTO_RESET_DEVICE },
-	[VHOST_GET_MAX_MEM_SLOTS] = { "GET_MAX_MEM_SLOTS", 0, 0, 0, 0, VHOST_PROTO_MEM_SLOTS },
+	[VHOST_RESET_DEVICE] = { "RESET_DEVICE", 0, U64, 0, 0, VHOST_PROTO_RESET_DEVICE },
+	[VHOST_GET_MAX_MEM_SLOTS] = { "GET_MAX_MEM_SLOTS", 0, U64, 0, 0, VHOST_PROTO_MEM_SLOTS },
 	[VHOST_ADD_MEM_REG] = { "ADD_MEM_REG", 40, 40, 1, 1, VHOST_PROTO_MEM_SLOTS },
 	/* A descriptor with REM_MEM_REG is closed unused, as the specification asks for. */
 	[VHOST_REM_MEM_REG] = { "REM_MEM_REG", 40, 40, 0, 1, VHOST_PROTO_MEM_SLOTS },
 	[VHOST_SET_STATUS] = { "SET_STATUS", U64, U64, 0, 0, VHOST_PROTO_STATUS },
-	[VHOST_GET_STATUS] = { "GET_STATUS", 0, 0, 0, 0, VHOST_PROTO_STATUS },
+	[VHOST_GET_STATUS] = { "GET_STATUS", 0, U64, 0, 0, VHOST_PROTO_STATUS },
 	/* Known by name for the sake of the reason we give; never offered. */
-	[VHOST_GET_INFLIGHT_FD] = { "GET_INFLIGHT_FD", 0, 0, 0, 0, UINT64_MAX },
-	[VHOST_SET_INFLIGHT_FD] = { "SET_INFLIGHT_FD", 0, 0, 0, 0, UINT64_MAX },
+	[VHOST_GET_INFLIGHT_FD] = { "GET_INFLIGHT_FD", 0, U64, 0, 0, UINT64_MAX },
+	[VHOST_SET_INFLIGHT_FD] = { "SET_INFLIGHT_FD", 0, U64, 0, 0, UINT64_MAX },
 };
 
 _Static_assert(sizeof(struct vhost_header) == 12, "the protocol's header");
@@ -96,7 +99,7 @@ int vhost_header_check(const struct vhost_header *h, size_t *ret_size, struct vn
 		return REFUSE(err, "%s: a front end sends no replies", r->name);
 	if (h->size < r->min || h->size > r->max)
 		return REFUSE(err, "%s: a body of %" PRIu32 " bytes, not %zu%s", r->name, h->size,
-			      r->min, r->min == r->max ? "" : " or a little more");
+			      r->min, r->min == r->max ? "" : " or up to the whole body");
 	*ret_size = h->size;
 	return 0;
 }
