@@ -47,7 +47,7 @@ struct manager_io {
 	uint64_t (*now)(void *data);
 	uint64_t (*realtime)(void *data);
 	void (*wake_at)(void *data, uint64_t when);
-	int (*step_probe)(void *data, struct step *step);
+	int (*step_probe)(void *data, struct step *step, struct vnic_err *err);
 	void (*step_do)(void *data, struct step *step, const struct vnic_segment *segment,
 			const struct vnic_port *port, manager_step_done done, void *arg);
 	void (*step_undo)(void *data, struct step *step, const struct vnic_segment *segment,

@@ -150,6 +150,7 @@ void owner_begin(struct owner *o, size_t i, bool undo)
 	const struct manager_io *io = &o->m->io;
 	struct step *step = &o->plan->step[i];
 	enum step_state before = step->state;
+	struct vnic_err err = VNIC_ERR_INIT;
 	int r = 0;
 
 	o->cur = *step;
@@ -157,9 +158,9 @@ void owner_begin(struct owner *o, size_t i, bool undo)
 	o->undoing = undo;
 	if (!undo) {
 		if (!o->cur.has_prev)
-			r = io->step_probe(io->data, &o->cur);
+			r = io->step_probe(io->data, &o->cur, &err);
 		if (r < 0) {
-			describe_failure(o, r, NULL);
+			describe_failure(o, r, &err);
 			o->error = r;
 			manager_kick(o->m);
 			return;

@@ -184,11 +184,21 @@ static int parse_interface(struct json_object *o, struct port_spec *spec, struct
 	const char *mac, *socket;
 	int r;
 
-	r = json_get_str(o, "mac", &mac, err);
+	r = get_opt_str(o, "socket", &socket, err);
 	if (r == 0)
-		r = get_opt_str(o, "socket", &socket, err);
+		r = get_opt_str(o, "mac", &mac, err);
 	if (r < 0)
 		return r;
+	if (!mac) {
+		/* libvirt gives every vhostuser interface one before its hooks run. */
+		if (socket && !strncmp(socket, VNIC_SOCK_DIR "/", strlen(VNIC_SOCK_DIR "/")))
+			return vnic_err_set(
+				err, -EINVAL, VNIC_E_INVALID_XML,
+				"the interface with socket '%.120s' has no MAC address: "
+				"write <mac address='52:54:00:…'/>",
+				socket);
+		return 0;
+	}
 	if (mac_parse(mac, spec->key.mac) < 0)
 		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MAC,
 				    "'%.40s' is no MAC address: write it as in 52:54:00:12:34:56",
@@ -272,7 +282,8 @@ static int parse_interfaces(struct json_object *message, struct domain_request *
 		if (ours < 0)
 			return ours;
 		for (size_t j = 0; j < i; j++)
-			if (!memcmp(all[i].key.mac, all[j].key.mac, VNIC_MAC_LEN) &&
+			if (mac_valid_guest(all[i].key.mac) &&
+			    !memcmp(all[i].key.mac, all[j].key.mac, VNIC_MAC_LEN) &&
 			    (*all[i].class_name || *all[j].class_name))
 				return vnic_err_set(err, -EINVAL, VNIC_E_DUPLICATE_MAC,
 						    "two interfaces of this domain have MAC %s: "

@@ -358,11 +358,12 @@ static void step_undo(void *data, struct step *step, const struct vnic_segment *
 	run_step(data, step, port, done, arg, true);
 }
 
-static int step_probe(void *data, struct step *step)
+static int step_probe(void *data, struct step *step, struct vnic_err *err)
 {
 	struct fake_host *h = data;
 	struct fake_link *f = step->ifindex ? by_ifindex(h, step->ifindex) : NULL;
 
+	(void)err;
 	assert_false(step->has_prev);
 	if (!f)
 		return 0;
