@@ -9,8 +9,8 @@
 #include "api/errors.h"
 #include "daemon/core/path_software.h"
 
-#define MTU_MIN	   576 /* RFC 791: what every host takes; less is a slip of the pen */
-#define MTU_MAX	   65535
+#define MTU_MIN	   68 /* RFC 791 */
+#define MTU_MAX	   65521 /* of a tap: drivers/net/tun.c */
 #define WEIGHT_MAX 1000
 #define QUEUES_MAX 8
 

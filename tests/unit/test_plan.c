@@ -249,7 +249,8 @@ static void print_table(void)
 	printf("# Faults in plans\n\n"
 	       "Each call to the outside in a domain's life fails, or the daemon is killed there; "
 	       "the "
-	       "host reads as before.\nPrinted by `tests/unit/test_plan --table`.\n\n"
+	       "host reads as before.\nPrinted by `tests/unit/test_plan --table`; its rows are "
+	       "compared with the tests there are by `table_is_complete`.\n\n"
 	       "| test (in tests/unit/test_plan.c) | phase | fault |\n| --- | --- | --- |\n");
 	for (size_t i = 0; i < n_rows; i++)
 		printf("| %s | %s | %s |\n", rows[i].name, phase_names[rows[i].phase],
