@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a bridge knows of its ports: the VLANs let through, and which MACs are behind them. */
+#include <errno.h>
+#include <string.h>
+
+#include <net/if.h>
+#include <linux/if_bridge.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+
+#include "api/errors.h"
+#include "daemon/exec/exec_priv.h"
+
+struct port_vlans {
+	int ifindex;
+	uint16_t vlan; /* asked for */
+	bool has_vlan;
+	uint16_t pvid;
+};
+
+static void on_vlan_info(struct port_vlans *pv, const struct bridge_vlan_info *info,
+			 uint16_t *range)
+{
+	uint16_t first = info->vid;
+
+	if (info->flags & BRIDGE_VLAN_INFO_RANGE_BEGIN) {
+		*range = info->vid;
+		return;
+	}
+	if (info->flags & BRIDGE_VLAN_INFO_RANGE_END)
+		first = *range;
+	if (pv->vlan >= first && pv->vlan <= info->vid)
+		pv->has_vlan = true;
+	if (info->flags & BRIDGE_VLAN_INFO_PVID)
+		pv->pvid = info->vid;
+}
+
+static void parse_vlans(const struct nlmsghdr *nlh, void *data)
+{
+	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
+	struct port_vlans *pv = data;
+	const struct nlattr *a, *v;
+	uint16_t range = 0;
+
+	if (nlh->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(nlh) < sizeof(*ifi) ||
+	    ifi->ifi_index != pv->ifindex)
+		return;
+	mnl_attr_for_each(a, nlh, sizeof(*ifi))
+	{
+		if (mnl_attr_get_type(a) != IFLA_AF_SPEC)
+			continue;
+		mnl_attr_for_each_nested(v, a)
+		{
+			struct bridge_vlan_info info;
+
+			if (mnl_attr_get_type(v) != IFLA_BRIDGE_VLAN_INFO ||
+			    mnl_attr_get_payload_len(v) < sizeof(info))
+				continue;
+			memcpy(&info, mnl_attr_get_payload(v), sizeof(info));
+			on_vlan_info(pv, &info, &range);
+		}
+	}
+}
+
+/* A port's VLANs. The kernel answers for one port with a dump of all only: it is asked for that. */
+static int get_vlans(struct exec *exec, int ifindex, uint16_t vlan, struct port_vlans *ret,
+		     struct vnic_err *err)
+{
+	struct ifinfomsg ifi = { .ifi_family = AF_BRIDGE };
+	struct port_vlans pv;
+	struct nl_request req;
+	int r, tries = 5;
+
+	do {
+		pv = (struct port_vlans){ .ifindex = ifindex, .vlan = vlan };
+		nl_start(&req, RTM_GETLINK, NLM_F_DUMP, &ifi, sizeof(ifi));
+		mnl_attr_put_u32(req.nlh, IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN_COMPRESSED);
+		r = nl_call(exec->nl, &req, parse_vlans, &pv, err);
+	} while (r == -EINTR && --tries > 0);
+	if (r == 0)
+		*ret = pv;
+	return r;
+}
+
+/* The link of @step, which must be in a bridge, and that bridge. */
+static int port_of_step(struct exec *exec, const struct step *step, struct nl_link *ret_port,
+			struct nl_link *ret_bridge, struct vnic_err *err)
+{
+	struct nl_link port, bridge;
+	int r;
+
+	if (step->ifindex <= 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_STEP_FAILED, "the step names no link");
+	r = nl_get_link(exec->nl, step->ifindex, NULL, &port, err);
+	if (r < 0)
+		return r;
+	if (port.master == 0)
+		return vnic_err_set(err, -ESTALE, VNIC_E_STEP_FAILED, "%s is in no bridge any more",
+				    port.name);
+	r = nl_get_link(exec->nl, port.master, NULL, &bridge, err);
+	if (r < 0)
+		return r;
+	if (!bridge.bridge)
+		return vnic_err_set(err, -ESTALE, VNIC_E_STEP_FAILED,
+				    "%s is in %s by now, which is no bridge", port.name,
+				    bridge.name);
+	*ret_port = port;
+	*ret_bridge = bridge;
+	return 0;
+}
+
+static int vlan_request(struct exec *exec, const struct step *step, uint16_t type,
+			struct vnic_err *err)
+{
+	struct ifinfomsg ifi = { .ifi_family = AF_BRIDGE, .ifi_index = step->ifindex };
+	struct bridge_vlan_info info = { .vid = step->vlan };
+	struct nl_request req;
+	struct nlattr *nest;
+
+	nl_start(&req, type, 0, &ifi, sizeof(ifi));
+	nest = mnl_attr_nest_start(req.nlh, IFLA_AF_SPEC);
+	mnl_attr_put_u16(req.nlh, IFLA_BRIDGE_FLAGS, BRIDGE_FLAGS_MASTER);
+	mnl_attr_put(req.nlh, IFLA_BRIDGE_VLAN_INFO, sizeof(info), &info);
+	mnl_attr_nest_end(req.nlh, nest);
+	return nl_call(exec->nl, &req, NULL, NULL, err);
+}
+
+static int check_vlan(const struct step *step, struct vnic_err *err)
+{
+	if (step->vlan >= 1 && step->vlan <= VNIC_VLAN_MAX)
+		return 0;
+	return vnic_err_set(err, -EINVAL, VNIC_E_STEP_FAILED, "there is no VLAN %u", step->vlan);
+}
+
+int vlan_probe(struct exec *exec, struct step *step, struct vnic_err *err)
+{
+	struct nl_link port, bridge;
+	struct port_vlans pv;
+	int r;
+
+	r = check_vlan(step, err);
+	if (r == 0)
+		r = port_of_step(exec, step, &port, &bridge, err);
+	if (r == 0)
+		r = get_vlans(exec, step->ifindex, step->vlan, &pv, err);
+	if (r < 0)
+		return r;
+	step->prev = pv.has_vlan;
+	step->has_prev = true;
+	return 0;
+}
+
+int vlan_do(struct exec *exec, struct step *step, struct vnic_err *err)
+{
+	struct nl_link port, bridge;
+	struct port_vlans pv;
+	int r;
+
+	r = check_vlan(step, err);
+	if (r == 0)
+		r = port_of_step(exec, step, &port, &bridge, err);
+	if (r == 0)
+		r = get_vlans(exec, step->ifindex, step->vlan, &pv, err);
+	if (r < 0)
+		return r;
+	/* There already, perhaps untagged or as PVID: it is let through, and those are not ours to change. */
+	if (pv.has_vlan)
+		return 0;
+	return vlan_request(exec, step, RTM_SETLINK, err);
+}
+
+int vlan_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
+{
+	struct nl_link port, bridge;
+	struct port_vlans pv;
+	int r;
+
+	if (!step->has_prev || step->prev)
+		return 0;
+	r = port_of_step(exec, step, &port, &bridge, err);
+	/* Out of the bridge, its VLANs are gone with the membership. */
+	if (r == -ENODEV || r == -ESTALE)
+		return 0;
+	if (r == 0)
+		r = get_vlans(exec, step->ifindex, step->vlan, &pv, err);
+	if (r < 0 || !pv.has_vlan)
+		return r;
+	return vlan_request(exec, step, RTM_DELLINK, err);
+}
+
+static int fdb_request(struct exec *exec, const struct step *step, uint16_t type, uint16_t flags,
+		       uint16_t vlan, struct vnic_err *err)
+{
+	/* NUD_NOARP: static, but it follows a guest that migrates: frames from elsewhere move it. */
+	struct ndmsg ndm = { .ndm_family = AF_BRIDGE,
+			     .ndm_ifindex = step->ifindex,
+			     .ndm_state = NUD_NOARP,
+			     .ndm_flags = NTF_MASTER };
+	struct nl_request req;
+
+	nl_start(&req, type, flags, &ndm, sizeof(ndm));
+	mnl_attr_put(req.nlh, NDA_LLADDR, VNIC_MAC_LEN, step->mac);
+	if (vlan)
+		mnl_attr_put_u16(req.nlh, NDA_VLAN, vlan);
+	return nl_call(exec->nl, &req, NULL, NULL, err);
+}
+
+/* The VLAN of @step's entry as the bridge counts: 0 where it does not, the port's PVID for untagged. */
+static int fdb_vlan(struct exec *exec, const struct step *step, const struct nl_link *bridge,
+		    uint16_t *ret, struct vnic_err *err)
+{
+	struct port_vlans pv;
+	int r;
+
+	*ret = 0;
+	if (!bridge->vlan_filtering)
+		return 0;
+	r = get_vlans(exec, step->ifindex, step->vlan, &pv, err);
+	if (r == 0)
+		*ret = step->vlan ? step->vlan : pv.pvid;
+	return r;
+}
+
+int fdb_do(struct exec *exec, struct step *step, struct vnic_err *err)
+{
+	struct nl_link tap, port, bridge;
+	uint16_t vlan;
+	int r;
+
+	if (!mac_valid_guest(step->mac))
+		return vnic_err_set(err, -EINVAL, VNIC_E_STEP_FAILED,
+				    "not the MAC of a guest's NIC");
+	r = tap_of_step(exec, step, &tap, err);
+	if (r == 0)
+		r = port_of_step(exec, step, &port, &bridge, err);
+	if (r == 0)
+		r = fdb_vlan(exec, step, &bridge, &vlan, err);
+	if (r < 0)
+		return r;
+	return fdb_request(exec, step, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, vlan, err);
+}
+
+int fdb_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
+{
+	struct nl_link tap, port, bridge;
+	uint16_t vlan;
+	int r;
+
+	r = tap_of_step(exec, step, &tap, err);
+	if (r == 0)
+		r = port_of_step(exec, step, &port, &bridge, err);
+	/* No tap of ours, or in no bridge: no entry either. */
+	if (r == -ENODEV || r == -ESTALE)
+		return 0;
+	if (r == 0)
+		r = fdb_vlan(exec, step, &bridge, &vlan, err);
+	if (r < 0)
+		return r;
+	r = fdb_request(exec, step, RTM_DELNEIGH, 0, vlan, err);
+	return r == -ENOENT ? 0 : r;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A step (daemon/model/step.h) → system calls, and its undo.
+ *
+ * Each is idempotent: done twice it repairs, undone twice it finds nothing to do, and undone after it was
+ * begun and never acted it changes nothing. Before it acts it looks whether the identity in the step still
+ * means what it meant (-ESTALE otherwise), and undo puts a previous value back only where ours is still in
+ * force: what somebody else set since is theirs.
+ */
+#pragma once
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "daemon/model/step.h"
+
+struct exec;
+
+/**
+ * exec_new()
+ * @sock_dir: where CLASS/NAME.sock go; made (0711) where it is missing
+ */
+int exec_new(const char *sock_dir, struct exec **ret, struct vnic_err *err);
+/* Closes the descriptors held; taps and socket files stay. */
+struct exec *exec_free(struct exec *exec);
+DEFINE_CLEANUP(struct exec *, exec_free)
+
+/* Is @kind done here (the datapath's steps are not)? */
+bool exec_handles(enum step_kind kind);
+
+/**
+ * exec_probe() - read the value that @step will replace into prev and has_prev
+ * Kinds without one are left as they are. Changes nothing on the host.
+ * Return: 0, or a negative errno with StepFailed: what could not be done and the kernel's reason.
+ */
+int exec_probe(struct exec *exec, struct step *step, struct vnic_err *err);
+
+/* Do @step; of STEP_TAP_CREATE ifindex is filled in. Errors as of exec_probe(). */
+int exec_do(struct exec *exec, struct step *step, struct vnic_err *err);
+
+/* Put back. What is gone already needs no undoing: 0. */
+int exec_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+
+/*
+ * Descriptors that steps opened and that the datapath needs: exec holds them until they are dropped, which is
+ * when the datapath has its own. Return: the descriptor (still exec's), or -ENOENT.
+ */
+int exec_tap_fd(const struct exec *exec, const char *ifname);
+int exec_listen_fd(const struct exec *exec, const char *class_name, const char *name);
+void exec_tap_drop(struct exec *exec, const char *ifname);
+void exec_listen_drop(struct exec *exec, const char *class_name, const char *name);
+
+/**
+ * exec_listen_anew() - replace the socket file of @step by a fresh listener, whoever listens there
+ * For a datapath that has lost its end while vnicd has none either.
+ */
+int exec_listen_anew(struct exec *exec, const struct step *step, struct vnic_err *err);

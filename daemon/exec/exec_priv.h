@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Within daemon/exec: the state of the executor, and its steps by kind. */
+#pragma once
+
+#include <uthash.h>
+
+#include "daemon/exec/exec.h"
+#include "daemon/exec/nl.h"
+
+/* The alias of our taps: says to people whose they are, and to us that they are ours. */
+#define TAP_ALIAS "vnicd segment "
+
+struct held_fd {
+	char id[2 * VNIC_NAME_MAX + 2]; /* "tap/NAME", or "CLASS/NAME" */
+	int fd;
+	UT_hash_handle hh;
+};
+
+struct exec {
+	struct nl *nl;
+	char sock_dir[108];
+	struct held_fd *taps, *listeners; /* uthash by id */
+};
+
+/* The tables take @fd over; an older descriptor of the same @id is closed. */
+int held_put(struct held_fd **table, const char *id, int fd);
+int held_get(struct held_fd *table, const char *id);
+void held_drop(struct held_fd **table, const char *id);
+
+/* @link is a tap that vnicd made for @segment (empty: for any). */
+bool tap_is_ours(const struct nl_link *link, const char *segment);
+/* The link of @step, which must be one of our taps: -ENODEV, -ESTALE. */
+int tap_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
+		struct vnic_err *err);
+int tap_create(struct exec *exec, struct step *step, struct vnic_err *err);
+int tap_delete(struct exec *exec, const struct step *step, struct vnic_err *err);
+
+int link_probe(struct exec *exec, struct step *step, struct vnic_err *err);
+int link_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int link_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+
+int vlan_probe(struct exec *exec, struct step *step, struct vnic_err *err);
+int vlan_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int vlan_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+int fdb_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int fdb_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+
+int listen_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int listen_undo(struct exec *exec, const struct step *step, struct vnic_err *err);

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/sys/record_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/errors.h"
+
+/* Length of the UTF-8 character at @s (RFC 3629), or 0 where there is none. */
+static size_t utf8_char(const unsigned char *s)
+{
+	size_t n = *s < 0x80 ? 1 : *s >= 0xc2 && *s < 0xe0 ? 2 : *s >= 0xe0 && *s < 0xf0 ? 3 : 4;
+
+	if (*s >= 0xf5 || (*s >= 0x80 && *s < 0xc2))
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	/* Overlong forms, surrogates, beyond U+10FFFF. */
+	if ((*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] >= 0xa0) ||
+	    (*s == 0xf0 && s[1] < 0x90) || (*s == 0xf4 && s[1] >= 0x90))
+		return 0;
+	return n;
+}
+
+void record_add_text(struct json_object *o, const char *key, const char *text)
+{
+	_cleanup_(freep) char *copy = strdup(text);
+
+	if (!copy)
+		abort();
+	for (char *p = copy; *p;) {
+		size_t n = utf8_char((unsigned char *)p);
+
+		if (n == 0)
+			*p = '?';
+		p += n ? n : 1;
+	}
+	json_add_str(o, key, copy);
+}
+
+int record_get_name(struct json_object *o, const char *key, bool (*valid)(const char *), bool empty,
+		    char *dst, size_t size, struct vnic_err *err)
+{
+	const char *s;
+	int r;
+
+	r = json_get_str(o, key, &s, err);
+	if (r < 0)
+		return r;
+	if ((!*s && !empty) || (*s && valid && !valid(s)) || str_copy(dst, size, s) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
+				    "field \"%s\" is '%.80s', which it cannot be", key, s);
+	return 0;
+}
+
+int record_get_u32(struct json_object *o, const char *key, uint32_t max, uint32_t *ret,
+		   struct vnic_err *err)
+{
+	uint64_t v;
+	int r;
+
+	r = json_get_u64(o, key, 0, max, &v, err);
+	if (r == 0)
+		*ret = (uint32_t)v;
+	return r;
+}
+
+static struct json_object *step_to_json(const struct step *step)
+{
+	struct json_object *o = json_object_new_object();
+	char mac[VNIC_MAC_STR];
+
+	if (!o)
+		abort();
+	json_add_str(o, "kind", step_kind_str(step->kind));
+	json_add_str(o, "state", step_state_str(step->state));
+	json_add_u64(o, "ifindex", (uint64_t)step->ifindex);
+	record_add_text(o, "ifname", step->ifname);
+	json_add_u64(o, "master", (uint64_t)step->master);
+	json_add_u64(o, "mtu", step->mtu);
+	json_add_u64(o, "vlan", step->vlan);
+	json_add_str(o, "mac", mac_format(step->mac, mac));
+	record_add_text(o, "class", step->class_name);
+	record_add_text(o, "name", step->name);
+	if (step->has_prev)
+		json_add_u64(o, "prev", (uint64_t)step->prev);
+	return o;
+}
+
+struct json_object *record_plan_to_json(const struct plan *plan)
+{
+	struct json_object *array = json_object_new_array();
+
+	if (!array)
+		abort();
+	for (size_t i = 0; i < plan->n; i++)
+		if (json_object_array_add(array, step_to_json(&plan->step[i])) < 0)
+			abort();
+	return array;
+}
+
+static int bad(const char *field, const char *value, struct vnic_err *err)
+{
+	return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
+			    "field \"%s\" is '%.80s', which it cannot be", field, value);
+}
+
+static int step_words(struct json_object *o, struct step *step, struct vnic_err *err)
+{
+	const char *s;
+	int r;
+
+	r = json_get_str(o, "kind", &s, err);
+	if (r < 0)
+		return r;
+	if (step_kind_parse(s, &step->kind) < 0)
+		return bad("kind", s, err);
+	r = json_get_str(o, "state", &s, err);
+	if (r < 0)
+		return r;
+	if (step_state_parse(s, &step->state) < 0)
+		return bad("state", s, err);
+	r = json_get_str(o, "mac", &s, err);
+	if (r < 0)
+		return r;
+	if (mac_parse(s, step->mac) < 0)
+		return bad("mac", s, err);
+	r = record_get_name(o, "ifname", ifname_valid, true, step->ifname, sizeof(step->ifname),
+			    err);
+	if (r == 0)
+		r = record_get_name(o, "class", name_valid, true, step->class_name,
+				    sizeof(step->class_name), err);
+	if (r == 0)
+		r = record_get_name(o, "name", name_valid, true, step->name, sizeof(step->name),
+				    err);
+	return r;
+}
+
+static int step_numbers(struct json_object *o, struct step *step, struct vnic_err *err)
+{
+	uint32_t ifindex = 0, master = 0, vlan = 0;
+	uint64_t prev;
+	int r;
+
+	r = record_get_u32(o, "ifindex", INT32_MAX, &ifindex, err);
+	if (r == 0)
+		r = record_get_u32(o, "master", INT32_MAX, &master, err);
+	if (r == 0)
+		r = record_get_u32(o, "mtu", UINT32_MAX, &step->mtu, err);
+	if (r == 0)
+		r = record_get_u32(o, "vlan", VNIC_VLAN_MAX, &vlan, err);
+	if (r < 0)
+		return r;
+	step->ifindex = (int)ifindex;
+	step->master = (int)master;
+	step->vlan = (uint16_t)vlan;
+	if (!json_has(o, "prev"))
+		return 0;
+	r = json_get_u64(o, "prev", 0, INT64_MAX, &prev, err);
+	if (r < 0)
+		return r;
+	step->has_prev = true;
+	step->prev = (int64_t)prev;
+	return 0;
+}
+
+int record_plan_from_json(struct json_object *array, struct plan *ret, struct vnic_err *err)
+{
+	struct plan plan = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < json_object_array_length(array); i++) {
+		struct json_object *o = json_object_array_get_idx(array, i);
+		struct step step = { 0 };
+
+		if (!json_object_is_type(o, json_type_object))
+			r = vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE, "not an object");
+		if (r == 0)
+			r = step_words(o, &step, err);
+		if (r == 0)
+			r = step_numbers(o, &step, err);
+		if (r == 0)
+			r = plan_add(&plan, &step);
+		if (r < 0)
+			vnic_err_prefix(err, "step %zu: ", i);
+	}
+	if (r < 0) {
+		plan_clear(&plan);
+		return r;
+	}
+	*ret = plan;
+	return 0;
+}
