@@ -101,6 +101,9 @@ static int port_of_step(struct exec *exec, const struct step *step, struct nl_li
 	r = nl_get_link(exec->nl, port.master, NULL, &bridge, err);
 	if (r < 0)
 		return r;
+	if (step->master && step->master != port.master)
+		return vnic_err_set(err, -ESTALE, VNIC_E_STEP_FAILED,
+				    "%s is in another bridge by now, %s", port.name, bridge.name);
 	if (!bridge.bridge)
 		return vnic_err_set(err, -ESTALE, VNIC_E_STEP_FAILED,
 				    "%s is in %s by now, which is no bridge", port.name,

@@ -128,57 +128,41 @@ struct exec *exec_free(struct exec *exec)
 	return NULL;
 }
 
-/* Say which step it was that failed with @r; @err holds the reason. */
-static int failed(const struct step *step, const char *undo, int r, struct vnic_err *err)
+/* Where a step failed without a word of its own, the error's name is the reason. */
+static int told(int r, struct vnic_err *local, struct vnic_err *err)
 {
-	char text[160];
-
-	if (r < 0 && err) {
-		if (!*err->message)
-			vnic_err_set(err, r, VNIC_E_STEP_FAILED, "%s", strerror(-r));
-		vnic_err_prefix(err, "cannot %s%s: ", undo,
-				step_describe(step, text, sizeof(text)));
-	}
+	if (r < 0 && !*local->message)
+		vnic_err_set(local, r, VNIC_E_STEP_FAILED, "%s", strerror(-r));
+	if (r < 0 && err)
+		*err = *local;
 	return r;
 }
 
 int exec_probe(struct exec *exec, struct step *step, struct vnic_err *err)
 {
 	struct vnic_err local = VNIC_ERR_INIT;
-	int r;
 
 	if (!exec_handles(step->kind) || !ops[step->kind].probe)
 		return 0;
-	r = failed(step, "", ops[step->kind].probe(exec, step, &local), &local);
-	if (r < 0 && err)
-		*err = local;
-	return r;
+	return told(ops[step->kind].probe(exec, step, &local), &local, err);
 }
 
 int exec_do(struct exec *exec, struct step *step, struct vnic_err *err)
 {
 	struct vnic_err local = VNIC_ERR_INIT;
-	int r;
 
 	if (!exec_handles(step->kind))
 		return vnic_err_set(err, -EINVAL, VNIC_E_INTERNAL, "step %d is not exec's",
 				    (int)step->kind);
-	r = failed(step, "", ops[step->kind].perform(exec, step, &local), &local);
-	if (r < 0 && err)
-		*err = local;
-	return r;
+	return told(ops[step->kind].perform(exec, step, &local), &local, err);
 }
 
 int exec_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 {
 	struct vnic_err local = VNIC_ERR_INIT;
-	int r;
 
 	if (!exec_handles(step->kind))
 		return vnic_err_set(err, -EINVAL, VNIC_E_INTERNAL, "step %d is not exec's",
 				    (int)step->kind);
-	r = failed(step, "undo: ", ops[step->kind].undo(exec, step, &local), &local);
-	if (r < 0 && err)
-		*err = local;
-	return r;
+	return told(ops[step->kind].undo(exec, step, &local), &local, err);
 }

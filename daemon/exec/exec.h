@@ -30,7 +30,8 @@ bool exec_handles(enum step_kind kind);
 /**
  * exec_probe() - read the value that @step will replace into prev and has_prev
  * Kinds without one are left as they are. Changes nothing on the host.
- * Return: 0, or a negative errno with StepFailed: what could not be done and the kernel's reason.
+ * Return: 0, or a negative errno with StepFailed and the reason, in the kernel's words where it has some;
+ * the caller puts the step's description before it.
  */
 int exec_probe(struct exec *exec, struct step *step, struct vnic_err *err);
 
