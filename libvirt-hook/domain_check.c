@@ -168,7 +168,7 @@ static void check_shape(struct check *c, const struct domain_nic *n, const char 
 		    !n->has_reconnect ? "it has no <reconnect>"
 		    : !n->reconnect   ? "its <reconnect> is not enabled"
 				      : "its <reconnect> has no timeout above 0");
-	if (!str_eq(n->model, "virtio"))
+	if (!n->model || strncmp(n->model, "virtio", strlen("virtio")))
 		add(c, FINDING_ERROR, "NotVirtio", nic_mac(n), nic_fix(n, NULL),
 		    "%s: its model is '%s'; vhost-user carries virtio only", name,
 		    n->model ? n->model : "not given");
