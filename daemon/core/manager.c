@@ -133,6 +133,7 @@ static void pump(struct manager *m)
 	struct segment_share *share, *stmp;
 	struct vnic_port *port, *ptmp;
 
+	m->dirty = false;
 	jobs_pump(m);
 	HASH_ITER(hh, m->ports, port, ptmp)
 	{
@@ -152,13 +153,14 @@ void manager_wake(struct manager *m)
 	if (!m->started || m->in_wake)
 		return;
 	m->in_wake = true;
-	HASH_ITER(hh, m->ports, port, tmp)
-	{
-		port_reap(managed(port));
-	}
 	do {
-		m->dirty = false;
 		pump(m);
+		if (m->dirty)
+			continue;
+		HASH_ITER(hh, m->ports, port, tmp)
+		{
+			port_reap(managed(port));
+		}
 	} while (m->dirty);
 	if (m->dp_state == MANAGER_DP_DOWN && m->jobs && !manager_dp_away(m))
 		manager_wake_before(m, m->dp_down_since + DP_GRACE);

@@ -430,5 +430,7 @@ void share_pump(struct managed_share *s)
 		if (s->own.unrecorded)
 			owner_record(&s->own);
 		set_ready(s, true, "");
+		if (!s->stale)
+			manager_kick(m); /* a request may wait for it to settle */
 	}
 }
