@@ -6,9 +6,9 @@ import socket
 import struct
 import threading
 
-_GET_FEATURES, _GET_VRING_BASE, _GET_PROTOCOL_FEATURES, _GET_QUEUE_NUM = 1, 11, 15, 17
-_FEATURES = 1 << 32 | 1 << 30 | 1 << 22 | 1 << 15
-_PROTOCOL_FEATURES = 1 << 0 | 1 << 3  # MQ, REPLY_ACK
+_GET_FEATURES, _SET_LOG_BASE, _GET_VRING_BASE, _GET_PROTOCOL_FEATURES, _GET_QUEUE_NUM = 1, 6, 11, 15, 17
+_FEATURES = 1 << 32 | 1 << 30 | 1 << 26 | 1 << 22 | 1 << 15
+_PROTOCOL_FEATURES = 1 << 0 | 1 << 1 | 1 << 3  # MQ, LOG_SHMFD (so that a guest may be saved), REPLY_ACK
 _REPLY, _NEED_REPLY = 0x5, 0x8
 
 
@@ -61,7 +61,7 @@ class VhostFake:
                         answer = struct.pack("<Q", 8)
                     elif request == _GET_VRING_BASE:
                         answer = struct.pack("<II", struct.unpack("<II", body)[0], 0)
-                    elif flags & _NEED_REPLY:
+                    elif flags & _NEED_REPLY or request == _SET_LOG_BASE:
                         answer = struct.pack("<Q", 0)
                     else:
                         continue
