@@ -19,7 +19,8 @@ void render_status(FILE *f, const struct table_style *style, struct json_object 
 {
 	struct json_object *reasons = j_array(status, "reasons"), *states = NULL;
 	const char *state = j_str(status, "state"), *sep = ": ";
-	uint64_t ports = j_u64(status, "ports");
+	uint64_t nics = j_u64(status, "nics"), segments = j_u64(status, "segments"),
+		 classes = j_u64(status, "classes"), ports = j_u64(status, "ports");
 
 	fprintf(f, "vnicd %s is ", j_str(status, "version"));
 	paint(f, style, table_state_color(state), state);
@@ -27,11 +28,10 @@ void render_status(FILE *f, const struct table_style *style, struct json_object 
 		j_bool(status, "datapath_connected") ? "connected" : "not connected");
 	for (size_t i = 0; reasons && i < json_object_array_length(reasons); i++)
 		fprintf(f, "  %s\n", json_object_get_string(json_object_array_get_idx(reasons, i)));
-	fprintf(f, "%llu nics, %llu segments, %llu classes, %llu port%s",
-		(unsigned long long)j_u64(status, "nics"),
-		(unsigned long long)j_u64(status, "segments"),
-		(unsigned long long)j_u64(status, "classes"), (unsigned long long)ports,
-		ports == 1 ? "" : "s");
+	fprintf(f, "%llu nic%s, %llu segment%s, %llu class%s, %llu port%s",
+		(unsigned long long)nics, nics == 1 ? "" : "s", (unsigned long long)segments,
+		segments == 1 ? "" : "s", (unsigned long long)classes, classes == 1 ? "" : "es",
+		(unsigned long long)ports, ports == 1 ? "" : "s");
 	if (json_object_object_get_ex(status, "port_states", &states)) {
 		json_object_object_foreach(states, name, count)
 		{

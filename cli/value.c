@@ -87,10 +87,12 @@ static int read_dict(sd_bus_message *m, const char *contents, struct json_object
 		struct json_object *v = NULL;
 		const char *key;
 
-		r = sd_bus_message_enter_container(m, SD_BUS_TYPE_DICT_ENTRY, NULL);
-		if (r <= 0)
+		r = sd_bus_message_at_end(m, 0);
+		if (r != 0)
 			break;
-		r = sd_bus_message_read_basic(m, 's', &key);
+		r = sd_bus_message_enter_container(m, SD_BUS_TYPE_DICT_ENTRY, NULL);
+		if (r >= 0)
+			r = sd_bus_message_read_basic(m, 's', &key);
 		if (r >= 0)
 			r = value_read(m, &v);
 		if (r >= 0)
