@@ -267,30 +267,6 @@ static void describe_end(int status, char *buf, size_t size)
 		snprintf(buf, size, "ended with status %d", WEXITSTATUS(status));
 }
 
-static void on_child(evutil_socket_t fd, short what, void *arg)
-{
-	struct libvirt_client *c = arg;
-	char how[96];
-	int status = 0;
-	bool at_work = c->first && c->first->sent;
-
-	(void)fd;
-	(void)what;
-	waitpid(c->pid, &status, 0);
-	drop_socket(c);
-	c->pidfd = close_safe(c->pidfd);
-	c->pid = 0;
-	describe_end(status, how, sizeof(how));
-	log_info("vnicd-libvirt %s", how);
-	for (struct libvirt_request *q = c->first; q; q = q->next)
-		q->sent = false;
-	if (at_work)
-		fail_first(c, VNIC_E_LIBVIRT, "vnicd-libvirt %s while it worked on this; try again",
-			   how);
-	else
-		event_active(c->kick, EV_TIMEOUT, 0);
-}
-
 static void answered(struct libvirt_client *c, struct json_object *answer)
 {
 	struct json_object *error = NULL;
@@ -336,6 +312,34 @@ static bool read_one(struct libvirt_client *c)
 	}
 	answered(c, answer);
 	return c->fd >= 0;
+}
+
+static void on_child(evutil_socket_t fd, short what, void *arg)
+{
+	struct libvirt_client *c = arg;
+	char how[96];
+	int status = 0;
+	bool at_work;
+
+	(void)fd;
+	(void)what;
+	/* What it answered before it ended counts. */
+	while (c->fd >= 0 && read_one(c))
+		;
+	at_work = c->first && c->first->sent;
+	waitpid(c->pid, &status, 0);
+	drop_socket(c);
+	c->pidfd = close_safe(c->pidfd);
+	c->pid = 0;
+	describe_end(status, how, sizeof(how));
+	log_info("vnicd-libvirt %s", how);
+	for (struct libvirt_request *q = c->first; q; q = q->next)
+		q->sent = false;
+	if (at_work)
+		fail_first(c, VNIC_E_LIBVIRT, "vnicd-libvirt %s while it worked on this; try again",
+			   how);
+	else
+		event_active(c->kick, EV_TIMEOUT, 0);
 }
 
 static void on_io(evutil_socket_t fd, short what, void *arg)

@@ -132,9 +132,10 @@ static struct later *later(struct fake *f, int ms, manager_step_done done, void 
 	return l;
 }
 
-static int fake_probe(void *data, struct step *step)
+static int fake_probe(void *data, struct step *step, struct vnic_err *err)
 {
 	(void)data;
+	(void)err;
 	step->has_prev = true;
 	return 0;
 }

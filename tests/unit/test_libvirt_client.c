@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "daemon/libvirt_client.h"
+
+#define MANY 300
+
+static struct event_base *base;
+static struct libvirt_client *client;
+
+struct result {
+	int calls;
+	char code[VNIC_ERR_CODE_MAX];
+	char text[128];
+	uint64_t pid;
+};
+
+static int waiting;
+
+static void on_done(void *arg, const struct vnic_err *err, struct json_object *answer)
+{
+	struct result *r = arg;
+	const char *text;
+
+	r->calls++;
+	if (err) {
+		snprintf(r->code, sizeof(r->code), "%s", err->code);
+		snprintf(r->text, sizeof(r->text), "%.127s", err->message);
+	} else {
+		json_get_str(answer, "text", &text, NULL);
+		snprintf(r->text, sizeof(r->text), "%.127s", text);
+		json_get_u64(answer, "pid", 0, UINT64_MAX, &r->pid, NULL);
+	}
+	if (--waiting == 0)
+		event_base_loopbreak(base);
+}
+
+static struct libvirt_request *ask(const char *op, const char *text, struct result *r)
+{
+	struct json_object *o = json_object_new_object();
+
+	memset(r, 0, sizeof(*r));
+	json_add_str(o, "text", text);
+	waiting++;
+	return libvirt_client_call(client, op, o, 100, on_done, r);
+}
+
+static void answers_in_order(void **state)
+{
+	static struct result r[MANY];
+	char text[32];
+
+	(void)state;
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text, sizeof(text), "n%d", i);
+		assert_non_null(ask("echo", text, &r[i]));
+		assert_int_equal(r[i].calls, 0);
+	}
+	event_base_dispatch(base);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text, sizeof(text), "n%d", i);
+		assert_int_equal(r[i].calls, 1);
+		assert_string_equal(r[i].text, text);
+		assert_int_equal(r[i].pid, r[0].pid);
+	}
+}
+
+static void errors_are_passed_on(void **state)
+{
+	struct result r;
+
+	(void)state;
+	ask("refuse", "", &r);
+	event_base_dispatch(base);
+	assert_string_equal(r.code, "UnknownDomain");
+	assert_string_equal(r.text, "no such domain");
+}
+
+/* A death takes the request it was at, and no other. */
+static void death_costs_one_request(void **state)
+{
+	struct result before, fatal, after;
+
+	(void)state;
+	ask("echo", "a", &before);
+	ask("die", "", &fatal);
+	ask("echo", "b", &after);
+	event_base_dispatch(base);
+	assert_string_equal(before.text, "a");
+	assert_string_equal(fatal.code, "LibvirtFailed");
+	assert_non_null(strstr(fatal.text, "signal 9"));
+	assert_string_equal(after.text, "b");
+	assert_int_not_equal(before.pid, after.pid);
+}
+
+static void hang_is_a_timeout(void **state)
+{
+	struct result hung, after;
+
+	(void)state;
+	ask("hang", "", &hung);
+	ask("echo", "b", &after);
+	event_base_dispatch(base);
+	assert_string_equal(hung.code, "Timeout");
+	assert_string_equal(after.text, "b");
+}
+
+static void nonsense_ends_the_helper(void **state)
+{
+	struct result garbage, wrong, after;
+
+	(void)state;
+	ask("garbage", "", &garbage);
+	ask("wrong-id", "", &wrong);
+	ask("echo", "b", &after);
+	event_base_dispatch(base);
+	assert_string_equal(garbage.code, "LibvirtFailed");
+	assert_string_equal(wrong.code, "LibvirtFailed");
+	assert_string_equal(after.text, "b");
+}
+
+static void cancelled_is_not_called(void **state)
+{
+	struct result gone, after;
+
+	(void)state;
+	libvirt_client_cancel(ask("echo", "a", &gone));
+	waiting--;
+	ask("echo", "b", &after);
+	event_base_dispatch(base);
+	assert_int_equal(gone.calls, 0);
+	assert_string_equal(after.text, "b");
+}
+
+static void no_program_is_an_error(void **state)
+{
+	struct libvirt_client *c = client;
+	struct result r;
+
+	(void)state;
+	assert_int_equal(libvirt_client_new(base, "/nonexistent/vnicd-libvirt", &client), 0);
+	ask("echo", "a", &r);
+	event_base_dispatch(base);
+	client = libvirt_client_free(client);
+	client = c;
+	assert_string_equal(r.code, "LibvirtFailed");
+	assert_non_null(strstr(r.text, "/nonexistent/vnicd-libvirt"));
+}
+
+static int start(void **state)
+{
+	const char *top = getenv("top_builddir");
+	char program[4096];
+
+	(void)state;
+	vnic_log_set_level(LOG_ERR);
+	snprintf(program, sizeof(program), "%s/tests/unit/fake_helper", top ? top : ".");
+	base = event_base_new();
+	return libvirt_client_new(base, program, &client);
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	client = libvirt_client_free(client);
+	event_base_free(base);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(answers_in_order),
+		cmocka_unit_test(errors_are_passed_on),
+		cmocka_unit_test(death_costs_one_request),
+		cmocka_unit_test(hang_is_a_timeout),
+		cmocka_unit_test(nonsense_ends_the_helper),
+		cmocka_unit_test(cancelled_is_not_called),
+		cmocka_unit_test(no_program_is_an_error),
+	};
+
+	return cmocka_run_group_tests_name("libvirt_client", tests, start, stop);
+}
