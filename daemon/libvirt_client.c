@@ -211,10 +211,9 @@ static void send_queued(struct libvirt_client *c)
 			return;
 		}
 		if (r < 0) {
-			/* Broken: what has been sent is judged when its end is told. */
-			q->sent = true;
-			kill_helper(c);
-			return;
+			/* It has ended, and what it answered before may still be unread: its end tells all. */
+			q->sent = q == c->first;
+			break;
 		}
 		q->sent = true;
 	}
@@ -304,6 +303,9 @@ static bool read_one(struct libvirt_client *c)
 	if (!buf)
 		return false;
 	n = sock_recv(c->fd, buf, VNIC_MSG_MAX, NULL, 0, &n_fds);
+	/* A peer that ends with requests unread is told once, ahead of the answers it had sent. */
+	if (n == -ECONNRESET)
+		n = sock_recv(c->fd, buf, VNIC_MSG_MAX, NULL, 0, &n_fds);
 	if (n == -EAGAIN)
 		return false;
 	if (n <= 0 || json_parse(buf, (size_t)n, &answer, NULL) < 0) {
