@@ -32,7 +32,7 @@ def links(ns=None):
 
 def quiet(dev, ns=None):
     """No IPv6 on it: nothing then sends frames there by itself."""
-    argv = ["sysctl", "-q", "-w", f"net.ipv6.conf.{dev}.disable_ipv6=1"]
+    argv = ["sh", "-c", f"echo 1 >/proc/sys/net/ipv6/conf/{dev}/disable_ipv6"]
     run(*(["ip", "netns", "exec", ns] if ns else []), *argv)
 
 

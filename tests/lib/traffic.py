@@ -17,10 +17,10 @@ def _listen(guest, port, out):
     nc would close the connection in the sender's face."""
     guest.sh("[ -p /tmp/hold ] || mkfifo /tmp/hold")
     guest.bg(f"nc -l -p {port} <>/tmp/hold | sha256sum", out)
-    _wait_port(guest, port)
+    wait_port(guest, port)
 
 
-def _wait_port(guest, port):
+def wait_port(guest, port):
     guest.sh(f"until grep -q ':{port:04X} 0*:0000 0A' /proc/net/tcp /proc/net/tcp6; do usleep 10000; done")
 
 
@@ -69,7 +69,7 @@ def file_from_host(guest, address, size=4 << 20, port=5002, timeout=60.0):
 def echo_server(guest, port=7):
     """A TCP echo server in a guest, for Echo."""
     guest.sh(f"nc -ll -p {port} -e cat </dev/null >/dev/null 2>&1 &")
-    _wait_port(guest, port)
+    wait_port(guest, port)
 
 
 class Echo:
@@ -148,6 +148,12 @@ class Stream:
         dst.sh(f"until grep -q listening /tmp/count.{ident}; do usleep 10000; done")
         src.bg(f"wire stream eth0 {dst_mac} {rate} {seconds:g} {length} {ident}", f"/tmp/stream.{ident}")
         self.seconds = seconds
+
+    def stop(self):
+        """End both early; the same figures."""
+        self.src.sh("killall wire")
+        self.dst.sh("sleep 0.2; killall wire")
+        return self.finish()
 
     def finish(self):
         """The figures of `wire count` and `wire stream` together."""

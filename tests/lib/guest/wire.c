@@ -21,6 +21,7 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -44,6 +45,13 @@ struct stream_hdr {
 } __attribute__((packed));
 
 static uint8_t frame[FRAME_MAX];
+static volatile sig_atomic_t ended;
+
+static void on_term(int sig)
+{
+	(void)sig;
+	ended = 1;
+}
 
 static int64_t now_us(void)
 {
@@ -88,7 +96,7 @@ static size_t receive(int fd, int64_t until)
 		int64_t left = until - now_us();
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 
-		if (left <= 0 || poll(&p, 1, (int)(left / 1000) + 1) <= 0)
+		if (ended || left <= 0 || poll(&p, 1, (int)(left / 1000) + 1) <= 0)
 			return 0;
 
 		struct sockaddr_ll from;
@@ -210,7 +218,7 @@ static int cmd_stream(const char *dev, const char *dst, double rate, double seco
 		int64_t now = now_us();
 		uint32_t due = (uint32_t)((double)(now - start) * rate / 1e6) + 1;
 
-		if (now >= end)
+		if (ended || now >= end)
 			break;
 		for (; seq < due; seq++) {
 			h.seq = htonl(seq);
@@ -285,6 +293,8 @@ int main(int argc, char **argv)
 
 	/* A test that dies must leave no sender behind. */
 	alarm(600);
+	/* SIGTERM ends a count or a stream early, with its result. */
+	signal(SIGTERM, on_term);
 	if (!strcmp(cmd, "send") && argc > 3)
 		return cmd_send(argv[2], argv[3], argc > 4 ? atol(argv[4]) : 1);
 	if (!strcmp(cmd, "wait") && argc > 4)
