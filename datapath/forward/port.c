@@ -13,6 +13,8 @@
 
 #include "base/cleanup.h"
 #include "base/sock.h"
+#include "base/str.h"
+#include "datapath/forward/waitlist.h"
 
 #define FEATURE(n) (UINT64_C(1) << (n))
 
@@ -65,7 +67,8 @@ static int attach_ring(struct port *p, unsigned int i, const char **reason)
 	struct vq *vq = &r->vq;
 	int error;
 
-	if (w->size == 0)
+	/* A ring that was never started has nothing to be finished. */
+	if (w->size == 0 || (!(w->flags & WIRE_RING_RUNNING) && p->state->ring[i].size != w->size))
 		return 0;
 	error = split_attach(vq, &p->mem, w, reason);
 	if (error < 0)
@@ -73,11 +76,10 @@ static int attach_ring(struct port *p, unsigned int i, const char **reason)
 	vq->rs = &p->state->ring[i];
 	if (!state_sound(vq->rs, vq->size))
 		return fail(reason, -EINVAL, "a ring's state does not fit its size");
-	vq->event_idx = p->cfg.features & FEATURE(VIRTIO_RING_F_EVENT_IDX);
-	vq->indirect = p->cfg.features & FEATURE(VIRTIO_RING_F_INDIRECT_DESC);
+	vq->event_idx = p->features & FEATURE(VIRTIO_RING_F_EVENT_IDX);
+	vq->indirect = p->features & FEATURE(VIRTIO_RING_F_INDIRECT_DESC);
 	vq->log = w->flags & WIRE_RING_LOG;
 	vq->log_gpa = w->log_gpa;
-	vq->next = vq->rs->avail_pos;
 	r->running = w->flags & WIRE_RING_RUNNING;
 	if (r->running && i % 2 == 0)
 		p->rx[p->n_rx++] = r;
@@ -138,7 +140,7 @@ static int build(struct port *p, struct fd_list *l, struct port *old, const char
 	int error;
 
 	if (p->cfg.h.port >= DP_PORTS_MAX || p->cfg.n_rings > DP_RINGS_MAX ||
-	    p->cfg.n_regions > DP_REGIONS_MAX || l->n < 1)
+	    p->cfg.n_regions > DP_REGIONS_MAX || p->cfg.vlan > VNIC_VLAN_MAX || l->n < 1)
 		return fail(reason, -EINVAL, "the port's configuration is malformed");
 	error = map_state(p, l->fd[0], reason);
 	if (error < 0)
@@ -149,7 +151,11 @@ static int build(struct port *p, struct fd_list *l, struct port *old, const char
 		return error;
 	if (take_eventfds(p, l) < 0)
 		return fail(reason, -EINVAL, "kick and call descriptors do not match their masks");
-	p->hdr_len = header_len(p->cfg.features);
+	p->features = p->cfg.features;
+	p->hdr_len = header_len(p->features);
+	p->mergeable = p->features & FEATURE(VIRTIO_NET_F_MRG_RXBUF);
+	p->counters = &p->state->counters;
+	p->mac = mac_number(p->cfg.mac);
 	for (unsigned int i = 0; i < p->cfg.n_rings; i++) {
 		error = attach_ring(p, i, reason);
 		if (error < 0)
@@ -172,6 +178,7 @@ int port_new(struct engine *e, const struct wire_port_set *cfg, const int *fds, 
 		return -ENOMEM;
 	p->engine = e;
 	p->cfg = *cfg;
+	p->index = (uint16_t)cfg->h.port;
 	for (unsigned int i = 0; i < DP_RINGS_MAX; i++) {
 		struct ring *r = &p->ring[i];
 
@@ -188,11 +195,23 @@ int port_new(struct engine *e, const struct wire_port_set *cfg, const int *fds, 
 	return 0;
 }
 
+static void free_queues(struct ring *r)
+{
+	while (r->src_q) {
+		struct waitq *q = r->src_q;
+
+		r->src_q = q->next_src;
+		free(q);
+	}
+	free(r->wait);
+}
+
 struct port *port_free(struct port *p)
 {
 	if (!p)
 		return NULL;
 	for (unsigned int i = 0; i < DP_RINGS_MAX; i++) {
+		free_queues(&p->ring[i]);
 		close_safe(p->ring[i].kick_fd);
 		close_safe(p->ring[i].vq.call_fd);
 	}

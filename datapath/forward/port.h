@@ -9,8 +9,7 @@
 /**
  * port_new() - map what @cfg says
  * @fds: as wire.h says; consumed in any case
- * @old: the port's former self (may be NULL); regions that did not change move from it, also on... see
- *	 mem_map()
+ * @old: the port's former self (may be NULL); on success mappings of unchanged regions move from it
  * Return: 0, or a negative errno with @reason set to a sentence.
  */
 int port_new(struct engine *e, const struct wire_port_set *cfg, const int *fds, size_t n_fds,

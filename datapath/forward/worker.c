@@ -38,14 +38,22 @@ static void close_all(const int *fds, size_t n)
 		close_safe(fds[i]);
 }
 
-static int uplink_set(struct worker *w, const int *fds, size_t n_fds)
+/* MTU and CPU are taken with the descriptor. */
+static int uplink_set(struct worker *w, const int *fds, size_t n_fds, const char **reason)
 {
-	w->engine.uplink_fd = close_safe(w->engine.uplink_fd);
+	int r = 0;
+
+	if (n_fds > 1) {
+		close_all(fds, n_fds);
+		*reason = "an uplink has one descriptor";
+		return -EINVAL;
+	}
 	if (n_fds > 0)
-		w->engine.uplink_fd = fds[0];
-	if (n_fds > 1)
-		close_all(fds + 1, n_fds - 1);
-	return 0;
+		r = tap_prepare(fds[0], reason);
+	if (r < 0)
+		close_all(fds, n_fds);
+	engine_uplink_set(&w->engine, r < 0 || n_fds == 0 ? -1 : fds[0]);
+	return r;
 }
 
 static void handle(struct worker *w, const union wire_message *m, size_t size, const int *fds,
@@ -57,7 +65,7 @@ static void handle(struct worker *w, const union wire_message *m, size_t size, c
 	if (m->h.type == WIRE_PORT_SET && size == sizeof(m->port_set)) {
 		r = engine_port_set(&w->engine, &m->port_set, fds, n_fds, &reason);
 	} else if (m->h.type == WIRE_UPLINK_SET && size == sizeof(m->uplink_set)) {
-		r = uplink_set(w, fds, n_fds);
+		r = uplink_set(w, fds, n_fds, &reason);
 	} else {
 		close_all(fds, n_fds);
 		if (m->h.type == WIRE_PORT_DEL && m->h.port < DP_PORTS_MAX) {

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "datapath/forward/deliver.h"
+
+#include <string.h>
+
+#include "datapath/forward/csum.h"
+#include "datapath/forward/gso.h"
+#include "datapath/ring/copy.h"
+
+#define FEATURE(n) (UINT64_C(1) << (n))
+
+/* Most buffers that one frame is spread over. */
+#define MERGE_MAX 256
+
+void port_break(struct engine *e, struct port *p, const char *why)
+{
+	if (p->off)
+		return;
+	p->off = true;
+	p->broken = why;
+	e->any_broken = true;
+	e->table_stale = true;
+}
+
+/* What stands before a frame's body in the receiver's buffer. */
+struct prefix {
+	uint8_t byte[12 + ETH_HEADER];
+	unsigned int len;
+};
+
+static void make_prefix(struct prefix *x, const struct port *p, const struct frame *f,
+			uint16_t num_buffers)
+{
+	struct virtio_net_hdr hdr = f->hdr;
+
+	if (__builtin_expect(hdr.flags, 0) && !(p->features & FEATURE(VIRTIO_NET_F_GUEST_CSUM)))
+		hdr.flags = 0;
+	memcpy(x->byte, &hdr, sizeof(hdr));
+	memcpy(x->byte + sizeof(hdr), &num_buffers, sizeof(num_buffers));
+	memcpy(x->byte + p->hdr_len, f->l2, ETH_HEADER);
+	x->len = p->hdr_len + ETH_HEADER;
+}
+
+/* Scattered over a chain's pieces, dirty log included. */
+static void put(struct guest_mem *mem, struct cursor *to, const uint8_t *from, uint32_t n)
+{
+	while (n > 0 && to->n > 0) {
+		uint32_t part = cursor_left(to) < n ? cursor_left(to) : n;
+
+		copy_bytes(to->piece->va + to->off, from, part);
+		mem_log_write(mem, to->piece->gpa + to->off, part);
+		from += part;
+		n -= part;
+		cursor_advance(to, part);
+	}
+}
+
+struct buffers {
+	unsigned int n; /* chains */
+	uint16_t head[MERGE_MAX];
+	uint32_t len[MERGE_MAX];
+	unsigned int pieces;
+};
+
+/* Chains until @need bytes fit; the ring's next stays where it was. */
+static enum delivery gather(struct engine *e, struct ring *dst, uint32_t need, struct buffers *b)
+{
+	struct vq *vq = &dst->vq;
+	uint16_t pos = vq->next;
+	uint32_t room = 0, len;
+
+	b->n = 0;
+	b->pieces = 0;
+	while (room < need) {
+		int n;
+
+		if (b->n == MERGE_MAX || b->n == vq->size || b->pieces > CHAIN_PIECES_MAX ||
+		    (b->n == 1 && !dst->port->mergeable))
+			return DELIVERY_NEVER;
+		if (pos == vq->avail_idx) {
+			n = split_available(vq);
+			if (n >= 0 && pos == vq->avail_idx)
+				return DELIVERY_FULL;
+		} else {
+			n = 0;
+		}
+		if (n >= 0) {
+			b->head[b->n] = split_head(vq, pos);
+			n = split_chain(vq, b->head[b->n], true, e->rx_piece + b->pieces,
+					CHAIN_PIECES_MAX, &len);
+		}
+		if (n < 0) {
+			port_break(e, dst->port, vq->broken);
+			return DELIVERY_NEVER;
+		}
+		b->pieces += (unsigned int)n;
+		b->len[b->n++] = len < need - room ? len : need - room;
+		/* A frame has less than 2^17 bytes; so has what is needed. */
+		room += len < need - room ? len : need - room;
+		pos++;
+	}
+	return b->len[0] >= dst->port->hdr_len ? DELIVERY_DONE : DELIVERY_NEVER;
+}
+
+static enum delivery deliver_scattered(struct engine *e, struct ring *dst, const struct frame *f)
+{
+	struct cursor to = { .piece = e->rx_piece };
+	struct prefix x;
+	struct buffers b;
+	enum delivery d;
+
+	d = gather(e, dst, dst->port->hdr_len + f->len, &b);
+	if (d != DELIVERY_DONE)
+		return d;
+	make_prefix(&x, dst->port, f, (uint16_t)b.n);
+	to.n = b.pieces;
+	put(&dst->port->mem, &to, x.byte, x.len);
+	for (unsigned int i = 0; i < f->n; i++)
+		put(&dst->port->mem, &to, f->body[i].va, f->body[i].len);
+	for (unsigned int i = 0; i < b.n; i++)
+		commit_buffer(&e->commit, &dst->vq, b.head[i], b.len[i]);
+	return DELIVERY_DONE;
+}
+
+/* As it is: into one buffer in one piece, if that is what is there. */
+static enum delivery deliver_plain(struct engine *e, struct ring *dst, const struct frame *f)
+{
+	struct vq *vq = &dst->vq;
+	uint32_t need = dst->port->hdr_len + f->len, len, at;
+	struct prefix x;
+	struct piece p;
+	uint16_t head;
+	int n;
+
+	if (vq->next == vq->avail_idx) {
+		n = split_available(vq);
+		if (n < 0) {
+			port_break(e, dst->port, vq->broken);
+			return DELIVERY_NEVER;
+		}
+		if (n == 0)
+			return DELIVERY_FULL;
+	}
+	head = split_head(vq, vq->next);
+	n = split_chain(vq, head, true, e->rx_piece, CHAIN_PIECES_MAX, &len);
+	if (n < 0) {
+		port_break(e, dst->port, vq->broken);
+		return DELIVERY_NEVER;
+	}
+	if (n > 1 || len < need)
+		return deliver_scattered(e, dst, f);
+	p = e->rx_piece[0];
+	make_prefix(&x, dst->port, f, 1);
+	at = x.len;
+	for (unsigned int i = 0; i < f->n; i++) {
+		copy_bytes(p.va + at, f->body[i].va, f->body[i].len);
+		at += f->body[i].len;
+	}
+	memcpy(p.va, x.byte, x.len);
+	COMMIT_POINT();
+	mem_log_write(&dst->port->mem, p.gpa, need);
+	commit_buffer(&e->commit, vq, head, need);
+	return DELIVERY_DONE;
+}
+
+static bool takes_gso(const struct port *p, uint8_t type)
+{
+	uint64_t need = FEATURE(VIRTIO_NET_F_GUEST_CSUM);
+
+	need |= (type & ~VIRTIO_NET_HDR_GSO_ECN) == VIRTIO_NET_HDR_GSO_TCPV4
+			? FEATURE(VIRTIO_NET_F_GUEST_TSO4)
+			: FEATURE(VIRTIO_NET_F_GUEST_TSO6);
+	if (type & VIRTIO_NET_HDR_GSO_ECN)
+		need |= FEATURE(VIRTIO_NET_F_GUEST_ECN);
+	return (p->features & need) == need;
+}
+
+/* The frame in one piece, since its transport header must be read and changed. */
+static void linearize(struct engine *e, const struct frame *f)
+{
+	struct cursor c = { .piece = f->body, .n = f->n };
+
+	memcpy(e->scratch, f->l2, ETH_HEADER);
+	cursor_read(&c, e->scratch + ETH_HEADER, f->len - ETH_HEADER);
+}
+
+/* @len bytes at @data as a frame that asks for nothing. */
+static enum delivery deliver_linear(struct engine *e, struct ring *dst, const struct frame *f,
+				    uint8_t *data, uint32_t len, uint8_t flags)
+{
+	struct piece body = { .va = data + ETH_HEADER, .len = len - ETH_HEADER };
+	struct frame x = *f;
+
+	memcpy(x.l2, data, ETH_HEADER);
+	x.hdr = (struct virtio_net_hdr){ .flags = flags };
+	x.len = len;
+	x.n = body.len > 0;
+	x.body = &body;
+	return deliver_plain(e, dst, &x);
+}
+
+static enum delivery deliver_segments(struct engine *e, struct ring *dst, const struct frame *f)
+{
+	uint16_t start = dst->vq.next;
+	struct gso g;
+	uint32_t len;
+
+	if (gso_begin(&g, e->scratch, f->len, &f->hdr) < 0)
+		return DELIVERY_NEVER;
+	if (g.segments > dst->vq.size)
+		return DELIVERY_NEVER;
+	while ((len = gso_next(&g, e->segment, sizeof(e->segment))) > 0) {
+		enum delivery d =
+			deliver_linear(e, dst, f, e->segment, len, VIRTIO_NET_HDR_F_DATA_VALID);
+
+		if (d != DELIVERY_DONE) {
+			commit_rewind(&dst->vq, start);
+			return d;
+		}
+	}
+	return DELIVERY_DONE;
+}
+
+/* The receiver cannot do what the header asks for: it is done here. */
+static enum delivery deliver_adapted(struct engine *e, struct ring *dst, const struct frame *f)
+{
+	linearize(e, f);
+	if (f->hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE)
+		return deliver_segments(e, dst, f);
+	csum_complete(e->scratch, f->len, f->hdr.csum_start, f->hdr.csum_offset);
+	return deliver_linear(e, dst, f, e->scratch, f->len, 0);
+}
+
+enum delivery deliver(struct engine *e, struct ring *dst, const struct frame *f)
+{
+	const struct port *p = dst->port;
+	struct port_counters *c = p->counters;
+	enum delivery d;
+
+	if (__builtin_expect(f->hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE, 0))
+		d = takes_gso(p, f->hdr.gso_type) ? deliver_plain(e, dst, f)
+						  : deliver_adapted(e, dst, f);
+	else if (__builtin_expect(f->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM, 0) &&
+		 !(p->features & FEATURE(VIRTIO_NET_F_GUEST_CSUM)))
+		d = deliver_adapted(e, dst, f);
+	else
+		d = deliver_plain(e, dst, f);
+	if (d == DELIVERY_DONE) {
+		c->rx_packets++;
+		c->rx_bytes += f->len;
+	} else if (d == DELIVERY_NEVER) {
+		c->rx_errors++;
+	}
+	return d;
+}

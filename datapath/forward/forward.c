@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "datapath/forward/forward.h"
+
+#include <string.h>
+
+#include "datapath/forward/deliver.h"
+#include "datapath/forward/waitlist.h"
+
+#define HOST_OFFLOADS UINT64_MAX
+
+static void completing(struct engine *e, struct ring *r)
+{
+	if (r->completing)
+		return;
+	r->completing = true;
+	r->next_complete = e->complete;
+	e->complete = r;
+}
+
+void forward_drop(struct engine *e, struct ring *src, uint16_t pos)
+{
+	commit_drop(&src->vq, pos);
+	completing(e, src);
+}
+
+static void complete_all(struct engine *e)
+{
+	while (e->complete) {
+		struct ring *r = e->complete;
+
+		e->complete = r->next_complete;
+		r->completing = false;
+		if (!r->port->off)
+			commit_complete(&e->commit, &r->vq);
+	}
+}
+
+/*
+ * The uplink's frames lie in their senders' rings until they are written, and are marked as done before:
+ * a death between the two loses them, and none goes out twice. Receivers need not wait for the writing.
+ */
+void forward_flush(struct engine *e)
+{
+	commit_publish(&e->commit);
+	if (e->uplink.n > 0) {
+		commit_signal(&e->commit);
+		uplink_flush(&e->uplink);
+	}
+	complete_all(e);
+	commit_signal(&e->commit);
+	e->n_taken = 0;
+}
+
+/* @f is delivered or given up, with the transaction. */
+static void done(struct engine *e, const struct frame *f)
+{
+	if (!f->src)
+		return;
+	commit_source(&e->commit, &f->src->vq, f->pos, DP_PROGRESS_DONE);
+	completing(e, f->src);
+}
+
+/* Which of a port's receive rings: a sender's queue keeps to one, so that its flows stay in order. */
+static struct ring *pick_ring(const struct port *p, const struct frame *f)
+{
+	unsigned int key;
+
+	if (p->n_rx == 1)
+		return p->rx[0];
+	/* The uplink has one queue: spread by the addresses that nearly all frames have there. */
+	key = f->src ? f->src->vq.index / 2u : mac_number(f->l2 + 6) % 251;
+	return p->rx[key % p->n_rx];
+}
+
+static void make_room(struct engine *e)
+{
+	if (__builtin_expect(commit_full(&e->commit), 0))
+		forward_flush(e);
+}
+
+static void to_uplink(struct engine *e, const struct frame *f)
+{
+	if (uplink_full(&e->uplink))
+		forward_flush(e);
+	make_room(e);
+	if (!uplink_add(&e->uplink, f) && f->src)
+		f->src->port->counters->tx_dropped++;
+	done(e, f);
+}
+
+static void to_port(struct engine *e, const struct frame *f, struct port *p)
+{
+	struct ring *dst = pick_ring(p, f);
+	enum delivery d = DELIVERY_FULL;
+	bool behind = f->src && wait_behind(f->src, dst);
+
+	make_room(e);
+	if (!behind && !(dst->full && wait_dst_full(e, dst))) {
+		d = deliver(e, dst, f);
+		if (d == DELIVERY_DONE) {
+			wait_dst_took(dst);
+		} else if (d == DELIVERY_FULL) {
+			wait_dst_starved(e, dst);
+		}
+	}
+	if (d == DELIVERY_FULL) {
+		if (f->src && !dst->full && wait_add(e, f->src, f->pos, dst))
+			return;
+		p->counters->rx_dropped++;
+	}
+	done(e, f);
+}
+
+/*
+ * To each port of @vlan from index f->progress on. Where the transaction is full on the way, it is
+ * committed with how far this frame has come.
+ */
+static void flood(struct engine *e, const struct frame *f, uint16_t vlan)
+{
+	struct port *from = f->src ? f->src->port : NULL;
+
+	for (unsigned int i = 0; i < e->n_run; i++) {
+		struct port *p = e->port[e->run[i]];
+		struct ring *dst;
+		enum delivery d = DELIVERY_FULL;
+
+		if (p == from || p->cfg.vlan != vlan || p->index < f->progress || p->off)
+			continue;
+		if (commit_full(&e->commit)) {
+			if (f->src)
+				commit_source(&e->commit, &f->src->vq, f->pos, p->index);
+			forward_flush(e);
+		}
+		dst = pick_ring(p, f);
+		if (!(dst->full && wait_dst_full(e, dst)))
+			d = deliver(e, dst, f);
+		if (d == DELIVERY_FULL)
+			p->counters->rx_dropped++;
+	}
+}
+
+static struct port *lookup(struct engine *e, uint64_t mac, uint16_t vlan)
+{
+	uint16_t i = table_find(&e->table, mac, vlan);
+	struct port *p = i == TABLE_NONE ? NULL : e->port[i];
+
+	return p && !p->off ? p : NULL;
+}
+
+/* Senders mostly go on with whom they spoke to last. */
+static struct port *lookup_from(struct engine *e, struct ring *src, uint64_t mac, uint16_t vlan)
+{
+	if (src->last_mac != mac || src->last_table != e->generation) {
+		src->last_mac = mac;
+		src->last_table = e->generation;
+		src->last_port = table_find(&e->table, mac, vlan);
+	}
+	if (src->last_port == TABLE_NONE || e->port[src->last_port]->off)
+		return NULL;
+	return e->port[src->last_port];
+}
+
+static void forward(struct engine *e, const struct frame *f)
+{
+	struct port *p;
+
+	if (frame_multicast(f)) {
+		flood(e, f, f->vlan);
+		to_uplink(e, f);
+		return;
+	}
+	p = lookup_from(e, f->src, mac_number(f->l2), f->vlan);
+	if (!p)
+		to_uplink(e, f);
+	else if (p == f->src->port)
+		done(e, f);
+	else
+		to_port(e, f, p);
+}
+
+/* May this sender send that? Counts what it may not. */
+static bool permitted(struct port *p, struct frame *f)
+{
+	struct port_counters *c = p->counters;
+
+	if ((p->cfg.flags & WIRE_PORT_SPOOFCHK) && mac_number(f->l2 + 6) != p->mac) {
+		c->tx_spoofed++;
+		return false;
+	}
+	if (p->cfg.vlan && frame_tagged(f)) {
+		c->tx_dropped++;
+		return false;
+	}
+	if (!frame_check_offload(f, p->features)) {
+		c->tx_errors++;
+		return false;
+	}
+	return true;
+}
+
+/*
+ * The frame in entry @pos, whose chain goes into @piece.
+ * Return: pieces used; 0: it is none, and was dropped; negative: the ring is broken.
+ */
+static int load(struct engine *e, struct ring *src, uint16_t pos, struct frame *f,
+		struct piece *piece)
+{
+	const struct slot_state *s = &src->vq.rs->slot[pos & src->vq.mask];
+	struct port *p = src->port;
+	uint32_t total;
+	int n;
+
+	n = split_chain(&src->vq, s->head, false, piece, CHAIN_PIECES_MAX, &total);
+	if (n < 0) {
+		port_break(e, p, src->vq.broken);
+		return n;
+	}
+	f->src = src;
+	f->pos = pos;
+	f->progress = s->progress;
+	f->vlan = p->cfg.vlan;
+	if (!frame_load(f, piece, (unsigned int)n, total, p->hdr_len)) {
+		p->counters->tx_errors++;
+		forward_drop(e, src, pos);
+		return 0;
+	}
+	return n;
+}
+
+static void forward_one(struct engine *e, struct frame *f)
+{
+	struct port *p = f->src->port;
+
+	if (!permitted(p, f)) {
+		forward_drop(e, f->src, f->pos);
+		return;
+	}
+	p->counters->tx_packets++;
+	p->counters->tx_bytes += f->len;
+	forward(e, f);
+}
+
+/* Frames from @pos up to @end are loaded, as many as there is room for, and forwarded. */
+static void forward_range(struct engine *e, struct ring *src, uint16_t pos, uint16_t end)
+{
+	while (pos != end && !src->port->off) {
+		unsigned int n = 0, used = 0;
+
+		for (; pos != end && n < BURST && used + CHAIN_PIECES_MAX <= BURST_PIECES; pos++) {
+			int r = load(e, src, pos, &e->frame[n], e->piece + used);
+
+			if (r < 0)
+				break;
+			used += (unsigned int)r;
+			n += r > 0;
+		}
+		for (unsigned int i = 0; i < n; i++)
+			forward_one(e, &e->frame[i]);
+		e->n_taken += n;
+		/* The next round's frames take the place of those that the uplink still has to send. */
+		if (e->uplink.n > 0 || e->n_taken >= TRANSACTION)
+			forward_flush(e);
+	}
+}
+
+unsigned int forward_burst(struct engine *e, struct ring *src)
+{
+	uint16_t pos = src->vq.next;
+	int n = split_available(&src->vq);
+
+	if (n < 0) {
+		port_break(e, src->port, src->vq.broken);
+		return 0;
+	}
+	if (n == 0)
+		return 0;
+	if (n > BURST)
+		n = BURST;
+	commit_take(&src->vq, (unsigned int)n);
+	forward_range(e, src, pos, src->vq.next);
+	return (unsigned int)n;
+}
+
+void forward_pending(struct engine *e, struct ring *src)
+{
+	struct ring_state *rs = src->vq.rs;
+	uint16_t end = rs->avail_pos;
+
+	for (uint16_t pos = rs->used_pos; pos != end && !src->port->off; pos++)
+		if (rs->slot[pos & src->vq.mask].progress != DP_PROGRESS_DONE &&
+		    !wait_has(src, pos))
+			forward_range(e, src, pos, (uint16_t)(pos + 1));
+	completing(e, src);
+	forward_flush(e);
+}
+
+bool forward_waiting(struct engine *e, struct ring *src, uint16_t pos, struct ring *dst)
+{
+	struct frame *f = &e->frame[0];
+	enum delivery d;
+	int n;
+
+	if (src->port->off)
+		return true;
+	n = load(e, src, pos, f, e->piece);
+	if (n <= 0)
+		return true;
+	if (!permitted(src->port, f)) {
+		forward_drop(e, src, pos);
+		return true;
+	}
+	make_room(e);
+	d = DELIVERY_NEVER;
+	if (lookup(e, mac_number(f->l2), f->vlan) == dst->port)
+		d = deliver(e, dst, f);
+	if (d == DELIVERY_FULL)
+		return false;
+	if (d == DELIVERY_DONE)
+		wait_dst_took(dst);
+	done(e, f);
+	return true;
+}
+
+static void uplink_multicast(struct engine *e, struct frame *f, int vid)
+{
+	struct piece body[1];
+	struct frame bare;
+
+	flood(e, f, 0);
+	if (vid > 0 && frame_untag(f, &bare, body))
+		flood(e, &bare, (uint16_t)vid);
+}
+
+void forward_from_uplink(struct engine *e, struct frame *f)
+{
+	uint8_t valid = f->hdr.flags & VIRTIO_NET_HDR_F_DATA_VALID;
+	int vid = frame_type(f) == ETHERTYPE_VLAN ? frame_tag(f) : 0;
+	struct piece body[1];
+	struct frame bare;
+	struct port *p;
+
+	if (vid < 0 || !frame_check_offload(f, HOST_OFFLOADS))
+		return;
+	if (!f->hdr.flags)
+		f->hdr.flags = valid;
+	make_room(e);
+	if (frame_multicast(f)) {
+		uplink_multicast(e, f, vid);
+		return;
+	}
+	p = vid > 0 ? lookup(e, mac_number(f->l2), (uint16_t)vid) : NULL;
+	if (p && frame_untag(f, &bare, body)) {
+		to_port(e, &bare, p);
+		return;
+	}
+	p = lookup(e, mac_number(f->l2), 0);
+	if (p)
+		to_port(e, f, p);
+}
