@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the benchmarks share: the backends under test, medians, and honest noise figures."""
+import ctypes
 import json
 import os
 import shutil
@@ -32,11 +33,18 @@ def mac(i):
 
 
 def first_in_line():
-    """Before exec: ahead of a shared machine's other processes, where we may (root), for these few seconds."""
+    """
+    Before exec: ahead of a shared machine's other processes, where we may (root), for these few seconds.
+    With autogroups nice only counts within a session, and the session has a nice of its own.
+    """
+    os.setsid()
     try:
         os.setpriority(os.PRIO_PROCESS, 0, -19)
-    except PermissionError:
+        with open('/proc/self/autogroup', 'w') as f:
+            f.write('-19')
+    except OSError:
         pass
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: out of the terminal's reach, so not left over
 
 
 class Figures(list):
@@ -82,9 +90,9 @@ def cpu_seconds(pid):
     return ran / 1e9
 
 
-def undisturbed(windows, share=0.02):
+def undisturbed(windows, share=0.05):
     """
-    The windows [a, b, waited] in which neither side waited for its CPU, and (the kernel counts a wait
+    The windows [a, b, waited] in which neither side waited long for its CPU, and (the kernel counts a wait
     when it is over) none followed in the next.
     """
     return [w for w, after in zip(windows, windows[1:]) if w[2] < share and after[2] < share]
@@ -198,7 +206,7 @@ class Vnicd(Backend):
 def run_frontend(backend, mode, *args, timeout=60):
     """Run the front end on its CPU to its end; its stdout."""
     p = subprocess.run(['taskset', '-c', str(FRONTEND_CPU), frontend(), mode, *backend.ports(), *map(str, args)],
-                       capture_output=True, text=True, timeout=timeout)
+                       capture_output=True, text=True, timeout=timeout, preexec_fn=first_in_line)
     if p.returncode != 0:
         raise AssertionError(f'{backend.name}: the front end said: {p.stderr.strip() or p.stdout.strip()}\n'
                              f'{backend.log()}')
@@ -238,11 +246,13 @@ class RateSession:
             r = self._run(size, warmup, seconds)
             clean = undisturbed(r['windows'])
             r['undisturbed'] = len(clean) / len(r['windows'])
-            if r['undisturbed'] > 0.3:
+            if r['undisturbed'] > 0.2:
                 r['windows'] = clean
                 break
             if left > 1:
                 time.sleep(0.1)
+        if r['received'] == 0:
+            raise AssertionError(f'{self.backend.name}: nothing was received\n{self.backend.log()}')
         r['mpps'] = Figures(w[0] + w[1] for w in r['windows'])
         return r
 
