@@ -175,20 +175,26 @@ int manager_restore_port(struct manager *m, struct vnic_port *port, struct vnic_
 	char key[PORT_KEY_STR];
 
 	port_key_format(&port->spec.key, key);
-	if (manager_port(m, &port->spec.key))
+	if (manager_port(m, &port->spec.key)) {
+		port_free(port);
 		return vnic_err_set(err, -EEXIST, VNIC_E_INTERNAL, "two records of port %s", key);
+	}
 	if (!share) {
 		/* The segment's own record is lost; what the port needs of it is made again. */
 		struct vnic_segment *segment = config_segment(m->config, port->segment);
 		struct vnic_segment unknown = { 0 };
 
 		memcpy(unknown.name, port->segment, sizeof(unknown.name));
-		if (!share_get(m, segment ? segment : &unknown))
-			return -ENOMEM;
+		if (!share_get(m, segment ? segment : &unknown)) {
+			port_free(port);
+			return vnic_err_set(err, -ENOMEM, VNIC_E_INTERNAL, "out of memory");
+		}
 	}
 	p = calloc(1, sizeof(*p));
-	if (!p)
-		return -ENOMEM;
+	if (!p) {
+		port_free(port);
+		return vnic_err_set(err, -ENOMEM, VNIC_E_INTERNAL, "out of memory");
+	}
 	p->port = *port;
 	memset(&p->port.hh, 0, sizeof(p->port.hh));
 	free(port); /* its plan has moved */
@@ -209,15 +215,18 @@ int manager_restore_shared(struct manager *m, const char *name, struct plan *pla
 	struct vnic_segment unknown = { 0 };
 	struct managed_share *s;
 
-	if (manager_share(m, name))
-		return vnic_err_set(err, -EEXIST, VNIC_E_INTERNAL, "two records of segment %s",
-				    name);
-	if (str_copy(unknown.name, sizeof(unknown.name), name) < 0)
+	if (manager_share(m, name) || !name_valid(name)) {
+		plan_clear(plan);
 		return vnic_err_set(err, -EINVAL, VNIC_E_INTERNAL,
-				    "the segment's name in a record is too long");
+				    "segment '%.64s' is recorded twice or no name of a segment",
+				    name);
+	}
+	str_copy(unknown.name, sizeof(unknown.name), name);
 	s = share_get(m, segment ? segment : &unknown);
-	if (!s)
-		return -ENOMEM;
+	if (!s) {
+		plan_clear(plan);
+		return vnic_err_set(err, -ENOMEM, VNIC_E_INTERNAL, "out of memory");
+	}
 	s->share.plan = *plan;
 	*plan = (struct plan){ 0 };
 	for (size_t i = 0; i < s->share.plan.n; i++) {

@@ -99,6 +99,7 @@ struct dp_port_status {
  * @port_removed: the port is still whole, and gone when this returns
  * @link_changed: @link is NULL where it is gone
  * @segment_changed: its share was made, changed or undone
+ * @port_noted: a line of its history was written, for the log
  * @datapath_changed: see manager->dp_state
  */
 struct manager_observer {
@@ -106,6 +107,7 @@ struct manager_observer {
 	void (*port_added)(void *data, const struct vnic_port *port);
 	void (*port_changed)(void *data, const struct vnic_port *port);
 	void (*port_removed)(void *data, const struct vnic_port *port);
+	void (*port_noted)(void *data, const struct vnic_port *port, const char *text);
 	void (*link_changed)(void *data, int ifindex, const struct vnic_link *link);
 	void (*segment_changed)(void *data, const char *segment);
 	void (*config_changed)(void *data);
@@ -146,7 +148,7 @@ struct manager *manager_free(struct manager *m);
 void manager_observe(struct manager *m, struct manager_observer *observer);
 void manager_unobserve(struct manager *m, struct manager_observer *observer);
 
-/* Start-up: first the records, then manager_start(). @port and @plan's content are taken over. */
+/* Start-up: first the records, then manager_start(). @port and @plan's content are taken over, always. */
 int manager_restore_port(struct manager *m, struct vnic_port *port, struct vnic_err *err);
 int manager_restore_shared(struct manager *m, const char *segment, struct plan *plan,
 			   struct vnic_err *err);

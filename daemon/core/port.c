@@ -19,6 +19,9 @@ static void note(struct managed_port *p, const char *text)
 	const struct manager_io *io = &p->own.m->io;
 
 	port_note(&p->port, io->realtime(io->data), "%s", text);
+	for (struct manager_observer *o = p->own.m->observers; o; o = o->next)
+		if (o->port_noted)
+			o->port_noted(o->data, &p->port, text);
 }
 
 static void set_reason(struct managed_port *p, const char *text)
