@@ -21,8 +21,10 @@
 #include "daemon/bus/bus.h"
 #include "daemon/core/config_check.h"
 #include "daemon/core/manager.h"
+#include "daemon/domain_ops.h"
 #include "daemon/exec/exec.h"
 #include "daemon/hook_server.h"
+#include "daemon/libvirt_client.h"
 #include "daemon/manager_io.h"
 #include "daemon/sys/config_file.h"
 #include "daemon/sys/loop.h"
@@ -39,6 +41,8 @@ struct daemon {
 	struct manager *manager;
 	struct manager_observer observer;
 	struct hook_server *hooks;
+	struct libvirt_client *libvirt;
+	struct domain_ops *domain_ops;
 	struct bus *bus;
 	struct loop_source *hup, *term, *intr;
 	int log_level; /* of the command line, or -1 */
@@ -62,9 +66,8 @@ static struct vnic_config *read_config(struct vnic_err *err)
 	return config;
 }
 
-static int reload(void *data, struct vnic_err *err)
+static int reload(struct daemon *d, struct vnic_err *err)
 {
-	struct daemon *d = data;
 	struct vnic_config *config;
 	int r;
 
@@ -132,6 +135,34 @@ static void on_segment(void *data, const char *name)
 			 share->tap, share->segment.bridge);
 }
 
+/* What the bus asks of the rest. */
+static int bus_reload(void *data, struct vnic_err *err)
+{
+	return reload(data, err);
+}
+
+static void *bus_attach(void *data, const char *domain, const struct port_spec *spec,
+			bus_op_done done, void *arg)
+{
+	return domain_attach(((struct daemon *)data)->domain_ops, domain, spec, done, arg);
+}
+
+static void *bus_detach(void *data, const char *domain, const uint8_t mac[VNIC_MAC_LEN],
+			bus_op_done done, void *arg)
+{
+	return domain_detach(((struct daemon *)data)->domain_ops, domain, mac, done, arg);
+}
+
+static void *bus_check(void *data, const char *domain, bus_op_done done, void *arg)
+{
+	return domain_check(((struct daemon *)data)->domain_ops, domain, done, arg);
+}
+
+static void bus_forget(void *data, void *op)
+{
+	domain_forget(((struct daemon *)data)->domain_ops, op);
+}
+
 static void on_bus(void *data, const char *reason)
 {
 	(void)data;
@@ -144,7 +175,13 @@ static void on_bus(void *data, const char *reason)
 /* Everything that needs the inventory complete. */
 static int start(struct daemon *d)
 {
-	const struct bus_ops bus_ops = { .data = d, .reload = reload, .connected = on_bus };
+	const struct bus_ops bus_ops = { .data = d,
+					 .reload = bus_reload,
+					 .port_attach = bus_attach,
+					 .port_detach = bus_detach,
+					 .domain_check = bus_check,
+					 .forget = bus_forget,
+					 .connected = on_bus };
 	struct vnic_err err = VNIC_ERR_INIT;
 	int r;
 
@@ -158,7 +195,11 @@ static int start(struct daemon *d)
 						 .segment_changed = on_segment };
 	manager_observe(d->manager, &d->observer);
 	manager_start(d->manager);
-	r = bus_new(loop_base(d->loop), d->manager, &bus_ops, &d->bus);
+	r = libvirt_client_new(loop_base(d->loop), NULL, &d->libvirt);
+	if (r == 0)
+		r = domain_ops_new(d->manager, d->libvirt, &d->domain_ops);
+	if (r == 0)
+		r = bus_new(loop_base(d->loop), d->manager, &bus_ops, &d->bus);
 	if (r < 0) {
 		log_err("out of memory");
 		return r;
@@ -257,6 +298,8 @@ static int set_up(struct daemon *d, struct vnic_config *config)
 static void tear_down(struct daemon *d)
 {
 	bus_free(d->bus);
+	libvirt_client_free(d->libvirt);
+	domain_ops_free(d->domain_ops);
 	hook_server_free(d->hooks);
 	outside_free(d->outside);
 	manager_free(d->manager);
