@@ -1,35 +1,74 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The process around the engine. It looks at rings as long as frames come, and sleeps when none have for a
+ * while; then only kicks, the uplink and the keeper wake it. Events are looked at in between, a few
+ * microseconds apart.
+ */
 #include "datapath/forward/worker.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "datapath/forward/confine.h"
 #include "datapath/forward/engine.h"
+#include "datapath/forward/fault.h"
 
-#define CONTROL_FD 3
-#define STATE_FD   4
+#define CONTROL_FD    3
+#define STATE_FD      4
+#define LAST_FD	      STATE_FD
+#define EVENT_CONTROL ENGINE_EVENTS
+#define EVENT_UPLINK  (ENGINE_EVENTS + 1)
+#define EVENTS	      64
+#define EVENTS_NS     10000 /* while busy, events are looked at so often */
 
 struct worker {
 	struct engine engine;
 	struct worker_state *ws;
+	int epoll_fd;
+	uint64_t last_events;
 	bool hung_up;
+	bool uplink_ready; /* there may be more to read */
 };
 
-static void ack(const struct wire_header *h, int error, const char *reason)
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* The keeper reads its answers; where it has not yet, they wait. */
+static void tell(struct worker *w, const void *m, size_t size)
+{
+	struct pollfd pfd = { .fd = CONTROL_FD, .events = POLLOUT };
+	int r;
+
+	while ((r = sock_send(CONTROL_FD, m, size, NULL, 0)) == -EAGAIN)
+		poll(&pfd, 1, -1);
+	if (r < 0)
+		w->hung_up = true;
+}
+
+static void ack(struct worker *w, const struct wire_header *h, int error, const char *reason)
 {
 	struct wire_ack a = { .h = { .type = WIRE_ACK, .port = h->port, .seq = h->seq },
-			      .error = error };
+			      .error = error < 0 ? error : 0 };
 
 	if (error < 0)
 		strncat(a.reason, reason ? reason : strerror(-error), sizeof(a.reason) - 1);
-	sock_send(CONTROL_FD, &a, sizeof(a), NULL, 0);
+	tell(w, &a, sizeof(a));
 }
 
 static void close_all(const int *fds, size_t n)
@@ -38,8 +77,27 @@ static void close_all(const int *fds, size_t n)
 		close_safe(fds[i]);
 }
 
-/* MTU and CPU are taken with the descriptor. */
-static int uplink_set(struct worker *w, const int *fds, size_t n_fds, const char **reason)
+static int watch_fd(struct worker *w, int fd, uint64_t event)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = event };
+
+	return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+/* Where it cannot be pinned to that CPU it runs on another, which is slower but no error. */
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	if (cpu < 0 || cpu >= CPU_SETSIZE)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET((size_t)cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+static int uplink_set(struct worker *w, const struct wire_uplink_set *m, const int *fds,
+		      size_t n_fds, const char **reason)
 {
 	int r = 0;
 
@@ -48,11 +106,20 @@ static int uplink_set(struct worker *w, const int *fds, size_t n_fds, const char
 		*reason = "an uplink has one descriptor";
 		return -EINVAL;
 	}
-	if (n_fds > 0)
-		r = tap_prepare(fds[0], reason);
+	pin(m->cpu);
+	if (w->engine.uplink.fd >= 0)
+		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, w->engine.uplink.fd, NULL);
+	w->uplink_ready = false;
+	engine_uplink_set(&w->engine, -1);
+	if (n_fds == 0)
+		return 0;
+	r = tap_prepare(fds[0], reason);
+	if (r == 0)
+		r = watch_fd(w, fds[0], EVENT_UPLINK);
 	if (r < 0)
 		close_all(fds, n_fds);
-	engine_uplink_set(&w->engine, r < 0 || n_fds == 0 ? -1 : fds[0]);
+	else
+		engine_uplink_set(&w->engine, fds[0]);
 	return r;
 }
 
@@ -62,22 +129,26 @@ static void handle(struct worker *w, const union wire_message *m, size_t size, c
 	const char *reason = NULL;
 	int r = -EINVAL;
 
+	w->engine.now = now_ns();
 	if (m->h.type == WIRE_PORT_SET && size == sizeof(m->port_set)) {
+		atomic_store(&w->ws->at_port, m->h.port + 1);
 		r = engine_port_set(&w->engine, &m->port_set, fds, n_fds, &reason);
 	} else if (m->h.type == WIRE_UPLINK_SET && size == sizeof(m->uplink_set)) {
-		r = uplink_set(w, fds, n_fds, &reason);
+		r = uplink_set(w, &m->uplink_set, fds, n_fds, &reason);
 	} else {
 		close_all(fds, n_fds);
 		if (m->h.type == WIRE_PORT_DEL && m->h.port < DP_PORTS_MAX) {
 			engine_port_del(&w->engine, m->h.port);
 			r = 0;
 		} else if (m->h.type == WIRE_GO) {
-			r = engine_go(&w->engine);
+			/* An intent that could not be one is the keeper's business no more. */
+			engine_go(&w->engine);
+			r = 0;
 		} else {
 			reason = "a message of unknown type or wrong size";
 		}
 	}
-	ack(&m->h, r, reason);
+	ack(w, &m->h, r, reason);
 }
 
 static void control(struct worker *w)
@@ -87,49 +158,145 @@ static void control(struct worker *w)
 	size_t n_fds = 0;
 	ssize_t n;
 
-	n = sock_recv(CONTROL_FD, &m, sizeof(m), fds, VNIC_MSG_FDS_MAX, &n_fds);
-	if (n == -EAGAIN)
-		return;
-	if (n <= 0) {
-		w->hung_up = true;
-		return;
+	while (!w->hung_up) {
+		n = sock_recv(CONTROL_FD, &m, sizeof(m), fds, VNIC_MSG_FDS_MAX, &n_fds);
+		if (n == -EAGAIN)
+			return;
+		if (n < (ssize_t)sizeof(m.h)) {
+			if (n > 0)
+				close_all(fds, n_fds);
+			w->hung_up = true;
+			return;
+		}
+		handle(w, &m, (size_t)n, fds, n_fds);
 	}
-	if ((size_t)n < sizeof(m.h)) {
-		close_all(fds, n_fds);
-		return;
+}
+
+static void kicked(struct worker *w, uint64_t event)
+{
+	struct ring *r = engine_ring(&w->engine, (unsigned int)(event / DP_RINGS_MAX),
+				     (unsigned int)(event % DP_RINGS_MAX));
+
+	if (r)
+		engine_kicked(&w->engine, r);
+}
+
+/* Messages last: they may take away what other events of the same batch are about. */
+static void events(struct worker *w, int timeout)
+{
+	struct epoll_event ev[EVENTS];
+	bool message = false;
+	int n = epoll_wait(w->epoll_fd, ev, EVENTS, timeout);
+
+	w->engine.now = now_ns();
+
+	for (int i = 0; i < n; i++) {
+		if (ev[i].data.u64 == EVENT_CONTROL)
+			message = true;
+		else if (ev[i].data.u64 == EVENT_UPLINK)
+			w->uplink_ready = true;
+		else
+			kicked(w, ev[i].data.u64);
 	}
-	handle(w, &m, (size_t)n, fds, n_fds);
+	if (message)
+		control(w);
+}
+
+static void wake(struct worker *w)
+{
+	if (worker_wakes(w->ws)) {
+		struct wire_header h = { .type = WIRE_AWAKE };
+
+		tell(w, &h, sizeof(h));
+	}
+	atomic_fetch_add_explicit(&w->ws->wakeups, 1, memory_order_relaxed);
+}
+
+static void report_broken(struct worker *w)
+{
+	struct port *p;
+
+	while ((p = engine_next_broken(&w->engine))) {
+		struct wire_port_broken m = { .h = { .type = WIRE_PORT_BROKEN, .port = p->index } };
+
+		strncat(m.reason, p->broken, sizeof(m.reason) - 1);
+		tell(w, &m, sizeof(m));
+	}
+}
+
+static void turn(struct worker *w)
+{
+	uint64_t now = now_ns();
+	unsigned int n = engine_turn(&w->engine, now);
+
+	if (w->uplink_ready) {
+		unsigned int got = engine_uplink_read(&w->engine);
+
+		w->uplink_ready = got == BURST;
+		n += got;
+	}
+	atomic_store_explicit(&w->ws->at_port, 0, memory_order_relaxed);
+	atomic_store_explicit(&w->ws->beat, w->ws->beat + 1, memory_order_relaxed);
+	if (n > 0)
+		atomic_store_explicit(&w->ws->bursts, w->ws->bursts + 1, memory_order_relaxed);
+	if (w->engine.any_broken)
+		report_broken(w);
+	if (engine_idle(&w->engine) && !w->uplink_ready) {
+		atomic_store(&w->ws->busy, 0);
+		events(w, -1);
+		wake(w);
+		w->last_events = now_ns();
+	} else if (now - w->last_events >= EVENTS_NS) {
+		events(w, 0);
+		w->last_events = now;
+	}
+}
+
+/* All that needs more than confine() leaves. */
+static int prepare(struct worker *w)
+{
+	int r;
+
+	if (close_above(LAST_FD) < 0)
+		return -errno;
+	w->ws = mmap(NULL, sizeof(*w->ws), PROT_READ | PROT_WRITE, MAP_SHARED, STATE_FD, 0);
+	if (w->ws == MAP_FAILED)
+		return -errno;
+	close(STATE_FD);
+	if (w->ws->magic != DP_WORKER_MAGIC || w->ws->layout != DP_LAYOUT_VERSION ||
+	    w->ws->size != sizeof(*w->ws))
+		return -ESTALE;
+	signal(SIGPIPE, SIG_IGN);
+	r = fd_set_nonblock(CONTROL_FD, true);
+	if (r < 0)
+		return r;
+	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (w->epoll_fd < 0)
+		return -errno;
+	engine_init(&w->engine, w->ws);
+	w->engine.epoll_fd = w->epoll_fd;
+	r = watch_fd(w, CONTROL_FD, EVENT_CONTROL);
+	if (r < 0)
+		return r;
+	return fault_install(&w->engine);
 }
 
 int worker_main(void)
 {
 	static struct worker w;
-	struct pollfd pfd = { .fd = CONTROL_FD, .events = POLLIN };
+	int r;
 
-	w.ws = mmap(NULL, sizeof(*w.ws), PROT_READ | PROT_WRITE, MAP_SHARED, STATE_FD, 0);
-	if (w.ws == MAP_FAILED) {
-		log_err("worker: its state cannot be mapped: %m");
+	r = prepare(&w);
+	if (r == 0)
+		r = confine();
+	if (r < 0) {
+		errno = -r;
+		log_err("worker: %m");
 		return EXIT_FAILURE;
 	}
-	close(STATE_FD);
-	if (w.ws->magic != DP_WORKER_MAGIC || w.ws->layout != DP_LAYOUT_VERSION ||
-	    w.ws->size != sizeof(*w.ws)) {
-		log_err("worker: its state has another layout");
-		return EXIT_FAILURE;
-	}
-	engine_init(&w.engine, w.ws);
-	while (!w.hung_up) {
-		atomic_store(&w.ws->busy, 0);
-		if (poll(&pfd, 1, -1) < 0 && errno != EINTR)
-			break;
-		if (worker_wakes(w.ws)) {
-			struct wire_header h = { .type = WIRE_AWAKE };
-
-			sock_send(CONTROL_FD, &h, sizeof(h), NULL, 0);
-		}
-		atomic_fetch_add(&w.ws->beat, 1);
-		control(&w);
-	}
+	atomic_store(&w.ws->busy, 1);
+	while (!w.hung_up)
+		turn(&w);
 	engine_deinit(&w.engine);
 	return EXIT_SUCCESS;
 }
