@@ -221,19 +221,6 @@ static void follow(struct managed_share *s, struct step *step, const struct step
 		step->state = STEP_BEGUN;
 }
 
-/* A tap of that name which we did not make is not ours to use, nor to delete afterwards. */
-static int check_tap_free(struct managed_share *s, const struct step *step)
-{
-	if (step->state != STEP_PLANNED || step->ifindex || step->has_prev ||
-	    !inventory_find_name(s->own.m->inv, step->ifname))
-		return 0;
-	s->own.error = -EEXIST;
-	return vnic_err_set(&s->own.err, -EEXIST, VNIC_E_STEP_FAILED,
-			    "could not create tap %s: an interface of that name exists that vnicd "
-			    "did not make: rename or delete it",
-			    step->ifname);
-}
-
 /*
  * Begin the first step of @wanted that is not done.
  * Return: 1 where one was begun or there is to wait, 0 where all are done, or a negative errno.
@@ -280,11 +267,6 @@ static int do_missing(struct managed_share *s, const struct plan *wanted)
 			continue;
 		if (step->kind == STEP_DP_SEGMENT && m->dp_state != MANAGER_DP_UP)
 			return 1; /* hello-end looks again */
-		if (step->kind == STEP_TAP_CREATE) {
-			r = check_tap_free(s, step);
-			if (r < 0)
-				return r;
-		}
 		owner_begin(&s->own, (size_t)i, false);
 		return 1;
 	}

@@ -67,6 +67,24 @@ static void silence_ipv6(const char *ifname)
 }
 
 /*
+ * A bridge without an address of its own takes the lowest of its ports' (br_stp_recalculate_bridge_id() in
+ * net/bridge/br_stp_if.c): a tap must not have it, or the host's address changes with the first guest.
+ */
+static int take_high_mac(int fd, const char *name, struct vnic_err *err)
+{
+	struct ifreq ifr = { 0 };
+
+	strcpy(ifr.ifr_name, name);
+	if (ioctl(fd, SIOCGIFHWADDR, &ifr) == 0) {
+		ifr.ifr_hwaddr.sa_data[0] = (char)0xfe;
+		if (ioctl(fd, SIOCSIFHWADDR, &ifr) == 0)
+			return 0;
+	}
+	return vnic_err_set(err, -errno, VNIC_E_STEP_FAILED, "its MAC address: %s",
+			    strerror(errno));
+}
+
+/*
  * Open a tap by @name, making it where there is none.
  * Return: the descriptor, -EBUSY where another descriptor has it, or another negative errno.
  */
@@ -132,6 +150,8 @@ int tap_create(struct exec *exec, struct step *step, struct vnic_err *err)
 	r = nl_get_link(exec->nl, 0, step->ifname, &link, err);
 	if (r == 0)
 		r = set_alias(exec, link.ifindex, step->name, err);
+	if (r == 0)
+		r = take_high_mac(fd, step->ifname, err);
 	if (r < 0)
 		return r;
 	silence_ipv6(step->ifname);

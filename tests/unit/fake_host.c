@@ -261,7 +261,7 @@ static int act(struct fake_host *h, struct step *step, const struct vnic_port *p
 		if (!f)
 			return -ENODEV;
 		if (!f->ours)
-			return -EPERM;
+			return step->ifindex ? -ESTALE : 0; /* as exec's: begun, never made */
 		fake_del_link(h, step->ifname);
 		return 0;
 	case STEP_DP_SEGMENT:

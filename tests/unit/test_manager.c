@@ -471,6 +471,18 @@ static void tap_taken_out_of_its_bridge(void **state)
 	assert_int_equal(f->h.n_fdb, 1);
 }
 
+/* Every trace of it but the tap itself is lost: it is taken up again, and deleted in the end. */
+static void an_orphan_of_ours(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+
+	fake_add_link(&f->h, "vn0-lan", LINK_TAP, NULL)->ours = true;
+	run_port(f, &spec);
+	end_domain(f, &spec);
+	same_as(f, f->before);
+}
+
 static void somebody_elses_tap(void **state)
 {
 	struct fixture *f = *state;
@@ -481,7 +493,7 @@ static void somebody_elses_tap(void **state)
 	before = fake_snapshot(&f->h);
 	prepare(f, &spec, 1);
 	fake_run(&f->h, SECOND);
-	refused(f, VNIC_E_STEP_FAILED, "vnicd did not make");
+	refused(f, VNIC_E_STEP_FAILED, "create tap vn0-lan: File exists");
 	fake_run(&f->h, 100 * SECOND);
 	same_as(f, before);
 }
@@ -717,6 +729,7 @@ int main(void)
 		TEST(bridge_comes_and_goes),
 		TEST(bridge_renamed),
 		TEST(tap_taken_out_of_its_bridge),
+		TEST(an_orphan_of_ours),
 		TEST(somebody_elses_tap),
 		TEST(vlans_follow_their_ports),
 		TEST(uplink_leaves),
