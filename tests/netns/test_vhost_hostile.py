@@ -1,0 +1,608 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Front ends that misbehave, against the real vnicd-datapath: each row of tests/tables/hostile-vhost-user.md.
+
+Every case is one connection of port "bad" while ports "a" and "b" carry frames. The peer must be dropped with
+the reason that the case says, the others must not notice, and no descriptor or mapping may be left behind in
+the keeper or its worker."""
+import os
+import re
+import socket
+import struct
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from datapath import Datapath  # noqa: E402
+from vhost_client import *  # noqa: E402,F403
+from vhost_client import Client, addr, eventfd, frame, memfd, region, state, table, u64  # noqa: E402
+from vt import main, test, wait_for  # noqa: E402
+
+A, B, BAD = "52:54:00:00:00:0a", "52:54:00:00:00:0b", "52:54:00:00:00:66"
+bed = {}
+
+
+def setup():
+    if not bed:
+        dp = Datapath([{"name": "a", "mac": A}, {"name": "b", "mac": B}, {"name": "bad", "mac": BAD}]).start()
+        bed["dp"] = dp
+        bed["a"], bed["b"] = Client(dp.socket("a")).run(), Client(dp.socket("b")).run()
+        bed["n"] = 0
+    return bed["dp"]
+
+
+def others_work():
+    """A frame from a to b and one back, over the connections that were there all along."""
+    a, b = bed["a"], bed["b"]
+    bed["n"] += 1
+    there, back = (frame(d, s, b"frame %d" % bed["n"]) for d, s in ((B, A), (A, B)))
+    a.transmit(there)
+    b.wait_frame(there)
+    b.transmit(back)
+    a.wait_frame(back)
+
+
+def holdings(dp):
+    """(descriptors, mappings) of the keeper and of its worker."""
+    out = []
+    for pid in [dp.keeper] + dp.workers():
+        with open(f"/proc/{pid}/maps", encoding="ascii") as f:
+            # The heap and what malloc maps may come and go; guests' memory and shared state have files.
+            maps = sum(1 for line in f if "memfd:" in line)
+        out.append((len(os.listdir(f"/proc/{pid}/fd")), maps))
+    return out
+
+
+def log_since(dp, at):
+    with open(dp.log, encoding="utf-8", errors="replace") as f:
+        f.seek(at)
+        return f.read()
+
+
+def survives(fn):
+    """Run fn(dp); the others' traffic and what the processes hold must be as before."""
+    dp = setup()
+    others_work()
+    before, workers = holdings(dp), dp.workers()
+    fn(dp)
+    dp.alive()
+    others_work()
+    assert dp.workers() == workers, "the worker was replaced"
+    wait_for(f"descriptors and mappings as before: {before}", lambda: holdings(dp) == before, 5)
+
+
+def hostile(name, reason):
+    """A case: fn(client) misbehaves on port bad; it is dropped, and the log gives a reason like this."""
+    def register(fn):
+        def run():
+            def case(dp):
+                at = os.path.getsize(dp.log)
+                with Client(dp.socket("bad")) as c:
+                    fn(c)
+                    assert c.dropped(), "the connection is still open"
+                said = log_since(dp, at)
+                assert re.search(rf"port bad: process \d+ is disconnected: .*(?:{reason})", said), \
+                    f"no such reason in the log: {said}"
+            survives(case)
+        test(f"hostile vhost-user: {name}")(run)
+        return fn
+    return register
+
+
+def ready(c, **kw):
+    """Negotiated, with memory."""
+    return c.negotiate(**kw).memory()
+
+
+# headers and bodies
+
+@hostile("size of 4 GiB", "SET_FEATURES: a body of 4294967295 bytes")
+def _(c):
+    c.send(SET_FEATURES, size=0xFFFFFFFF)
+
+
+@hostile("size 0 where a body is needed", "SET_FEATURES: a body of 0 bytes")
+def _(c):
+    c.send(SET_FEATURES)
+
+
+@hostile("wrong version", "version is 2")
+def _(c):
+    c.send(GET_FEATURES, flags=2)
+
+
+@hostile("unknown message", "message 77 is unknown")
+def _(c):
+    c.send(77)
+
+
+@hostile("a reply nobody asked for", "sends no replies")
+def _(c):
+    c.send(GET_FEATURES, flags=VERSION | REPLY)
+
+
+@hostile("body one byte too long", "SET_VRING_NUM: a body of 9 bytes")
+def _(c):
+    c.send(SET_VRING_NUM, state(0, 256) + b"x")
+
+
+@hostile("hang-up in the middle of a header", "in the middle of a message")
+def _(c):
+    c.raw(struct.pack("<II", SET_FEATURES, VERSION))
+    c.sock.shutdown(socket.SHUT_WR)
+
+
+@hostile("hang-up in the middle of a body", "in the middle of a message")
+def _(c):
+    c.send(SET_FEATURES, b"\1\2\3", size=8)
+    c.sock.shutdown(socket.SHUT_WR)
+
+
+@hostile("hang-up in the middle of a memory table, descriptors sent", "in the middle of a message")
+def _(c):
+    c.negotiate()
+    c.send(SET_MEM_TABLE, table(region(0, MEM))[:20], [c.keep(memfd(MEM))], size=40)
+    c.sock.shutdown(socket.SHUT_WR)
+
+
+# descriptors
+
+@hostile("nine descriptors", "more than 8 descriptors")
+def _(c):
+    c.negotiate()
+    fds = [c.keep(memfd(1 << 20)) for _ in range(9)]
+    c.send(SET_MEM_TABLE, table(*(region(i << 20, 1 << 20) for i in range(8))), fds)
+
+
+@hostile("253 descriptors", "more than 8 descriptors")
+def _(c):
+    fd = c.keep(eventfd())
+    c.send(GET_FEATURES, fds=[fd] * 253)
+
+
+@hostile("no descriptor where one is needed", "0 descriptors for 1 regions")
+def _(c):
+    c.negotiate().send(SET_MEM_TABLE, table(region(0, MEM)))
+
+
+@hostile("more descriptors than regions", "2 descriptors for 1 regions")
+def _(c):
+    c.negotiate().send(SET_MEM_TABLE, table(region(0, MEM)), [c.keep(memfd(MEM)) for _ in range(2)])
+
+
+@hostile("a descriptor with a message that has none", "GET_FEATURES: 1 descriptors")
+def _(c):
+    c.send(GET_FEATURES, fds=[c.keep(eventfd())])
+
+
+@hostile("descriptors with the body", "came with its body")
+def _(c):
+    c.negotiate()
+    body = table(region(0, MEM))
+    c.raw(struct.pack("<III", SET_MEM_TABLE, VERSION, len(body)))
+    c.raw(body, [c.keep(memfd(MEM))])
+
+
+@hostile("kick is a pipe", "SET_VRING_KICK: the descriptor is not an eventfd")
+def _(c):
+    r, w = os.pipe()
+    c.keep(r), c.keep(w)
+    ready(c).send(SET_VRING_KICK, u64(0), [r])
+
+
+@hostile("call is a memfd", "SET_VRING_CALL: the descriptor is not an eventfd")
+def _(c):
+    ready(c).send(SET_VRING_CALL, u64(0), [c.keep(memfd(8))])
+
+
+@hostile("call is a socket", "SET_VRING_CALL: the descriptor is not an eventfd")
+def _(c):
+    s = socket.socketpair()
+    ready(c).send(SET_VRING_CALL, u64(0), [c.keep(os.dup(s[0].fileno()))])
+    for x in s:
+        x.close()
+
+
+@hostile("no kick though NOFD is clear", "no descriptor with NOFD clear")
+def _(c):
+    ready(c).send(SET_VRING_KICK, u64(0))
+
+
+@hostile("a kick though NOFD is set", "a descriptor with NOFD set")
+def _(c):
+    ready(c).send(SET_VRING_KICK, u64(NOFD), [c.keep(eventfd())])
+
+
+# memory
+
+@hostile("memory is an eventfd", "not a memfd, tmpfs or hugetlbfs file")
+def _(c):
+    c.negotiate().send(SET_MEM_TABLE, table(region(0, MEM)), [c.keep(eventfd())])
+
+
+@hostile("memory is a file on a disk", "not a memfd, tmpfs or hugetlbfs file")
+def _(c):
+    c.negotiate().send(SET_MEM_TABLE, table(region(0, 4096)), [c.keep(os.open("/usr/bin/env", os.O_RDONLY))])
+
+
+@hostile("memory is read-only", "not open for reading and writing")
+def _(c):
+    fd = c.keep(memfd(MEM))
+    c.negotiate().send(SET_MEM_TABLE, table(region(0, MEM)), [c.keep(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY))])
+
+
+@hostile("memory sealed against writing", "the worker refuses it")
+def _(c):
+    import fcntl
+    fd = c.keep(memfd(MEM))
+    fcntl.fcntl(fd, 1033, 0x10)  # F_ADD_SEALS, F_SEAL_FUTURE_WRITE
+    c.negotiate().send(SET_MEM_TABLE, table(region(0, MEM)), [fd])
+
+
+@hostile("memory larger than its file", "less than offset and size ask for")
+def _(c):
+    c.negotiate().send(SET_MEM_TABLE, table(region(0, 2 * MEM)), [c.keep(memfd(MEM))])
+
+
+@hostile("region offset beyond its file", "less than offset and size ask for")
+def _(c):
+    c.negotiate().send(SET_MEM_TABLE, table(region(0, MEM, offset=MEM)), [c.keep(memfd(MEM))])
+
+
+@hostile("guest address wraps", "guest address wraps")
+def _(c):
+    c.negotiate().send(SET_MEM_TABLE, table(region(2**64 - 4096, 8192, 0)), [c.keep(memfd(MEM))])
+
+
+@hostile("user address wraps", "user address wraps")
+def _(c):
+    c.negotiate().send(SET_MEM_TABLE, table(region(0, 8192, 2**64 - 4096)), [c.keep(memfd(MEM))])
+
+
+@hostile("file offset wraps", "file offset wraps")
+def _(c):
+    c.negotiate().send(SET_MEM_TABLE, table(region(0, 8192, offset=2**64 - 4096)), [c.keep(memfd(MEM))])
+
+
+@hostile("empty region", "is empty")
+def _(c):
+    c.negotiate().send(SET_MEM_TABLE, table(region(0, 0)), [c.keep(memfd(MEM))])
+
+
+@hostile("regions overlap in guest addresses", "overlaps")
+def _(c):
+    fds = [c.keep(memfd(MEM)) for _ in range(2)]
+    c.negotiate().send(SET_MEM_TABLE, table(region(0, 8192), region(4096, 8192, UVA + MEM)), fds)
+
+
+@hostile("regions overlap in user addresses", "overlaps")
+def _(c):
+    fds = [c.keep(memfd(MEM)) for _ in range(2)]
+    c.negotiate().send(SET_MEM_TABLE, table(region(0, 8192), region(MEM, 8192, UVA + 4096)), fds)
+
+
+@hostile("no region", "SET_MEM_TABLE: no region")
+def _(c):
+    c.negotiate().send(SET_MEM_TABLE, table())
+
+
+@hostile("nine regions", "9 regions, at most 8|a body of 296 bytes")
+def _(c):
+    c.negotiate().send(SET_MEM_TABLE, table(*(region(i << 20, 4096) for i in range(9))),
+                       [c.keep(memfd(4096)) for _ in range(8)])
+
+
+@hostile("2^32 - 1 regions in a small body", "4294967295 regions")
+def _(c):
+    c.negotiate().send(SET_MEM_TABLE, struct.pack("<II", 2**32 - 1, 0) + region(0, 4096), [c.keep(memfd(4096))])
+
+
+@hostile("65 memory slots", "more than 64 memory regions")
+def _(c):
+    c.negotiate(proto=P_REPLY_ACK | P_SLOTS)
+    for i in range(64):
+        c.do(ADD_MEM_REG, u64(0) + region(i << 20, 4096), [c.keep(memfd(4096))])
+    c.send(ADD_MEM_REG, u64(0) + region(64 << 20, 4096), [c.keep(memfd(4096))])
+
+
+@hostile("a slot removed that is not there", "there is no region")
+def _(c):
+    c.negotiate(proto=P_REPLY_ACK | P_SLOTS).send(REM_MEM_REG, u64(0) + region(0, 4096))
+
+
+@hostile("memory of a running ring taken away", "takes away the memory of running ring")
+def _(c):
+    c.run().send(SET_MEM_TABLE, table(region(0, 0x8000)), [c.memfd])
+
+
+# rings
+
+for _num in (0, 3, 65535, 8192, 2**31):
+    @hostile(f"ring of {_num} entries", "not a power of two up to")
+    def _(c, num=_num):
+        ready(c).send(SET_VRING_NUM, state(0, num))
+
+
+for _index in (16, 255, 2**32 - 1):
+    @hostile(f"size of ring {_index}", f"there is no ring {_index}")
+    def _(c, index=_index):
+        ready(c).send(SET_VRING_NUM, state(index, 256))
+
+
+@hostile("address of ring 16", "there is no ring 16")
+def _(c):
+    ready(c).send(SET_VRING_ADDR, addr(16, UVA, UVA, UVA))
+
+
+@hostile("kick of ring 255", "there is no ring 255")
+def _(c):
+    ready(c).send(SET_VRING_KICK, u64(255), [c.keep(eventfd())])
+
+
+@hostile("base of ring 2^31", "there is no ring 2147483648")
+def _(c):
+    ready(c).send(GET_VRING_BASE, state(2**31, 0))
+
+
+@hostile("enable of ring 99", "there is no ring 99")
+def _(c):
+    ready(c).send(SET_VRING_ENABLE, state(99, 1))
+
+
+@hostile("base beyond 65535", "no split ring's index")
+def _(c):
+    ready(c).send(SET_VRING_BASE, state(0, 65536))
+
+
+@hostile("unaligned ring", "is not aligned")
+def _(c):
+    ready(c).send(SET_VRING_ADDR, addr(0, UVA + 8, UVA + 0x4000, UVA + 0x8000))
+
+
+@hostile("ring outside of memory", "lies outside of the memory")
+def _(c):
+    ready(c).prepare(0)
+    c.do(SET_VRING_ADDR, addr(0, UVA + 16 * MEM, UVA + 0x4000, UVA + 0x8000))
+    c.send(SET_VRING_KICK, u64(0), [c.keep(eventfd())])
+
+
+@hostile("ring that ends behind memory", "lies outside of the memory")
+def _(c):
+    ready(c).prepare(0)
+    c.do(SET_VRING_ADDR, addr(0, UVA, UVA + 0x4000, UVA + MEM - 1024))
+    c.send(SET_VRING_KICK, u64(0), [c.keep(eventfd())])
+
+
+@hostile("ring address that wraps", "lies outside of the memory")
+def _(c):
+    ready(c).prepare(0)
+    c.do(SET_VRING_ADDR, addr(0, 2**64 - 16, UVA + 0x4000, UVA + 0x8000))
+    c.send(SET_VRING_KICK, u64(0), [c.keep(eventfd())])
+
+
+@hostile("kick before memory", "before memory is told")
+def _(c):
+    c.negotiate().send(SET_VRING_KICK, u64(0), [c.keep(eventfd())])
+
+
+@hostile("size of a running ring", "ring 0 is running")
+def _(c):
+    c.run().send(SET_VRING_NUM, state(0, 128))
+
+
+@hostile("base of a running ring", "ring 0 is running")
+def _(c):
+    c.run().send(SET_VRING_BASE, state(0, 100))
+
+
+@hostile("address of a running ring", "only its log flag may change")
+def _(c):
+    c.run().send(SET_VRING_ADDR, addr(0, UVA + 0x80000, UVA + 0x84000, UVA + 0x88000))
+
+
+# features
+
+@hostile("features that were not offered", "was not offered")
+def _(c):
+    c.ask(GET_FEATURES)
+    c.send(SET_FEATURES, u64(F_VERSION_1 | 1 << 33))
+
+
+@hostile("protocol features that were not offered", "was not offered")
+def _(c):
+    c.ask(GET_FEATURES)
+    c.send(SET_PROTOCOL_FEATURES, u64(1 << 5))
+
+
+@hostile("features changed while running", "only LOG_ALL may")
+def _(c):
+    c.run().send(SET_FEATURES, u64(F_VERSION_1))
+
+
+@hostile("a message whose feature was not negotiated", "was not negotiated")
+def _(c):
+    c.ask(GET_FEATURES)
+    c.send(SEND_RARP, u64(0))
+
+
+@hostile("GET_INFLIGHT_FD", "GET_INFLIGHT_FD: this was never offered")
+def _(c):
+    ready(c).send(GET_INFLIGHT_FD, struct.pack("<QQHH4x", 0, 0, 65535, 65535))
+
+
+@hostile("SET_INFLIGHT_FD with mismatched counts", "SET_INFLIGHT_FD: this was never offered")
+def _(c):
+    ready(c).send(SET_INFLIGHT_FD, struct.pack("<QQHH4x", 4096, 0, 9, 3), [c.keep(memfd(4096))])
+
+
+@hostile("MTU of 0", "between 68 and 65535")
+def _(c):
+    c.negotiate(proto=P_REPLY_ACK | P_MTU).send(NET_SET_MTU, u64(0))
+
+
+# the log
+
+@hostile("log smaller than memory", "the log covers")
+def _(c):
+    ready(c).send(SET_LOG_BASE, struct.pack("<QQ", MEM // 4096 // 8 - 1, 0), [c.keep(memfd(4096))])
+
+
+@hostile("log larger than its file", "SET_LOG_BASE: the file has")
+def _(c):
+    ready(c).send(SET_LOG_BASE, struct.pack("<QQ", 1 << 30, 0), [c.keep(memfd(4096))])
+
+
+@hostile("log offset wraps", "wraps")
+def _(c):
+    ready(c).send(SET_LOG_BASE, struct.pack("<QQ", 4096, 2**64 - 4096), [c.keep(memfd(4096))])
+
+
+@hostile("log is a pipe", "SET_LOG_BASE: the descriptor is not a memfd")
+def _(c):
+    r, w = os.pipe()
+    c.keep(r), c.keep(w)
+    ready(c).send(SET_LOG_BASE, struct.pack("<QQ", 4096, 0), [r])
+
+
+@hostile("log too small for a used ring's address", "ends before the used ring")
+def _(c):
+    c.run()
+    c.do(SET_VRING_ADDR, c.ring_addr(0, 1)[:-8] + u64(1 << 40))
+    c.ask(SET_LOG_BASE, struct.pack("<QQ", 4096, 0), [c.keep(memfd(4096))])
+    c.send(SET_FEATURES, u64(c.features | F_LOG_ALL))
+
+
+# what is not refused at once
+
+@test("hostile vhost-user: memory truncated after it was mapped")
+def truncated():
+    # The worker that meets it may have to be replaced: nobody else may notice, no connection may end.
+    dp = setup()
+    others_work()
+    with Client(dp.socket("bad")) as c:
+        c.run()
+        os.ftruncate(c.memfd, 0)
+        os.eventfd_write(c.kick[1], 1)
+        time.sleep(0.2)
+        others_work()
+    dp.alive()
+    others_work()
+
+
+@test("hostile vhost-user: log truncated after it was mapped")
+def log_truncated():
+    dp = setup()
+    with Client(dp.socket("bad")) as c:
+        c.run()
+        log = c.keep(memfd(4096))
+        c.ask(SET_LOG_BASE, struct.pack("<QQ", 4096, 0), [log])
+        c.do(SET_FEATURES, u64(c.features | F_LOG_ALL))
+        os.ftruncate(log, 0)
+        bed["a"].transmit(frame(BAD, A, b"into the log"))
+        time.sleep(0.2)
+        others_work()
+    dp.alive()
+    others_work()
+
+
+@test("hostile vhost-user: a front end that stops in the middle of a message")
+def stalls():
+    def case(dp):
+        with Client(dp.socket("bad")) as c:
+            c.negotiate()
+            c.send(SET_MEM_TABLE, table(region(0, MEM))[:20], [c.keep(memfd(MEM))], size=40)
+            for _ in range(3):
+                time.sleep(0.05)
+                others_work()
+    survives(case)
+
+
+@test("hostile vhost-user: a front end that never reads")
+def never_reads():
+    def case(dp):
+        with Client(dp.socket("bad")) as c:
+            c.sock.setblocking(False)
+            sent = 0
+            try:
+                while sent < 200000:
+                    c.raw(struct.pack("<III", GET_FEATURES, VERSION, 0))
+                    sent += 1
+            except BlockingIOError:
+                pass
+            assert sent < 200000, "the keeper goes on reading from one who does not read"
+            others_work()
+            with open(f"/proc/{dp.keeper}/statm", encoding="ascii") as f:
+                assert int(f.read().split()[1]) * 4096 < 64 << 20, "the keeper's memory grows"
+    survives(case)
+
+
+@test("hostile vhost-user: a ring number repeated while stopped is no offence")
+def num_repeated():
+    def case(dp):
+        with Client(dp.socket("bad")) as c:
+            ready(c)
+            for n in (256, 256, 1024, 64):
+                c.do(SET_VRING_NUM, state(0, n))
+    survives(case)
+
+
+@test("hostile vhost-user: a second front end is turned away, the first goes on")
+def second():
+    def case(dp):
+        with Client(dp.socket("bad")) as first:
+            first.run()
+            with Client(dp.socket("bad")) as c:
+                assert c.dropped()
+            assert first.ask(GET_FEATURES)
+    survives(case)
+
+
+@test("hostile vhost-user: a front end that hangs up unread is replaced by the next")
+def replaced():
+    def case(dp):
+        for _ in range(20):
+            c = Client(dp.socket("bad"))
+            c.run()
+            c.send(GET_VRING_BASE, state(0, 0))
+            c.close()
+            with Client(dp.socket("bad")) as d:
+                d.run()
+    survives(case)
+
+
+@test("hostile vhost-user: 1000 reconnects")
+def reconnects():
+    def case(dp):
+        for i in range(1000):
+            with Client(dp.socket("bad")) as c:
+                if i % 10 == 0:
+                    c.run()
+                elif i % 10 < 5:
+                    c.negotiate()
+                elif i % 10 < 8:
+                    c.send(GET_FEATURES)
+    survives(case)
+
+
+@test("hostile vhost-user: call eventfd that is full")
+def full_call():
+    def case(dp):
+        with Client(dp.socket("bad")) as c:
+            c.run()
+            os.eventfd_write(c.call[0], 2**64 - 2)
+            os.set_blocking(c.call[0], True)
+            f = frame(BAD, A, b"who calls?")
+            for _ in range(3):
+                bed["a"].transmit(f)
+                c.wait_frame(f)
+    survives(case)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    finally:
+        if bed:
+            for who in ("a", "b"):
+                bed[who].close()
+            bed["dp"].kill()
