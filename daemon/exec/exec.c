@@ -105,7 +105,8 @@ int exec_new(const char *sock_dir, struct exec **ret, struct vnic_err *err)
 	r = str_copy(exec->sock_dir, sizeof(exec->sock_dir), sock_dir);
 	if (r < 0)
 		return vnic_err_set(err, r, VNIC_E_INTERNAL, "%s: too long", sock_dir);
-	if (mkdir(sock_dir, 0711) < 0 && errno != EEXIST)
+	/* Whatever the umask: guests' QEMUs go through here. */
+	if (mkdir(sock_dir, 0711) < 0 ? errno != EEXIST : chmod(sock_dir, 0711) < 0)
 		return vnic_err_set(err, -errno, VNIC_E_INTERNAL, "%s: %s", sock_dir,
 				    strerror(errno));
 	r = nl_new(&exec->nl);

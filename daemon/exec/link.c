@@ -67,7 +67,25 @@ int link_probe(struct exec *exec, struct step *step, struct vnic_err *err)
 	return 0;
 }
 
-static int check_bridge(struct exec *exec, int ifindex, struct vnic_err *err)
+/*
+ * A bridge without ports has a MAC that the kernel invented, takes over that of its first port, and has none
+ * at all once that is out again. Setting the one it has keeps it.
+ */
+static int pin_mac(struct exec *exec, const struct nl_link *bridge, struct vnic_err *err)
+{
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_index = bridge->ifindex };
+	struct nl_request req;
+	int r;
+
+	r = nl_bridge_has_ports(exec->nl, bridge->ifindex, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	nl_start(&req, RTM_SETLINK, 0, &ifi, sizeof(ifi));
+	mnl_attr_put(req.nlh, IFLA_ADDRESS, sizeof(bridge->mac), bridge->mac);
+	return nl_call(exec->nl, &req, NULL, NULL, err);
+}
+
+static int get_bridge(struct exec *exec, int ifindex, struct nl_link *ret, struct vnic_err *err)
 {
 	struct nl_link bridge;
 	int r;
@@ -81,24 +99,30 @@ static int check_bridge(struct exec *exec, int ifindex, struct vnic_err *err)
 		return vnic_err_set(err, -ESTALE, VNIC_E_STEP_FAILED,
 				    "ifindex %d is %s by now, which is no bridge", bridge.ifindex,
 				    bridge.name);
+	*ret = bridge;
 	return 0;
 }
 
 int link_do(struct exec *exec, struct step *step, struct vnic_err *err)
 {
-	struct nl_link link;
+	struct nl_link link, bridge;
 	int r;
 
 	r = tap_of_step(exec, step, &link, err);
 	if (r < 0)
 		return r;
 	if (step->kind == STEP_LINK_MASTER) {
-		r = check_bridge(exec, step->master, err);
+		r = get_bridge(exec, step->master, &bridge, err);
 		if (r < 0)
 			return r;
 	}
 	if (value_of(step, &link) == value_wanted(step))
 		return 0;
+	if (step->kind == STEP_LINK_MASTER) {
+		r = pin_mac(exec, &bridge, err);
+		if (r < 0)
+			return r;
+	}
 	return set_value(exec, step, value_wanted(step), err);
 }
 

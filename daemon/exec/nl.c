@@ -204,6 +204,8 @@ static void parse_link(const struct nlmsghdr *nlh, void *data)
 			str_copy(link->name, sizeof(link->name), mnl_attr_get_str(a));
 		else if (type == IFLA_IFALIAS && mnl_attr_validate(a, MNL_TYPE_NUL_STRING) >= 0)
 			str_copy(link->alias, sizeof(link->alias), mnl_attr_get_str(a));
+		else if (type == IFLA_ADDRESS && mnl_attr_get_payload_len(a) == sizeof(link->mac))
+			memcpy(link->mac, mnl_attr_get_payload(a), sizeof(link->mac));
 		else if (type == IFLA_MTU && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
 			link->mtu = mnl_attr_get_u32(a);
 		else if (type == IFLA_MASTER && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
@@ -233,4 +235,35 @@ int nl_get_link(struct nl *nl, int ifindex, const char *name, struct nl_link *re
 				    "the kernel's answer is about another link");
 	*ret = link;
 	return 0;
+}
+
+struct ports_of {
+	int bridge;
+	bool any;
+};
+
+static void parse_port(const struct nlmsghdr *nlh, void *data)
+{
+	struct nl_link link = { 0 };
+	struct ports_of *ports = data;
+
+	parse_link(nlh, &link);
+	ports->any |= link.master == ports->bridge;
+}
+
+int nl_bridge_has_ports(struct nl *nl, int ifindex, struct vnic_err *err)
+{
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC };
+	struct ports_of ports = { .bridge = ifindex };
+	struct nl_request req;
+	int r, tries = 5;
+
+	do {
+		nl_start(&req, RTM_GETLINK, NLM_F_DUMP, &ifi, sizeof(ifi));
+		/* Kernels that know the filter answer with the ports only. */
+		mnl_attr_put_u32(req.nlh, IFLA_MASTER, (uint32_t)ifindex);
+		mnl_attr_put_u32(req.nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+		r = nl_call(nl, &req, parse_port, &ports, err);
+	} while (r == -EINTR && !ports.any && --tries > 0);
+	return ports.any ? 1 : r;
 }

@@ -50,12 +50,16 @@ int nl_call(struct nl *nl, struct nl_request *req, nl_answer_fn fn, void *data,
 struct nl_link {
 	int ifindex;
 	char name[16];
+	uint8_t mac[6];
 	char alias[256];
 	bool tap, bridge, vlan_filtering;
 	bool up;
 	uint32_t mtu;
 	int master;
 };
+
+/* Has bridge @ifindex any port? 1, 0, or a negative errno. */
+int nl_bridge_has_ports(struct nl *nl, int ifindex, struct vnic_err *err);
 
 /* Ask for one link by @ifindex, or where that is 0 by @name. -ENODEV where there is none. */
 int nl_get_link(struct nl *nl, int ifindex, const char *name, struct nl_link *ret,

@@ -45,15 +45,25 @@ int tap_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
 	return 0;
 }
 
-static int set_alias(struct exec *exec, int ifindex, const char *segment, struct vnic_err *err)
+/*
+ * Whose it is, and a MAC that sorts behind any other: a bridge that nobody gave a MAC takes the least of its
+ * ports', and must not take ours (net/bridge/br_stp_if.c, br_stp_recalculate_bridge_id()).
+ */
+static int set_identity(struct exec *exec, const struct nl_link *link, const char *segment,
+			struct vnic_err *err)
 {
-	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_index = ifindex };
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_index = link->ifindex };
+	uint8_t mac[VNIC_MAC_LEN];
 	char alias[sizeof(TAP_ALIAS) + VNIC_NAME_MAX];
 	struct nl_request req;
 
 	snprintf(alias, sizeof(alias), TAP_ALIAS "%s", segment);
 	nl_start(&req, RTM_SETLINK, 0, &ifi, sizeof(ifi));
 	mnl_attr_put_strz(req.nlh, IFLA_IFALIAS, alias);
+	memcpy(mac, link->mac, sizeof(mac));
+	mac[0] = 0xfe;
+	mac[1] = 0xff;
+	mnl_attr_put(req.nlh, IFLA_ADDRESS, sizeof(mac), mac);
 	return nl_call(exec->nl, &req, NULL, NULL, err);
 }
 
@@ -64,24 +74,6 @@ static void silence_ipv6(const char *ifname)
 
 	snprintf(file, sizeof(file), "/proc/sys/net/ipv6/conf/%s/disable_ipv6", ifname);
 	file_write_attr(AT_FDCWD, file, "1");
-}
-
-/*
- * A bridge without an address of its own takes the lowest of its ports' (br_stp_recalculate_bridge_id() in
- * net/bridge/br_stp_if.c): a tap must not have it, or the host's address changes with the first guest.
- */
-static int take_high_mac(int fd, const char *name, struct vnic_err *err)
-{
-	struct ifreq ifr = { 0 };
-
-	strcpy(ifr.ifr_name, name);
-	if (ioctl(fd, SIOCGIFHWADDR, &ifr) == 0) {
-		ifr.ifr_hwaddr.sa_data[0] = (char)0xfe;
-		if (ioctl(fd, SIOCSIFHWADDR, &ifr) == 0)
-			return 0;
-	}
-	return vnic_err_set(err, -errno, VNIC_E_STEP_FAILED, "its MAC address: %s",
-			    strerror(errno));
 }
 
 /*
@@ -149,9 +141,7 @@ int tap_create(struct exec *exec, struct step *step, struct vnic_err *err)
 		return fd;
 	r = nl_get_link(exec->nl, 0, step->ifname, &link, err);
 	if (r == 0)
-		r = set_alias(exec, link.ifindex, step->name, err);
-	if (r == 0)
-		r = take_high_mac(fd, step->ifname, err);
+		r = set_identity(exec, &link, step->name, err);
 	if (r < 0)
 		return r;
 	silence_ipv6(step->ifname);
