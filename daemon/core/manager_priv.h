@@ -16,6 +16,8 @@
 #define REAP_LOOK     (2 * SEC)
 /* How long notifications may lag behind what was done, and the least time between two repairs. */
 #define SETTLE (1 * SEC)
+/* A link that goes changes several times: how long to watch before repairing it. */
+#define DRIFT_LOOK (SEC / 10)
 
 /*
  * Who has a plan: a port or a segment's share. One of its steps is under way at a time, on a copy, since the
@@ -53,7 +55,7 @@ struct managed_share {
 	struct owner own;
 	bool stale; /* something changed that may concern it */
 	bool dp_listed, dp_has_tap;
-	uint64_t repaired_at;
+	uint64_t repaired_at, drifted_at;
 };
 
 static inline struct managed_port *managed(struct vnic_port *port)
@@ -99,6 +101,8 @@ static inline bool owner_waits(struct owner *o)
 struct managed_share *share_get(struct manager *m, const struct vnic_segment *segment);
 void share_pump(struct managed_share *s);
 void shares_stale(struct manager *m);
+/* Has the datapath got the segment, so that it takes ports of it? */
+bool share_told(const struct segment_share *share);
 bool share_settled(struct manager *m, const char *segment);
 bool share_used(const struct manager *m, const char *segment);
 int share_wanted(const struct manager *m, const struct vnic_segment *segment,

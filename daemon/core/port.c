@@ -250,7 +250,7 @@ static void pump_live(struct managed_port *p)
 		const struct segment_share *share = manager_share(p->own.m, p->port.segment);
 
 		/* The datapath takes no port of a segment it has not. */
-		if (p->own.m->dp_state == MANAGER_DP_UP && share && share->ready)
+		if (p->own.m->dp_state == MANAGER_DP_UP && share && share_told(share))
 			owner_begin(&p->own, (size_t)next_step(p), false);
 		return;
 	}
@@ -280,7 +280,7 @@ static void pump_prepare(struct managed_port *p)
 			port_fail(p, manager_dp_error(m, &err), &err);
 		return;
 	}
-	if (!share || !share->ready)
+	if (!share || !share->ready || !share_told(share))
 		return;
 	next = next_step(p);
 	if (next >= 0) {

@@ -35,6 +35,14 @@ void shares_stale(struct manager *m)
 	manager_kick(m);
 }
 
+bool share_told(const struct segment_share *share)
+{
+	for (size_t i = 0; i < share->plan.n; i++)
+		if (share->plan.step[i].kind == STEP_DP_SEGMENT)
+			return share->plan.step[i].state == STEP_DONE;
+	return false;
+}
+
 /* Is there nothing more to expect of it, for now? */
 bool share_settled(struct manager *m, const char *segment)
 {
@@ -221,6 +229,26 @@ static void follow(struct managed_share *s, struct step *step, const struct step
 		step->state = STEP_BEGUN;
 }
 
+/* Something is to be repaired: is it too early for that? Looks again in time where it is. */
+static bool not_yet(struct managed_share *s)
+{
+	uint64_t now = manager_now(s->own.m), when;
+
+	if (!s->drifted_at)
+		s->drifted_at = now;
+	when = s->drifted_at + DRIFT_LOOK;
+	if (when < s->repaired_at + SETTLE)
+		when = s->repaired_at + SETTLE;
+	if (now < when) {
+		s->stale = true;
+		manager_wake_before(s->own.m, when);
+		return true;
+	}
+	s->repaired_at = now;
+	s->drifted_at = 0;
+	return false;
+}
+
 /*
  * Begin the first step of @wanted that is not done.
  * Return: 1 where one was begun or there is to wait, 0 where all are done, or a negative errno.
@@ -243,13 +271,8 @@ static int do_missing(struct managed_share *s, const struct plan *wanted)
 		step = &s->share.plan.step[i];
 		follow(s, step, &wanted->step[w]);
 		if (drifted(s, step)) {
-			if (manager_now(m) < s->repaired_at + SETTLE) {
-				s->own.retry_at = s->repaired_at + SETTLE;
-				s->stale = true;
-				manager_wake_before(m, s->own.retry_at);
+			if (not_yet(s))
 				return 1;
-			}
-			s->repaired_at = manager_now(m);
 			if (step->kind == STEP_TAP_CREATE) {
 				tap_lost(s);
 				s->stale = true;
@@ -270,6 +293,7 @@ static int do_missing(struct managed_share *s, const struct plan *wanted)
 		owner_begin(&s->own, (size_t)i, false);
 		return 1;
 	}
+	s->drifted_at = 0;
 	return 0;
 }
 
