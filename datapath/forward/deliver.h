@@ -17,5 +17,11 @@ enum delivery {
  */
 enum delivery deliver(struct engine *e, struct ring *dst, const struct frame *f);
 
+/**
+ * deliver_run() - the short way for a run of @n frames (at most BURST) for one receiver
+ * Return: how many of the first were delivered; the next is one for deliver().
+ */
+unsigned int deliver_run(struct engine *e, struct ring *dst, const struct frame *f, unsigned int n);
+
 /* Give up a port whose rings cannot be; vq->broken says why. */
 void port_break(struct engine *e, struct port *p, const char *why);

@@ -68,7 +68,7 @@ static struct ring *pick_ring(const struct port *p, const struct frame *f)
 	if (p->n_rx == 1)
 		return p->rx[0];
 	/* The uplink has one queue: spread by the addresses that nearly all frames have there. */
-	key = f->src ? f->src->vq.index / 2u : mac_number(f->l2 + 6) % 251;
+	key = f->src ? f->src->vq.index / 2u : frame_src(f) % 251;
 	return p->rx[key % p->n_rx];
 }
 
@@ -88,9 +88,8 @@ static void to_uplink(struct engine *e, const struct frame *f)
 	done(e, f);
 }
 
-static void to_port(struct engine *e, const struct frame *f, struct port *p)
+static void to_port(struct engine *e, const struct frame *f, struct ring *dst)
 {
-	struct ring *dst = pick_ring(p, f);
 	enum delivery d = DELIVERY_FULL;
 	bool behind = f->src && wait_behind(f->src, dst);
 
@@ -106,7 +105,7 @@ static void to_port(struct engine *e, const struct frame *f, struct port *p)
 	if (d == DELIVERY_FULL) {
 		if (f->src && !dst->full && wait_add(e, f->src, f->pos, dst))
 			return;
-		p->counters->rx_dropped++;
+		dst->port->counters->rx_dropped++;
 	}
 	done(e, f);
 }
@@ -160,6 +159,7 @@ static struct port *lookup_from(struct engine *e, struct ring *src, uint64_t mac
 	return e->port[src->last_port];
 }
 
+/* A frame whose receiver is no single port's ring, or was not chosen yet. */
 static void forward(struct engine *e, const struct frame *f)
 {
 	struct port *p;
@@ -169,13 +169,13 @@ static void forward(struct engine *e, const struct frame *f)
 		to_uplink(e, f);
 		return;
 	}
-	p = lookup_from(e, f->src, mac_number(f->l2), f->vlan);
+	p = lookup_from(e, f->src, frame_dst(f), f->vlan);
 	if (!p)
 		to_uplink(e, f);
 	else if (p == f->src->port)
 		done(e, f);
 	else
-		to_port(e, f, p);
+		to_port(e, f, pick_ring(p, f));
 }
 
 /* May this sender send that? Counts what it may not. */
@@ -183,7 +183,7 @@ static bool permitted(struct port *p, struct frame *f)
 {
 	struct port_counters *c = p->counters;
 
-	if ((p->cfg.flags & WIRE_PORT_SPOOFCHK) && mac_number(f->l2 + 6) != p->mac) {
+	if ((p->cfg.flags & WIRE_PORT_SPOOFCHK) && frame_src(f) != p->mac) {
 		c->tx_spoofed++;
 		return false;
 	}
@@ -199,63 +199,144 @@ static bool permitted(struct port *p, struct frame *f)
 }
 
 /*
- * The frame in entry @pos, whose chain goes into @piece.
- * Return: pieces used; 0: it is none, and was dropped; negative: the ring is broken.
+ * The chain of entry @pos, into @piece. The frame itself is not looked at yet: it is asked for.
+ * Return: pieces used; negative: the ring is broken.
  */
-static int load(struct engine *e, struct ring *src, uint16_t pos, struct frame *f,
-		struct piece *piece)
+static inline int load(struct engine *e, struct ring *src, uint16_t pos, struct frame *f,
+		       struct piece *piece)
 {
 	const struct slot_state *s = &src->vq.rs->slot[pos & src->vq.mask];
-	struct port *p = src->port;
-	uint32_t total;
 	int n;
 
-	n = split_chain(&src->vq, s->head, false, piece, CHAIN_PIECES_MAX, &total);
+	n = split_chain(&src->vq, s->head, false, piece, CHAIN_PIECES_MAX, &f->len);
 	if (n < 0) {
-		port_break(e, p, src->vq.broken);
+		port_break(e, src->port, src->vq.broken);
 		return n;
 	}
+	__builtin_prefetch(piece->va);
+	__builtin_prefetch(piece->va + 64);
 	f->src = src;
 	f->pos = pos;
 	f->progress = s->progress;
-	f->vlan = p->cfg.vlan;
-	if (!frame_load(f, piece, (unsigned int)n, total, p->hdr_len)) {
-		p->counters->tx_errors++;
-		forward_drop(e, src, pos);
-		return 0;
-	}
+	f->body = piece;
+	f->n = (uint16_t)n;
 	return n;
 }
 
-static void forward_one(struct engine *e, struct frame *f)
+/* Take the headers of a loaded chain, and check them. False: it is no frame, or may not be sent. */
+static inline bool open_frame(struct frame *f)
 {
 	struct port *p = f->src->port;
 
-	if (!permitted(p, f)) {
-		forward_drop(e, f->src, f->pos);
-		return;
+	f->vlan = p->cfg.vlan;
+	if (!frame_load(f, f->body, f->n, f->len, p->hdr_len)) {
+		p->counters->tx_errors++;
+		return false;
 	}
-	p->counters->tx_packets++;
-	p->counters->tx_bytes += f->len;
-	forward(e, f);
+	return permitted(p, f);
 }
 
-/* Frames from @pos up to @end are loaded, as many as there is room for, and forwarded. */
+/* Load entries from @pos on, as many as there is room for; @pos moves behind them. Return: frames. */
+static unsigned int load_range(struct engine *e, struct ring *src, uint16_t *pos, uint16_t end)
+{
+	const struct slot_state *slot = src->vq.rs->slot;
+	unsigned int n = 0, used = 0, ahead = (uint16_t)(end - *pos);
+	uint16_t p = *pos, mask = src->vq.mask;
+
+	for (unsigned int i = 0; i < ahead && i < BURST; i++)
+		__builtin_prefetch(&src->vq.desc[slot[(p + i) & mask].head & mask]);
+	for (; p != end && n < BURST && used + CHAIN_PIECES_MAX <= BURST_PIECES; p++) {
+		int r = load(e, src, p, &e->frame[n], e->piece + used);
+
+		if (r < 0)
+			break;
+		used += (unsigned int)r;
+		n++;
+	}
+	*pos = p;
+	return n;
+}
+
+/* Look at headers: drop what may not be sent, find the receivers of what goes to one port. */
+static unsigned int classify(struct engine *e, struct ring *src, struct frame *f, unsigned int n)
+{
+	struct port *from = src->port;
+	unsigned int kept = 0;
+	uint64_t bytes = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		struct port *p;
+
+		if (!open_frame(&f[i])) {
+			forward_drop(e, src, f[i].pos);
+			continue;
+		}
+		bytes += f[i].len;
+		f[i].dst = NULL;
+		if (!frame_multicast(&f[i])) {
+			p = lookup_from(e, src, frame_dst(&f[i]), f[i].vlan);
+			if (p && p != from)
+				f[i].dst = pick_ring(p, &f[i]);
+		}
+		if (i != kept)
+			f[kept] = f[i];
+		kept++;
+	}
+	from->counters->tx_packets += kept;
+	from->counters->tx_bytes += bytes;
+	return kept;
+}
+
+/* @n frames in a row for one receiver. Return: how many are dealt with, at least one. */
+static unsigned int forward_run(struct engine *e, struct ring *src, const struct frame *f,
+				unsigned int n)
+{
+	struct ring *dst = f->dst;
+	unsigned int done_now = 0;
+
+	make_room(e);
+	if (!dst->full && !dst->port->off && !wait_behind(src, dst))
+		done_now = deliver_run(e, dst, f, n);
+	if (done_now == 0) {
+		if (dst->port->off)
+			forward(e, f);
+		else
+			to_port(e, f, dst);
+		return 1;
+	}
+	wait_dst_took(dst);
+	commit_sources(&e->commit, &src->vq, f->pos, (uint16_t)done_now, DP_PROGRESS_DONE);
+	completing(e, src);
+	return done_now;
+}
+
+/* How many of the frames from @f on have the same receiver, and are neighbours in their ring. */
+static unsigned int run_length(const struct frame *f, unsigned int n)
+{
+	unsigned int i = 1;
+
+	while (i < n && f[i].dst == f->dst && f[i].pos == (uint16_t)(f->pos + i))
+		i++;
+	return i;
+}
+
+/* Frames from @pos up to @end are loaded, looked at, and forwarded, a step for all before the next step. */
 static void forward_range(struct engine *e, struct ring *src, uint16_t pos, uint16_t end)
 {
 	while (pos != end && !src->port->off) {
-		unsigned int n = 0, used = 0;
+		unsigned int n = load_range(e, src, &pos, end);
 
-		for (; pos != end && n < BURST && used + CHAIN_PIECES_MAX <= BURST_PIECES; pos++) {
-			int r = load(e, src, pos, &e->frame[n], e->piece + used);
+		n = classify(e, src, e->frame, n);
+		for (unsigned int i = 0; i < n;) {
+			struct frame *f = &e->frame[i];
 
-			if (r < 0)
-				break;
-			used += (unsigned int)r;
-			n += r > 0;
+			if (f->dst) {
+				i += forward_run(e, src, f, run_length(f, n - i));
+			} else {
+				forward(e, f);
+				i++;
+			}
 		}
-		for (unsigned int i = 0; i < n; i++)
-			forward_one(e, &e->frame[i]);
 		e->n_taken += n;
 		/* The next round's frames take the place of those that the uplink still has to send. */
 		if (e->uplink.n > 0 || e->n_taken >= TRANSACTION)
@@ -303,15 +384,15 @@ bool forward_waiting(struct engine *e, struct ring *src, uint16_t pos, struct ri
 	if (src->port->off)
 		return true;
 	n = load(e, src, pos, f, e->piece);
-	if (n <= 0)
+	if (n < 0)
 		return true;
-	if (!permitted(src->port, f)) {
+	if (!open_frame(f)) {
 		forward_drop(e, src, pos);
 		return true;
 	}
 	make_room(e);
 	d = DELIVERY_NEVER;
-	if (lookup(e, mac_number(f->l2), f->vlan) == dst->port)
+	if (lookup(e, frame_dst(f), f->vlan) == dst->port)
 		d = deliver(e, dst, f);
 	if (d == DELIVERY_FULL)
 		return false;
@@ -341,19 +422,21 @@ void forward_from_uplink(struct engine *e, struct frame *f)
 
 	if (vid < 0 || !frame_check_offload(f, HOST_OFFLOADS))
 		return;
-	if (!f->hdr.flags)
+	if (!f->offload && valid) {
 		f->hdr.flags = valid;
+		f->offload = true;
+	}
 	make_room(e);
 	if (frame_multicast(f)) {
 		uplink_multicast(e, f, vid);
 		return;
 	}
-	p = vid > 0 ? lookup(e, mac_number(f->l2), (uint16_t)vid) : NULL;
+	p = vid > 0 ? lookup(e, frame_dst(f), (uint16_t)vid) : NULL;
 	if (p && frame_untag(f, &bare, body)) {
-		to_port(e, &bare, p);
+		to_port(e, &bare, pick_ring(p, &bare));
 		return;
 	}
-	p = lookup(e, mac_number(f->l2), 0);
+	p = lookup(e, frame_dst(f), 0);
 	if (p)
-		to_port(e, f, p);
+		to_port(e, f, pick_ring(p, f));
 }

@@ -7,35 +7,26 @@
 
 #define FEATURE(n) (UINT64_C(1) << (n))
 
-bool frame_load(struct frame *f, struct piece *piece, unsigned int n, uint32_t total,
-		unsigned int hdr_len)
+bool frame_load_scattered(struct frame *f, struct piece *piece, unsigned int n, uint32_t total,
+			  unsigned int hdr_len)
 {
-	uint32_t skip = hdr_len + ETH_HEADER;
 	struct cursor c = { .piece = piece, .n = n };
+	uint32_t skip = hdr_len + ETH_HEADER;
 	uint8_t head[12 + ETH_HEADER];
 
 	if (total < skip || total - hdr_len > FRAME_LEN_MAX)
 		return false;
-	if (piece->len > skip) {
-		memcpy(head, piece->va, skip);
-		piece->va += skip;
-		piece->gpa += skip;
-		piece->len -= skip;
-	} else {
-		cursor_read(&c, head, skip);
-		n = c.n;
-		piece = (struct piece *)c.piece;
-		if (n > 0) {
-			piece->va += c.off;
-			piece->gpa += c.off;
-			piece->len -= c.off;
-		}
-	}
+	cursor_read(&c, head, skip);
 	memcpy(&f->hdr, head, sizeof(f->hdr));
-	memcpy(f->l2, head + hdr_len, ETH_HEADER);
+	frame_get_l2(f, head + hdr_len);
 	f->len = total - hdr_len;
-	f->body = piece;
-	f->n = (uint16_t)n;
+	f->n = (uint16_t)c.n;
+	f->body = (struct piece *)c.piece;
+	if (c.n > 0) {
+		f->body->va += c.off;
+		f->body->gpa += c.off;
+		f->body->len -= c.off;
+	}
 	return true;
 }
 
@@ -53,15 +44,10 @@ static uint64_t feature_of_gso(uint8_t type)
 	}
 }
 
-bool frame_check_offload(struct frame *f, uint64_t features)
+bool frame_check_offload_asked(struct frame *f, uint64_t features)
 {
 	struct virtio_net_hdr *h = &f->hdr;
 
-	/* What most frames say. */
-	if (!(h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && h->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
-		*h = (struct virtio_net_hdr){ 0 };
-		return true;
-	}
 	if (!(h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || !(features & FEATURE(VIRTIO_NET_F_CSUM)))
 		return false;
 	h->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
@@ -106,8 +92,7 @@ bool frame_untag(const struct frame *f, struct frame *ret, struct piece *body)
 	    f->hdr.csum_start < ETH_HEADER + VLAN_TAG)
 		return false;
 	*ret = *f;
-	ret->l2[12] = tag[2];
-	ret->l2[13] = tag[3];
+	frame_set_type(ret, (uint16_t)(tag[2] << 8 | tag[3]));
 	ret->len -= VLAN_TAG;
 	ret->hdr.csum_start = less_tag(f->hdr.csum_start);
 	ret->hdr.hdr_len = less_tag(f->hdr.hdr_len);

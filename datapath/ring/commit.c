@@ -230,13 +230,11 @@ void commit_complete(struct commit *c, struct vq *vq)
 
 	for (; pos != end; pos++) {
 		const struct slot_state *s = &rs->slot[pos & vq->mask];
-		struct vring_used_elem *e = &vq->used->ring[pos & vq->mask];
+		uint64_t e = s->head; /* a length of 0 */
 
 		if (s->progress != DP_PROGRESS_DONE)
 			break;
-		e->id = s->head;
-		COMMIT_POINT();
-		e->len = 0;
+		memcpy(&vq->used->ring[pos & vq->mask], &e, sizeof(e));
 		COMMIT_POINT();
 	}
 	if (pos == start)

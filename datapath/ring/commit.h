@@ -107,15 +107,13 @@ static inline bool commit_full(const struct commit *c)
 /* The next entry of a receiver's ring, head @head, now holds @len bytes. Not yet published. */
 static inline void commit_buffer(struct commit *c, struct vq *vq, uint16_t head, uint32_t len)
 {
-	struct vring_used_elem *e = &vq->used->ring[vq->next & vq->mask];
+	uint64_t e = head | (uint64_t)len << 32;
 
 	if (!vq->touched) {
 		vq->touched = true;
 		c->rx[c->n_rx++] = vq;
 	}
-	e->id = head;
-	COMMIT_POINT();
-	e->len = len;
+	memcpy(&vq->used->ring[vq->next & vq->mask], &e, sizeof(e));
 	COMMIT_POINT();
 	vq->next++;
 }
@@ -126,24 +124,30 @@ static inline void commit_rewind(struct vq *vq, uint16_t next)
 	vq->next = next;
 }
 
-/* With this transaction, entry @pos of a sender's ring comes to @progress. */
-static inline void commit_source(struct commit *c, struct vq *vq, uint16_t pos, uint16_t progress)
+/* With this transaction, @count entries from @pos on of a sender's ring come to @progress. */
+static inline void commit_sources(struct commit *c, struct vq *vq, uint16_t pos, uint16_t count,
+				  uint16_t progress)
 {
 	struct intent_src *s = &c->intent->src[c->n_src];
 
 	if (c->n_src > 0 && c->src[c->n_src - 1] == vq && s[-1].progress == progress &&
 	    (uint16_t)(s[-1].pos + s[-1].count) == pos) {
-		s[-1].count++;
+		s[-1].count = (uint16_t)(s[-1].count + count);
 	} else {
 		*s = (struct intent_src){ .port = vq->port,
 					  .ring = vq->index,
 					  .pos = pos,
-					  .count = 1,
+					  .count = count,
 					  .progress = progress,
 					  .epoch = vq->rs->epoch };
 		c->src[c->n_src++] = vq;
 	}
 	COMMIT_POINT();
+}
+
+static inline void commit_source(struct commit *c, struct vq *vq, uint16_t pos, uint16_t progress)
+{
+	commit_sources(c, vq, pos, 1, progress);
 }
 
 /* A frame that goes nowhere: done, whatever becomes of the transaction. */

@@ -60,7 +60,7 @@ bool uplink_add(struct uplink *u, const struct frame *f)
 	memset(p, 0, UPLINK_HDR);
 	memcpy(p, &hdr, sizeof(hdr));
 	p += UPLINK_HDR;
-	memcpy(p, f->l2, ETH_HEADER);
+	frame_put_l2(f, p);
 	p += ETH_HEADER;
 	if (f->vlan) {
 		memmove(p + 2, p - 2, 2);
@@ -120,13 +120,13 @@ void uplink_announce(struct uplink *u, const uint8_t mac[6], uint16_t vlan)
 {
 	/* RFC 903: Ethernet, IPv4, request reverse; the rest is MACs and zeros, padded to 60 bytes. */
 	uint8_t body[46] = { 0, 1, 8, 0, 6, 4, 0, 3 };
+	uint8_t l2[ETH_HEADER] = { [12] = 0x80, [13] = 0x35 };
 	struct piece piece = { .va = body, .len = sizeof(body) };
 	struct frame f = { .vlan = vlan, .len = ETH_HEADER + sizeof(body), .n = 1, .body = &piece };
 
-	memset(f.l2, 0xff, 6);
-	memcpy(f.l2 + 6, mac, 6);
-	f.l2[12] = 0x80;
-	f.l2[13] = 0x35;
+	memset(l2, 0xff, 6);
+	memcpy(l2 + 6, mac, 6);
+	frame_get_l2(&f, l2);
 	memcpy(body + 8, mac, 6);
 	memcpy(body + 18, mac, 6);
 	if (uplink_full(u))
