@@ -38,7 +38,7 @@ class Host:
     """Started in the order that systemd would: bridge, datapath, vnicd, libvirtd."""
 
     def __init__(self, conf=CONF):
-        self.bridge = Bridge("br0", f"{HOST_IP}/24")
+        self.bridge = Bridge("br0", f"{HOST_IP}/24", mac="52:54:00:00:ff:fe")
         self.vnicd = Vnicd(conf)
         self.libvirt = Libvirtd()
         self.guests = {}

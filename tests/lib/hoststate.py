@@ -68,7 +68,12 @@ def processes():
         except OSError:
             continue
         name, state = text.split("(", 1)[1].rsplit(")", 1)[0], text.rsplit(")", 1)[1].split()[0]
-        if state != "Z" and name.startswith(tuple(n[:15] for n in _OURS)):
+        try:
+            # A worker is its keeper's file run again as /proc/self/exe, and may be called so.
+            name = os.path.basename(os.readlink(f"/proc/{p}/exe").removesuffix(" (deleted)"))
+        except OSError:
+            pass
+        if state != "Z" and name.startswith(_OURS):
             out.append((int(p), name))
     return sorted(out)
 
