@@ -2,6 +2,7 @@
 #include "datapath/ring/commit.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -247,10 +248,16 @@ void commit_complete(struct commit *c, struct vq *vq)
 
 static void call(const struct vq *vq)
 {
+	struct pollfd p = { .fd = vq->call_fd, .events = POLLOUT };
 	const uint64_t one = 1;
 
-	/* Non-blocking. A guest that does not empty its eventfd has been called already. */
-	if (vq->call_fd >= 0 && write(vq->call_fd, &one, sizeof(one)) < 0)
+	/*
+	 * A guest that does not empty its eventfd has been called already. O_NONBLOCK, which we set, is the
+	 * open file's, so its front end can clear it again: only a poll keeps a full one from stopping us.
+	 */
+	if (vq->call_fd < 0 || poll(&p, 1, 0) <= 0 || !(p.revents & POLLOUT))
+		return;
+	if (write(vq->call_fd, &one, sizeof(one)) < 0)
 		return;
 	COMMIT_POINT();
 }
