@@ -23,6 +23,14 @@ static void set_reason(struct kport *p, const char *reason)
 	snprintf(p->reason, sizeof(p->reason), "%s", reason);
 }
 
+/* Another process, or another owner: what was is not its fault. */
+static void end_quarantine(struct kport *p)
+{
+	p->quarantined = false;
+	p->last_blame = 0;
+	p->reason[0] = '\0';
+}
+
 bool kport_quiet(const struct kport *p)
 {
 	return !p->dirty && !p->unacked && p->segment->live;
@@ -127,7 +135,8 @@ void kport_hang_up(struct kport *p, const char *reason)
 		return;
 	vnic_log(LOG_NOTICE, FIELDS(p), "port %s: process %d is disconnected: %s", p->config.name,
 		 (int)p->peer_pid, reason);
-	set_reason(p, reason);
+	if (!p->quarantined)
+		set_reason(p, reason);
 	p->conn = vhost_conn_free(p->conn);
 	p->owing = false;
 	p->broken = false;
@@ -185,10 +194,8 @@ static bool on_peer(void *userdata, int fd)
 	p->peer_pid = peer.pid;
 	vhost_dev_init(&p->dev, p->keeper->features, p->config.queues, p->state);
 	p->dev.fd_epoch = p->told_epoch + 1;
-	if (p->quarantined && peer.pid != p->quarantined_pid) {
-		p->quarantined = false;
-		p->last_blame = 0;
-	}
+	if (p->quarantined && peer.pid != p->quarantined_pid)
+		end_quarantine(p);
 	vnic_log(LOG_INFO, FIELDS(p), "port %s: process %d connected", p->config.name,
 		 (int)peer.pid);
 	kport_touch(p);
@@ -218,10 +225,8 @@ void kport_configure(struct kport *p, const struct port_config *config)
 	struct vnic_err err = VNIC_ERR_INIT;
 	bool new_lock = strcmp(p->config.pidfile, config->pidfile) != 0;
 
-	if (config->generation != p->config.generation && p->quarantined) {
-		p->quarantined = false;
-		p->last_blame = 0;
-	}
+	if (config->generation != p->config.generation && p->quarantined)
+		end_quarantine(p);
 	p->config = *config;
 	/* Whoever is connected must be the one that this configuration is for. */
 	if (p->conn && new_lock && config->pidfile[0] &&

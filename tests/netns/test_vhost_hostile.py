@@ -5,10 +5,13 @@
 Every case is one connection of port "bad" while ports "a" and "b" carry frames. The peer must be dropped with
 the reason that the case says, the others must not notice, and no descriptor or mapping may be left behind in
 the keeper or its worker."""
+import json
 import os
 import re
+import select
 import socket
 import struct
+import subprocess
 import sys
 import time
 
@@ -128,12 +131,14 @@ def _(c):
 
 @hostile("hang-up in the middle of a header", "in the middle of a message")
 def _(c):
+    c.ask(GET_FEATURES)
     c.raw(struct.pack("<II", SET_FEATURES, VERSION))
     c.sock.shutdown(socket.SHUT_WR)
 
 
 @hostile("hang-up in the middle of a body", "in the middle of a message")
 def _(c):
+    c.ask(GET_FEATURES)
     c.send(SET_FEATURES, b"\1\2\3", size=8)
     c.sock.shutdown(socket.SHUT_WR)
 
@@ -474,37 +479,6 @@ def _(c):
 
 # what is not refused at once
 
-@test("hostile vhost-user: memory truncated after it was mapped")
-def truncated():
-    # The worker that meets it may have to be replaced: nobody else may notice, no connection may end.
-    dp = setup()
-    others_work()
-    with Client(dp.socket("bad")) as c:
-        c.run()
-        os.ftruncate(c.memfd, 0)
-        os.eventfd_write(c.kick[1], 1)
-        time.sleep(0.2)
-        others_work()
-    dp.alive()
-    others_work()
-
-
-@test("hostile vhost-user: log truncated after it was mapped")
-def log_truncated():
-    dp = setup()
-    with Client(dp.socket("bad")) as c:
-        c.run()
-        log = c.keep(memfd(4096))
-        c.ask(SET_LOG_BASE, struct.pack("<QQ", 4096, 0), [log])
-        c.do(SET_FEATURES, u64(c.features | F_LOG_ALL))
-        os.ftruncate(log, 0)
-        bed["a"].transmit(frame(BAD, A, b"into the log"))
-        time.sleep(0.2)
-        others_work()
-    dp.alive()
-    others_work()
-
-
 @test("hostile vhost-user: a front end that stops in the middle of a message")
 def stalls():
     def case(dp):
@@ -584,18 +558,101 @@ def reconnects():
     survives(case)
 
 
-@test("hostile vhost-user: call eventfd that is full")
-def full_call():
+def full_call(blocking):
+    """A call that cannot be written to: frames go on; the guest finds them without it."""
     def case(dp):
         with Client(dp.socket("bad")) as c:
             c.run()
+            others_work()
+            if select.select([c.call[0]], [], [], 0)[0]:
+                os.eventfd_read(c.call[0])
             os.eventfd_write(c.call[0], 2**64 - 2)
-            os.set_blocking(c.call[0], True)
-            f = frame(BAD, A, b"who calls?")
-            for _ in range(3):
+            os.set_blocking(c.call[0], blocking)
+            for n in range(3):
+                f = frame(BAD, A, b"who calls? %d" % n)
                 bed["a"].transmit(f)
                 c.wait_frame(f)
     survives(case)
+
+
+@test("hostile vhost-user: call eventfd that is full")
+def full_call_nonblocking():
+    full_call(False)
+
+
+@test("hostile vhost-user: call eventfd that is full, made blocking again")
+def full_call_blocking():
+    full_call(True)
+
+
+@test("hostile vhost-user: memory truncated after it was mapped")
+def truncated():
+    # The worker that meets it may have to be replaced: nobody else may notice, no connection may end.
+    dp = setup()
+    others_work()
+    with Client(dp.socket("bad")) as c:
+        c.run()
+        os.ftruncate(c.memfd, 0)
+        os.eventfd_write(c.kick[1], 1)
+        time.sleep(0.2)
+        others_work()
+    dp.alive()
+    others_work()
+
+
+@test("hostile vhost-user: log truncated after it was mapped")
+def log_truncated():
+    dp = setup()
+    with Client(dp.socket("bad")) as c:
+        c.run()
+        log = c.keep(memfd(4096))
+        c.ask(SET_LOG_BASE, struct.pack("<QQ", 4096, 0), [log])
+        c.do(SET_FEATURES, u64(c.features | F_LOG_ALL))
+        os.ftruncate(log, 0)
+        bed["a"].transmit(frame(BAD, A, b"into the log"))
+        time.sleep(0.2)
+        others_work()
+    dp.alive()
+    others_work()
+
+
+def state_of(dp):
+    with open(dp.stats_file, encoding="utf-8") as f:
+        return next(p for p in json.load(f)["ports"] if p["name"] == "bad")
+
+
+@test("hostile vhost-user: a port that cost two workers is kept out, alone")
+def quarantine():
+    dp = setup()
+    others_work()
+    for _ in range(2):
+        with Client(dp.socket("bad")) as c:
+            c.run()
+            os.ftruncate(c.memfd, 0)
+            os.eventfd_write(c.kick[1], 1)
+            others_work()
+            time.sleep(0.1)
+    wait_for("quarantine", lambda: state_of(dp)["state"] == "quarantined", 5)
+    assert "cost two workers" in state_of(dp)["reason"] and state_of(dp)["restarts"] >= 2, state_of(dp)
+    workers = dp.workers()
+    with Client(dp.socket("bad")) as c:
+        c.run()
+        assert c.stop_ring(0) == 0, "the front end is still answered"
+        os.ftruncate(c.memfd, 0)
+        others_work()
+    assert dp.workers() == workers, "a worker still meets its memory"
+    # Another process is another guest.
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from vhost_client import Client; " \
+        "c = Client(sys.argv[2]).run(); sys.stdin.read()"
+    lib = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib")
+    p = subprocess.Popen([sys.executable, "-c", code, lib, dp.socket("bad")], stdin=subprocess.PIPE)
+    try:
+        wait_for("the end of the quarantine", lambda: state_of(dp)["state"] == "running", 5)
+        assert state_of(dp)["reason"] is None, state_of(dp)
+    finally:
+        p.stdin.close()
+        p.wait(10)
+    others_work()
 
 
 if __name__ == "__main__":
