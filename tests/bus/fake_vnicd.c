@@ -20,6 +20,8 @@
 #include "daemon/bus/bus.h"
 #include "daemon/core/path_software.h"
 
+#define TAP 1000 /* the tap's ifindex */
+
 struct fake {
 	struct event_base *base;
 	struct event *wake;
@@ -40,6 +42,8 @@ struct later {
 	int error;
 	struct port_key key;
 	bool counters;
+	bool undo;
+	struct step step; /* kind 0: none */
 };
 
 static uint64_t clock_us(clockid_t id)
@@ -82,6 +86,53 @@ static void fake_wake_at(void *data, uint64_t when)
 		evtimer_add(f->wake, &tv);
 }
 
+static void set_link(struct fake *f, const char *name, int ifindex, enum link_kind kind, int master,
+		     bool up)
+{
+	struct vnic_link link = { .ifindex = ifindex,
+				  .kind = kind,
+				  .master = master,
+				  .mtu = 1500,
+				  .up = up,
+				  .carrier = up,
+				  .mac = { 2, 0, 0, 0, 0, (uint8_t)ifindex },
+				  .numa_node = -1,
+				  .sriov_totalvfs = -1,
+				  .sriov_numvfs = -1 };
+
+	snprintf(link.name, sizeof(link.name), "%s", name);
+	if (kind == LINK_PHYSICAL)
+		snprintf(link.bus, sizeof(link.bus), "pci");
+	if (inventory_upsert(&f->inv, &link) > 0 && f->manager)
+		manager_link_changed(f->manager, ifindex);
+}
+
+/* The kernel's part: what a step on the tap does shows in the inventory. */
+static void play_kernel(struct fake *f, const struct step *step, bool undo)
+{
+	const struct vnic_link *old = inventory_find(&f->inv, TAP);
+	struct vnic_link link = { 0 };
+
+	if (undo && step->kind == STEP_TAP_CREATE) {
+		inventory_remove(&f->inv, TAP);
+		manager_link_changed(f->manager, TAP);
+		return;
+	}
+	if (step->kind == STEP_TAP_CREATE)
+		set_link(f, step->ifname, TAP, LINK_TAP, 0, false);
+	if (!old || undo || step->ifindex != TAP)
+		return;
+	link = *old;
+	if (step->kind == STEP_LINK_MASTER)
+		link.master = step->master;
+	else if (step->kind == STEP_LINK_MTU)
+		link.mtu = step->mtu;
+	else if (step->kind == STEP_LINK_UP)
+		link.up = link.carrier = true;
+	if (inventory_upsert(&f->inv, &link) > 0)
+		manager_link_changed(f->manager, TAP);
+}
+
 static void tell_datapath_port(struct fake *f, const struct port_key *key, enum port_state state)
 {
 	struct vnic_port *port = manager_port(f->manager, key);
@@ -112,6 +163,8 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 	}
 	if (l->error)
 		vnic_err_set(&err, l->error, VNIC_E_STEP_FAILED, "the step was told to fail");
+	else if (l->step.kind)
+		play_kernel(l->fake, &l->step, l->undo);
 	l->done(l->arg, l->error, l->error ? &err : NULL);
 	event_free(l->event);
 	free(l);
@@ -151,16 +204,19 @@ static void fake_do(void *data, struct step *step, const struct vnic_segment *se
 	if (!strcmp(step_kind_str(step->kind), f->fail))
 		l->error = -EIO;
 	else if (step->kind == STEP_TAP_CREATE)
-		step->ifindex = 1000;
+		step->ifindex = TAP;
+	l->step = *step;
 }
 
 static void fake_undo(void *data, struct step *step, const struct vnic_segment *segment,
 		      const struct vnic_port *port, manager_step_done done, void *arg)
 {
-	(void)step;
+	struct later *l = later(data, 0, done, arg);
+
 	(void)segment;
 	(void)port;
-	later(data, 0, done, arg);
+	l->undo = true;
+	l->step = *step;
 }
 
 static void fake_forget(void *data, const struct port_key *key, uint64_t generation)
@@ -252,27 +308,6 @@ static struct vnic_config *make_config(void)
 	c->place = (struct config_place){ "vnicd.conf", 4 };
 	config_add_class(config, c);
 	return config;
-}
-
-static void set_link(struct fake *f, const char *name, int ifindex, enum link_kind kind, int master,
-		     bool up)
-{
-	struct vnic_link link = { .ifindex = ifindex,
-				  .kind = kind,
-				  .master = master,
-				  .mtu = 1500,
-				  .up = up,
-				  .carrier = up,
-				  .mac = { 2, 0, 0, 0, 0, (uint8_t)ifindex },
-				  .numa_node = -1,
-				  .sriov_totalvfs = -1,
-				  .sriov_numvfs = -1 };
-
-	snprintf(link.name, sizeof(link.name), "%s", name);
-	if (kind == LINK_PHYSICAL)
-		snprintf(link.bus, sizeof(link.bus), "pci");
-	if (inventory_upsert(&f->inv, &link) > 0 && f->manager)
-		manager_link_changed(f->manager, ifindex);
 }
 
 static void command(struct fake *f, char *line)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""tests/bus/fake_vnicd: vnicd's bus and core with a played outside, on this sandbox's system bus."""
+import os
+import subprocess
+
+from rawbus import SYSTEM_BUS, DBusError, V
+from vt import TOP, wait_for
+
+PROGRAM = os.path.join(TOP, "build/check/tests/bus/fake_vnicd")
+UUID = "12345678-9abc-def0-1234-56789abcdef0"
+UUID2 = "22345678-9abc-def0-1234-56789abcdef0"
+
+
+class Played:
+    def __init__(self, wait=True):
+        self.p = subprocess.Popen([PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if wait:
+            self.expect("connected")
+
+    def expect(self, line):
+        got = self.p.stdout.readline().strip()
+        assert got == line, f"played vnicd says {got!r}, not {line!r}"
+
+    def do(self, words):
+        self.p.stdin.write(words + "\n")
+        self.p.stdin.flush()
+        self.expect("ok")
+
+    def rss_kib(self):
+        with open(f"/proc/{self.p.pid}/status", encoding="ascii") as f:
+            return next(int(s.split()[1]) for s in f if s.startswith("VmRSS"))
+
+    def stop(self):
+        """End it; a leak or a fault that a sanitizer found is a failure."""
+        self.p.stdin.close()
+        assert self.p.wait(10) == 0, f"played vnicd ended with {self.p.returncode}"
+
+
+def mac(n):
+    return f"52:54:00:00:{n >> 8:02x}:{n & 255:02x}"
+
+
+def spec(n=1, **more):
+    """The a{sv} of a port; a None takes a key away."""
+    s = {"uuid": V("s", UUID), "mac": V("s", mac(n)), "class": V("s", "gold")}
+    for k, v in more.items():
+        s[k] = v if isinstance(v, V) or v is None else V("s", v)
+    return {k: v for k, v in s.items() if v is not None}
+
+
+def key(n=1, uuid=UUID):
+    return f"{uuid}/{mac(n)}"
+
+
+def path(n=1, uuid=UUID):
+    return f"/org/vnicd1/port/{uuid.replace('-', '')}_{mac(n).replace(':', '')}"
+
+
+def ports(bus):
+    return {v["org.vnicd1.Port"]["Key"]: v["org.vnicd1.Port"] for v in bus.objects().values()
+            if "org.vnicd1.Port" in v}
+
+
+def add(bus, n=1, **more):
+    return bus.call("PortAdd", "a{sv}", spec(n, **more))[0]
+
+
+def release_all(bus):
+    for k, p in ports(bus).items():
+        try:
+            bus.call("PortDel", "st", k, p["Generation"])
+        except DBusError as e:
+            assert e.code == "UnknownPort", e
+    wait_for("no port", lambda: not ports(bus))
+
+
+__all__ = ["Played", "SYSTEM_BUS", "UUID", "UUID2", "add", "key", "mac", "path", "ports", "release_all", "spec"]
