@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "api/errors.h"
 #include "base/cleanup.h"
@@ -17,6 +18,14 @@ static bool overlap(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
 	return a < b + b_size && b < a + a_size;
 }
 
+static bool same_file(int a, int b)
+{
+	struct stat sa, sb;
+
+	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
+	       sa.st_ino == sb.st_ino;
+}
+
 int vhost_mem_add(struct vhost_mem *mem, const struct vhost_wire_region *r, int fd,
 		  const char *what, struct vnic_err *err)
 {
@@ -24,6 +33,9 @@ int vhost_mem_add(struct vhost_mem *mem, const struct vhost_wire_region *r, int 
 
 	if (e < 0)
 		return e;
+	for (size_t i = 0; i < mem->n; i++)
+		if (!memcmp(&mem->region[i].r, r, sizeof(*r)) && same_file(mem->region[i].fd, fd))
+			return 1;
 	if (mem->n == DP_REGIONS_MAX)
 		return REFUSE(err, "%s: more than %d memory regions", what, DP_REGIONS_MAX);
 	for (size_t i = 0; i < mem->n; i++) {
@@ -43,7 +55,7 @@ int vhost_mem_add(struct vhost_mem *mem, const struct vhost_wire_region *r, int 
 	return 0;
 }
 
-int vhost_mem_remove(struct vhost_mem *mem, const struct vhost_wire_region *r, struct vnic_err *err)
+bool vhost_mem_remove(struct vhost_mem *mem, const struct vhost_wire_region *r)
 {
 	for (size_t i = 0; i < mem->n; i++) {
 		const struct vhost_wire_region *o = &mem->region[i].r;
@@ -54,9 +66,9 @@ int vhost_mem_remove(struct vhost_mem *mem, const struct vhost_wire_region *r, s
 		mem->n--;
 		memmove(&mem->region[i], &mem->region[i + 1],
 			(mem->n - i) * sizeof(mem->region[0]));
-		return 0;
+		return true;
 	}
-	return REFUSE(err, "REM_MEM_REG: there is no region at guest address 0x%" PRIx64, r->gpa);
+	return false;
 }
 
 void vhost_mem_clear(struct vhost_mem *mem)

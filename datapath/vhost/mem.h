@@ -22,15 +22,15 @@ struct vhost_mem {
 
 /**
  * vhost_mem_add() - take one more region
- * @fd: belongs to @mem on success, to the caller otherwise
- * Return: 0, or -EPROTO with the reason: wrong kind of file, too small, overlap, no room.
+ * @fd: belongs to @mem where 0 is returned, to the caller otherwise
+ * Return: 0; 1: this very region is there already (QEMU 7.2 adds each once a queue pair); or -EPROTO with the
+ * reason: wrong kind of file, too small, overlap, no room.
  */
 int vhost_mem_add(struct vhost_mem *mem, const struct vhost_wire_region *r, int fd,
 		  const char *what, struct vnic_err *err);
 
-/* Forget the region with this address and size (its offset does not count). 0 or -EPROTO. */
-int vhost_mem_remove(struct vhost_mem *mem, const struct vhost_wire_region *r,
-		     struct vnic_err *err);
+/* Forget the region with this address and size (its offset does not count). Return: was it there? */
+bool vhost_mem_remove(struct vhost_mem *mem, const struct vhost_wire_region *r);
 
 /* Close all; good for a zeroed struct. */
 void vhost_mem_clear(struct vhost_mem *mem);

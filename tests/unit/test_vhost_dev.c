@@ -310,13 +310,19 @@ static void memory_slots(void **state)
 {
 	struct fixture *f = *state;
 	union vhost_body b = { .slot = { 0, { 0, MEM, UVA, 0 } } };
+	int fd;
 
 	negotiate(f, 0);
-	assert_int_equal(send_body(f, VHOST_ADD_MEM_REG, &b, 40, new_memfd(MEM)), 0);
+	/* QEMU 7.2 says the same for each queue pair. */
+	fd = new_memfd(MEM);
+	assert_int_equal(send_body(f, VHOST_ADD_MEM_REG, &b, 40, dup(fd)), 0);
+	assert_int_equal(send_body(f, VHOST_ADD_MEM_REG, &b, 40, fd), 0);
+	assert_int_equal(f->dev.mem.n, 1);
 	refused(f, send_body(f, VHOST_ADD_MEM_REG, &b, 40, new_memfd(MEM)), "overlaps");
 	b.slot.region.gpa = 16 * MEM;
 	refused(f, send_body(f, VHOST_ADD_MEM_REG, &b, 40, new_memfd(MEM)), "overlaps");
-	refused(f, send_body(f, VHOST_REM_MEM_REG, &b, 40, -1), "there is no region");
+	assert_int_equal(send_body(f, VHOST_REM_MEM_REG, &b, 40, -1), 0);
+	assert_int_equal(f->dev.mem.n, 1);
 	for (uint64_t i = 1; i < DP_REGIONS_MAX; i++) {
 		b.slot.region = (struct vhost_wire_region){ i * MEM, MEM, UVA + i * MEM, 0 };
 		assert_int_equal(send_body(f, VHOST_ADD_MEM_REG, &b, 40, new_memfd(MEM)), 0);
