@@ -189,8 +189,11 @@ int port_new(struct engine *e, const struct wire_port_set *cfg, const int *fds, 
 		r->vq.index = (uint8_t)i;
 	}
 	error = build(p, &l, old, reason);
-	if (error < 0)
+	if (error < 0) {
+		if (old)
+			mem_give_back(&p->mem, &old->mem);
 		return error;
+	}
 	*ret = take_ptr(p);
 	return 0;
 }

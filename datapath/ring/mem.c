@@ -141,6 +141,18 @@ int mem_map(struct guest_mem *m, const struct wire_region *regions, unsigned int
 	return 0;
 }
 
+void mem_give_back(struct guest_mem *m, struct guest_mem *old)
+{
+	for (unsigned int i = 0; i < old->n; i++) {
+		for (unsigned int k = 0; k < m->n && !old->region[i].map; k++) {
+			if (m->region[k].va != old->region[i].va)
+				continue;
+			old->region[i].map = m->region[k].map;
+			m->region[k].map = NULL;
+		}
+	}
+}
+
 int mem_log_map(struct guest_mem *m, int fd, uint64_t size, uint64_t offset, const char **reason)
 {
 	struct stat st;

@@ -54,6 +54,9 @@ struct guest_mem {
 int mem_map(struct guest_mem *m, const struct wire_region *regions, unsigned int n, const int *fds,
 	    struct guest_mem *old, const char **reason);
 
+/* Undo what mem_map() took over from @old, since @m comes to nothing. */
+void mem_give_back(struct guest_mem *m, struct guest_mem *old);
+
 /* Map @size bytes of log at @offset of @fd. */
 int mem_log_map(struct guest_mem *m, int fd, uint64_t size, uint64_t offset, const char **reason);
 
