@@ -47,8 +47,10 @@ static int send_uplink(struct segment *s)
 	if (r < 0)
 		return r;
 	s->uplink_dirty = false;
+	/* As with ports: told again before it has answered, its last answer is the one that counts. */
+	if (!s->uplink_seq)
+		count_sent(s);
 	s->uplink_seq = ++s->seq;
-	count_sent(s);
 	return 0;
 }
 
