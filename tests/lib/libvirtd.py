@@ -170,27 +170,3 @@ def domain(name, *interfaces, uuid=None, memory=32, shared=True, metadata="", vc
   </devices>
 </domain>
 """
-
-
-def linux(name, *interfaces, memory=96, **kw):
-    """XML of a domain that boots the test guests' Linux (tests/lib/guest-image); its commands are run by
-    linux_agent(name). Takes what domain() takes."""
-    from guest import CMDLINE, INITRD, KERNEL, PORT
-    if not os.path.exists(INITRD):
-        raise AssertionError("no guest image: run tests/lib/guest-image outside of the sandbox first")
-    os.makedirs("/run/guests", exist_ok=True)
-    os_xml = f"<kernel>{KERNEL}</kernel><initrd>{INITRD}</initrd><cmdline>{escape(CMDLINE)}</cmdline>"
-    devices = f"""
-    <channel type='unix'><source mode='bind' path='/run/guests/{name}.agent'/>
-      <target type='virtio' name='{PORT}'/></channel>
-    <serial type='file'><source path='/run/guests/{name}.console'/></serial>"""
-    kw["devices"] = kw.get("devices", "") + devices
-    return domain(name, *interfaces, memory=memory, os_xml=os_xml, cpu="<cpu mode='maximum'/>", **kw)
-
-
-def linux_agent(name, timeout=60.0):
-    """The agent of a running linux() domain, once it has booted: .run(command, timeout) -> (status, output)."""
-    from guest import Agent
-    agent = Agent(f"/run/guests/{name}.agent")
-    agent.run("true", timeout)
-    return agent

@@ -9,22 +9,24 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from libvirtd import Libvirtd, domain, linux, linux_agent, ports, vhostuser  # noqa: E402
-from vhostfake import VhostFake  # noqa: E402
+from datapath import Datapath  # noqa: E402
+from guest import Attached  # noqa: E402
+from hosted import agent_of, guest_domain  # noqa: E402
+from libvirtd import Libvirtd, domain, ports, vhostuser  # noqa: E402
 from vt import main, test, wait_for  # noqa: E402
 
 PROGRAM = "/usr/libexec/vnicd/vnicd-libvirt"
 MAC = "52:54:00:00:01:%02x"
+SOCKETS = ["a", "typo", "x", "x2", "x3", "os", "os2"]
 virt = Libvirtd()
-backends = {}
+helper = None
+datapath = None
 
 
 def sock(name):
-    """A socket of class gold that a backend listens on."""
-    path = f"/run/vnicd/sock/gold/{name}.sock"
-    if name not in backends:
-        backends[name] = VhostFake(path)
-    return path
+    """A socket of class gold that the datapath listens on."""
+    assert name in SOCKETS
+    return f"/run/vnicd/sock/gold/{name}.sock"
 
 
 class Helper:
@@ -62,9 +64,6 @@ class Helper:
         return self.proc.wait(10)
 
 
-helper = None
-
-
 @test("helper: without descriptor 3 it says what it is and ends with 2")
 def no_fd():
     p = subprocess.run([PROGRAM], capture_output=True, text=True, timeout=10, check=False)
@@ -73,7 +72,10 @@ def no_fd():
 
 @test("helper: libvirtd not running is said, and found once it is")
 def no_libvirtd():
-    global helper
+    global helper, datapath
+    os.makedirs("/run/vnicd/sock/gold")
+    datapath = Datapath([{"name": n, "socket": sock(n), "mac": f"52:54:00:00:02:{i:02x}", "queues": "2"}
+                         for i, n in enumerate(SOCKETS)]).start()
     helper = Helper()
     helper.good("ping")
     m = helper.bad("LibvirtFailed", "domains")
@@ -156,7 +158,6 @@ def domains():
 def attach():
     r = helper.good("attach", domain="x", mac=MAC % 2, socket=sock("x2"), queues=2, config=True)
     assert r["alias"] == "net1", r
-    wait_for("QEMU to connect", lambda: backends["x2"].peers > 0)
     for flags in ([], ["--inactive"]):
         xml = virt.virsh("dumpxml", *flags, "x")
         assert sock("x2") in xml and MAC % 2 in xml and "queues='2'" in xml, xml
@@ -202,17 +203,17 @@ def detach_mute():
 
 @test("helper: detach from a running guest waits for the guest's word")
 def detach():
-    virt.define(linux("os", vhostuser(MAC % 1, sock("os"))))
+    virt.define(guest_domain("os", vhostuser(MAC % 1, sock("os"))))
     virt.virsh("start", "os")
-    agent = linux_agent("os")
-    assert "eth0" in agent.run("ls /sys/class/net", 10)[1]
+    guest = Attached("os", agent_of("os")).wait()
     helper.good("attach", domain="os", mac=MAC % 2, socket=sock("os2"))
-    wait_for("the guest's second NIC", lambda: MAC % 2 in agent.run("cat /sys/class/net/*/address", 10)[1])
+    wait_for("the guest's second NIC", lambda: MAC % 2 in guest.sh("cat /sys/class/net/*/address"))
     r = helper.good("detach", domain="os", mac=MAC % 2, timeout_ms=30000)
     assert r["outcome"] == "removed", r
     assert MAC % 2 not in virt.virsh("dumpxml", "os")
-    assert MAC % 2 not in agent.run("cat /sys/class/net/*/address", 10)[1]
+    assert MAC % 2 not in guest.sh("cat /sys/class/net/*/address")
     helper.bad("UnknownPort", "detach", domain="os", mac=MAC % 2)
+    guest.kill()
     virt.virsh("destroy", "os")
     virt.virsh("undefine", "os")
 
