@@ -14,7 +14,7 @@
 #define UUID "\"uuid\":\"11111111-2222-3333-4444-555555555555\""
 #define DOMAIN                                                                             \
 	"\"domain\":{" UUID ",\"name\":\"web\",\"shared_memory\":true,\"pidfile\":\"/run/" \
-			    "web.pid\"}"
+	"web.pid\"}"
 #define OURS(mac, name)                                                                            \
 	"{\"mac\":\"" mac "\",\"type\":\"vhostuser\",\"socket\":\"/run/vnicd/sock/" name           \
 	"\",\"mode\":\"client\",\"reconnect\":true,\"model\":\"virtio\",\"queues\":2,\"teaming\":" \
