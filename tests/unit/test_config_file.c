@@ -445,7 +445,7 @@ static void dropins_over_256(void **state)
 	struct place *p = *state;
 
 	for (int i = 0; i < CONFIG_DROPINS_MAX + 1; i++) {
-		char name[16];
+		char name[24];
 
 		snprintf(name, sizeof(name), "%d.conf", i);
 		put(p->dropins_fd, name, "");
