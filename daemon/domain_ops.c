@@ -409,6 +409,8 @@ static void check_ports(struct manager *m, struct json_object *answer, struct js
 	for (size_t i = 0; i < req.n_specs; i++) {
 		struct manager_preview preview;
 
+		if (manager_port(m, &req.specs[i].key))
+			continue; /* the domain runs: this one is made */
 		memset(&preview, 0, sizeof(preview));
 		memset(&err, 0, sizeof(err));
 		if (manager_preview(m, &req.specs[i], &preview, &err) < 0)
