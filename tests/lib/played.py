@@ -2,6 +2,7 @@
 """tests/bus/fake_vnicd: vnicd's bus and core with a played outside, on this sandbox's system bus."""
 import os
 import subprocess
+import xml.etree.ElementTree as ET
 
 from rawbus import SYSTEM_BUS, DBusError, V
 from vt import TOP, wait_for
@@ -74,4 +75,32 @@ def release_all(bus):
     wait_for("no port", lambda: not ports(bus))
 
 
-__all__ = ["Played", "SYSTEM_BUS", "UUID", "UUID2", "add", "key", "mac", "path", "ports", "release_all", "spec"]
+def _interface(element):
+    """An interface as comparable data: order, comments and blanks do not count."""
+    def annotations(e):
+        return sorted((a.get("name"), a.get("value")) for a in e.findall("annotation"))
+    out = []
+    for e in element:
+        if e.tag == "annotation":
+            continue
+        args = [(a.get("name"), a.get("type"), a.get("direction", "in")) for a in e.findall("arg")]
+        out.append((e.tag, e.get("name"), e.get("type"), e.get("access"), args, annotations(e)))
+    return sorted(out, key=lambda x: (x[0], x[1]))
+
+
+def same_contract(bus, name, where):
+    """The interface org.vnicd1.NAME of an object is the one of api/ and the one installed."""
+    file = os.path.join(TOP, f"api/org.vnicd1.{name}.xml")
+    want = {i.get("name"): _interface(i) for i in ET.parse(file).getroot().findall("interface")}
+    seen = {i.get("name"): _interface(i) for i in ET.fromstring(bus.introspect(where)).findall("interface")
+            if i.get("name").startswith("org.vnicd1")}
+    assert list(want) == [f"org.vnicd1.{name}"] == list(seen), (list(want), list(seen))
+    for one, parts in want.items():
+        differ = [x for x in parts if x not in seen[one]] + [x for x in seen[one] if x not in parts]
+        assert not differ, differ[:4]
+    with open(file, "rb") as f, open(f"/usr/share/dbus-1/interfaces/org.vnicd1.{name}.xml", "rb") as g:
+        assert f.read() == g.read(), f"{g.name} is not {f.name}"
+
+
+__all__ = ["Played", "SYSTEM_BUS", "UUID", "UUID2", "add", "key", "mac", "path", "ports", "release_all",
+           "same_contract", "spec"]
