@@ -46,7 +46,7 @@ struct daemon {
 	struct bus *bus;
 	struct loop_source *hup, *term, *intr;
 	int log_level; /* of the command line, or -1 */
-	bool ready;
+	bool ready, told_ready;
 };
 
 static void apply_log_level(struct daemon *d)
@@ -165,11 +165,16 @@ static void bus_forget(void *data, void *op)
 
 static void on_bus(void *data, const char *reason)
 {
-	(void)data;
+	struct daemon *d = data;
+
 	if (reason)
 		log_warning("not on the system bus: %s; vnicctl cannot reach this daemon", reason);
 	else
 		log_info("on the system bus");
+	/* Ready with the bus, so that what is started after us can ask us; or without, if there is none. */
+	if (!d->told_ready)
+		sd_notify(0, "READY=1");
+	d->told_ready = true;
 }
 
 /* Everything that needs the inventory complete. */
@@ -207,7 +212,6 @@ static int start(struct daemon *d)
 	d->ready = true;
 	log_notice("vnicd " PACKAGE_VERSION " is ready: %u links, %u ports from before",
 		   HASH_COUNT(d->inv.links), HASH_COUNT(d->manager->ports));
-	sd_notify(0, "READY=1");
 	return 0;
 }
 
