@@ -60,6 +60,31 @@ static void done(struct engine *e, const struct frame *f)
 	completing(e, f->src);
 }
 
+/*
+ * A number that frames of one flow have in common: addresses and, of what is not a fragment, ports. Frames of
+ * the uplink are in one piece.
+ */
+static uint32_t flow_key(const struct frame *f)
+{
+	const uint8_t *ip = f->n ? f->body->va : NULL;
+	uint64_t key = frame_src(f), part;
+	uint32_t ports = 0;
+
+	if (frame_type(f) == 0x0800 && f->n && f->body->len >= 24) {
+		memcpy(&part, ip + 12, 8);
+		key ^= part;
+		if (!((ip[6] << 8 | ip[7]) & 0x3fff))
+			memcpy(&ports, ip + 20, 4);
+	} else if (frame_type(f) == 0x86dd && f->n && f->body->len >= 44) {
+		for (unsigned int i = 8; i < 40; i += 8) {
+			memcpy(&part, ip + i, 8);
+			key = key * 31 + part;
+		}
+		memcpy(&ports, ip + 40, 4);
+	}
+	return (uint32_t)(((key ^ ports) * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+}
+
 /* Which of a port's receive rings: a sender's queue keeps to one, so that its flows stay in order. */
 static struct ring *pick_ring(const struct port *p, const struct frame *f)
 {
@@ -67,8 +92,8 @@ static struct ring *pick_ring(const struct port *p, const struct frame *f)
 
 	if (p->n_rx == 1)
 		return p->rx[0];
-	/* The uplink has one queue: spread by the addresses that nearly all frames have there. */
-	key = f->src ? f->src->vq.index / 2u : frame_src(f) % 251;
+	/* The uplink has one queue. */
+	key = f->src ? f->src->vq.index / 2u : flow_key(f);
 	return p->rx[key % p->n_rx];
 }
 
@@ -83,8 +108,7 @@ static void to_uplink(struct engine *e, const struct frame *f)
 	if (uplink_full(&e->uplink))
 		forward_flush(e);
 	make_room(e);
-	if (!uplink_add(&e->uplink, f) && f->src)
-		f->src->port->counters->tx_dropped++;
+	uplink_add(&e->uplink, f, &f->src->port->counters->tx_dropped);
 	done(e, f);
 }
 

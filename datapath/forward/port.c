@@ -124,6 +124,7 @@ static int map_memory(struct port *p, struct fd_list *l, struct port *old, const
 				    c->log_offset, reason);
 		if (error < 0)
 			return error;
+		p->mem.log_payload = c->flags & WIRE_PORT_LOG;
 	}
 	for (size_t i = 0; i < n; i++)
 		close_safe(l->fd[l->next++]);

@@ -40,6 +40,7 @@ struct mem_log {
 struct guest_mem {
 	unsigned int n;
 	unsigned int last; /* region of the last hit */
+	bool log_payload; /* what is put into buffers is logged, not only used rings */
 	struct mem_region region[DP_REGIONS_MAX]; /* ascending by gpa, none overlaps */
 	struct mem_log log;
 };
@@ -105,9 +106,9 @@ static inline void mem_log_flush(struct mem_log *log)
 	}
 }
 
-/* Note @len bytes from @gpa on as written. */
+/* Note @len bytes of payload from @gpa on as written. */
 static inline void mem_log_write(struct guest_mem *m, uint64_t gpa, uint64_t len)
 {
-	if (__builtin_expect(mem_logging(m), 0))
+	if (__builtin_expect(m->log_payload, 0))
 		mem_log_range(&m->log, gpa, len);
 }

@@ -43,15 +43,16 @@ static uint16_t add_tag(uint16_t n)
 	return n ? (uint16_t)(n + VLAN_TAG) : 0;
 }
 
-bool uplink_add(struct uplink *u, const struct frame *f)
+void uplink_add(struct uplink *u, const struct frame *f, uint64_t *dropped)
 {
 	struct uplink_frame *x = &u->batch[u->n];
 	struct virtio_net_hdr hdr = f->hdr;
 	uint8_t *p = x->head;
 
+	x->dropped = dropped ? dropped : &u->none;
 	if (u->fd < 0 || f->n > UPLINK_PIECES) {
-		u->dropped++;
-		return false;
+		++*x->dropped;
+		return;
 	}
 	if (f->vlan) {
 		hdr.csum_start = add_tag(hdr.csum_start);
@@ -74,7 +75,6 @@ bool uplink_add(struct uplink *u, const struct frame *f)
 	x->n = f->n;
 	x->body = f->body;
 	u->n++;
-	return true;
 }
 
 void uplink_flush(struct uplink *u)
@@ -93,7 +93,7 @@ void uplink_flush(struct uplink *u)
 			r = writev(u->fd, iov, x->n + 1);
 		} while (r < 0 && errno == EINTR);
 		if (r < 0)
-			u->dropped++;
+			++*x->dropped;
 	}
 	u->n = 0;
 }
@@ -131,6 +131,6 @@ void uplink_announce(struct uplink *u, const uint8_t mac[6], uint16_t vlan)
 	memcpy(body + 18, mac, 6);
 	if (uplink_full(u))
 		uplink_flush(u);
-	if (uplink_add(u, &f))
-		uplink_flush(u);
+	uplink_add(u, &f, NULL);
+	uplink_flush(u);
 }

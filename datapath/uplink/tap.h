@@ -19,18 +19,20 @@ struct uplink_frame {
 	uint8_t head_len;
 	uint16_t n;
 	const struct piece *body;
+	uint64_t *dropped; /* its sender's counter */
 };
 
 /**
  * struct uplink
  * @fd: -1: none
  * @n: frames in @batch
+ * @none: where nobody's drops are counted
  * @buf: the frame being received
  */
 struct uplink {
 	int fd;
 	unsigned int n;
-	uint64_t dropped;
+	uint64_t none;
 	struct uplink_frame batch[UPLINK_BATCH];
 	uint8_t buf[UPLINK_BUF_SIZE];
 };
@@ -51,9 +53,10 @@ static inline bool uplink_full(const struct uplink *u)
 
 /**
  * uplink_add() - put @f into the batch; its body must stay in place until uplink_flush()
- * A frame of a VLAN gets its 802.1Q tag. Return: false where it cannot be sent (dropped, counted).
+ * A frame of a VLAN gets its 802.1Q tag.
+ * @dropped: counted up where it cannot be sent, now or by uplink_flush(); NULL: nobody counts
  */
-bool uplink_add(struct uplink *u, const struct frame *f);
+void uplink_add(struct uplink *u, const struct frame *f, uint64_t *dropped);
 
 /* Write the batch. What the tap does not take at once is dropped and counted. */
 void uplink_flush(struct uplink *u);

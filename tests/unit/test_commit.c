@@ -36,6 +36,7 @@ struct scenario {
 	unsigned int
 		post; /* receive buffers posted at most in a step: less than comes makes frames wait */
 	bool broadcast, uplink;
+	bool log; /* a migration looks on: see copy_dirty() */
 };
 
 /* What a frame says of itself, behind its Ethernet header; the rest is filled from it. */
@@ -53,6 +54,9 @@ struct model {
 	uint32_t sent[GUESTS][STREAMS];
 	uint32_t seen[GUESTS][GUESTS][STREAMS]; /* by receiver, sender */
 	uint32_t seen_outside[GUESTS];
+	int log_fd[GUESTS];
+	uint64_t *log[GUESTS];
+	uint8_t *copy[GUESTS]; /* the destination's memory */
 	uint64_t stores, die_at;
 	unsigned int deaths;
 	jmp_buf death;
@@ -111,6 +115,97 @@ static struct tag check_frame(const struct model *m, const uint8_t *buf, uint32_
 	return t;
 }
 
+#define PAGE	  4096u
+#define LOG_WORDS 1024 /* 256 MiB */
+
+/* As QEMU does: take the bits, then copy what they stand for. */
+static void copy_dirty(struct model *m)
+{
+	for (unsigned int i = 0; m->s->log && i < m->s->guests; i++) {
+		struct vguest *g = &m->guest[i];
+
+		for (uint64_t w = 0; w < LOG_WORDS; w++) {
+			uint64_t bits = __atomic_exchange_n(&m->log[i][w], 0, __ATOMIC_SEQ_CST);
+
+			for (; bits; bits &= bits - 1) {
+				uint64_t gpa = (w * 64 + (uint64_t)__builtin_ctzll(bits)) * PAGE;
+
+				assert_true(gpa >= VG_GPA && gpa + PAGE <= VG_GPA + g->mem_size);
+				memcpy(m->copy[i] + (gpa - VG_GPA), g->mem + (gpa - VG_GPA), PAGE);
+			}
+		}
+	}
+}
+
+/*
+ * What a worker alone writes must be in the copy: used rings (the guest writes there never), and the
+ * buffers of frames that the guest has been told of.
+ */
+static void assert_copied(struct model *m, unsigned int i)
+{
+	struct vguest *g = &m->guest[i];
+
+	copy_dirty(m);
+	for (unsigned int r = 0; r < 2u * m->s->cfg.pairs; r++) {
+		const struct vg_ring *v = &g->ring[r];
+		size_t at = (size_t)((uint8_t *)v->used - g->mem);
+		size_t size = sizeof(*v->used) + v->size * sizeof(struct vring_used_elem) + 2;
+
+		assert_memory_equal(m->copy[i] + at, g->mem + at, size);
+	}
+}
+
+static void assert_payload_copied(struct model *m, unsigned int i)
+{
+	const struct vguest *g = &m->guest[i];
+	const struct vg_ring *v = &g->ring[0];
+
+	if (!m->s->log)
+		return;
+	copy_dirty(m);
+	for (uint16_t k = v->used_idx; k != v->used->idx; k++) {
+		const struct vring_used_elem *e = &v->used->ring[k % v->size];
+		size_t at = v->buf + e->id * (size_t)g->cfg.rx_buf;
+
+		assert_memory_equal(m->copy[i] + at, g->mem + at, e->len);
+	}
+}
+
+/* The log's descriptor goes behind state and memory. */
+static size_t add_log(struct model *m, unsigned int i, struct wire_port_set *cfg, int *fds,
+		      size_t n)
+{
+	if (!m->s->log)
+		return n;
+	memmove(&fds[3], &fds[2], (n - 2) * sizeof(*fds));
+	fds[2] = dup(m->log_fd[i]);
+	cfg->log_size = LOG_WORDS * 8;
+	cfg->flags |= WIRE_PORT_LOG;
+	for (unsigned int r = 0; r < cfg->n_rings; r++)
+		cfg->ring[r].flags |= WIRE_RING_LOG;
+	return n + 1;
+}
+
+static void start_log(struct model *m, unsigned int i)
+{
+	struct vguest *g = &m->guest[i];
+
+	m->log_fd[i] = memfd_create("log", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(m->log_fd[i], LOG_WORDS * 8), 0);
+	m->log[i] = mmap(NULL, LOG_WORDS * 8, PROT_READ | PROT_WRITE, MAP_SHARED, m->log_fd[i], 0);
+	assert_true(m->log[i] != MAP_FAILED);
+	m->copy[i] = malloc(g->mem_size);
+	assert_non_null(m->copy[i]);
+	memcpy(m->copy[i], g->mem, g->mem_size);
+}
+
+static void stop_log(struct model *m, unsigned int i)
+{
+	munmap(m->log[i], LOG_WORDS * 8);
+	close(m->log_fd[i]);
+	free(m->copy[i]);
+}
+
 static void start_engine(struct model *m, int uplink)
 {
 	static struct engine engine;
@@ -123,6 +218,8 @@ static void start_engine(struct model *m, int uplink)
 		struct wire_port_set cfg;
 		int fds[3 + 2 * DP_RINGS_MAX];
 		size_t n = vguest_config(&m->guest[i], true, &cfg, fds);
+
+		n = add_log(m, i, &cfg, fds, n);
 
 		if (engine_port_set(m->engine, &cfg, fds, n, &reason) < 0)
 			fail_msg("port %u: %s", i, reason);
@@ -142,6 +239,7 @@ static void receive_all(struct model *m)
 	uint32_t len;
 
 	for (unsigned int i = 0; i < m->s->guests; i++) {
+		assert_payload_copied(m, i);
 		for (unsigned int q = 0; q < m->s->cfg.pairs; q++) {
 			while ((len = vguest_receive(&m->guest[i], q, buf, &hdr)) > 0) {
 				struct tag t = check_frame(m, buf, len);
@@ -220,6 +318,8 @@ static void assert_all_arrived(struct model *m)
 {
 	assert_null(engine_next_broken(m->engine));
 	for (unsigned int i = 0; i < m->s->guests; i++) {
+		if (m->s->log)
+			assert_copied(m, i);
 		for (unsigned int k = 0; k < m->s->guests; k++) {
 			if (i == k)
 				continue;
@@ -267,14 +367,20 @@ static void model_init(struct model *m, const struct scenario *s, int pair[2])
 	m->ws = mmap(NULL, sizeof(*m->ws), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		     0);
 	assert_true(m->ws != MAP_FAILED);
-	for (unsigned int i = 0; i < s->guests; i++)
+	for (unsigned int i = 0; i < s->guests; i++) {
 		vguest_init(&m->guest[i], i, &s->cfg);
+		if (s->log)
+			start_log(m, i);
+	}
 }
 
 static void model_deinit(struct model *m, int pair[2])
 {
-	for (unsigned int i = 0; i < m->s->guests; i++)
+	for (unsigned int i = 0; i < m->s->guests; i++) {
+		if (m->s->log)
+			stop_log(m, i);
 		vguest_deinit(&m->guest[i]);
+	}
 	munmap(m->ws, sizeof(*m->ws));
 	close(pair[0]);
 	close(pair[1]);
@@ -381,6 +487,15 @@ static const struct scenario scenarios[] = {
 		.steps = 10,
 		.len_max = 60,
 		.post = 1,
+	},
+	{
+		.name = "dirty log",
+		.cfg = { .features = VG_MODERN | INDIRECT, .size = 32, .pairs = 1, .rx_buf = 128 },
+		.guests = 2,
+		.steps = 6,
+		.len_max = 500,
+		.post = 32,
+		.log = true,
 	},
 	{
 		.name = "legacy guests",

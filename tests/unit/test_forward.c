@@ -489,6 +489,46 @@ static void queues_keep_flows_apart(void **state)
 	bed_deinit(&bed);
 }
 
+/* From the uplink: a flow keeps to its queue, flows are spread. */
+static void uplink_flows_are_spread_over_queues(void **state)
+{
+	struct vg_config cfg[1] = { BED_CFG };
+	struct virtio_net_hdr_mrg_rxbuf got;
+	unsigned int seen[4] = { 0 };
+	uint8_t frame[100];
+
+	(void)state;
+	cfg[0].pairs = 4;
+	bed_init(&bed, 1, cfg);
+	for (unsigned int i = 0; i < 60; i++) {
+		unsigned int queues = 0;
+
+		bed_frame(frame, sizeof(frame), bed.g[0].mac, bed_stranger, i % 2 ? 0x0800 : 0x86dd,
+			  0);
+		memcpy(frame + 20, "\x40\x00", 2);
+		frame[i % 2 ? 35 : 55] = (uint8_t)i; /* a port */
+		for (unsigned int k = 0; k < 3; k++) {
+			frame[90] = (uint8_t)k; /* payload */
+			bed_from_outside(&bed, frame, sizeof(frame), NULL);
+		}
+		bed_turn(&bed, 0);
+		for (unsigned int q = 0; q < 4; q++) {
+			unsigned int n = 0;
+
+			for (; vguest_receive(&bed.g[0], q, out, &got) > 0; n++)
+				assert_int_equal(out[90], n);
+			vguest_post(&bed.g[0], q, n);
+			assert_true(n == 0 || n == 3);
+			seen[q] += n;
+			queues += n > 0;
+		}
+		assert_int_equal(queues, 1);
+	}
+	for (unsigned int q = 0; q < 4; q++)
+		assert_true(seen[q] > 0);
+	bed_deinit(&bed);
+}
+
 /* What was written is marked, payload and used rings, and nothing else. */
 static void writes_are_logged(void **state)
 {
@@ -690,6 +730,7 @@ int main(void)
 		cmocka_unit_test(large_frames_are_passed_or_cut),
 		cmocka_unit_test(a_cut_frame_is_delivered_whole_or_not),
 		cmocka_unit_test(queues_keep_flows_apart),
+		cmocka_unit_test(uplink_flows_are_spread_over_queues),
 		cmocka_unit_test(writes_are_logged),
 		cmocka_unit_test(guests_are_called_as_they_ask),
 		cmocka_unit_test(kicks_are_asked_for_when_idle),
