@@ -198,9 +198,9 @@ class Vnicd(Backend):
         return [need(self.binary(), 'vnicd-datapath'), *ports, '--cores', str(BACKEND_CPU)]
 
     def worker(self):
-        """The pid that moves the frames: the child that has used most CPU."""
+        """The pid that moves the frames; None where it is just being replaced."""
         pids = {p for p, _ in tasks(self.process.pid)} - {self.process.pid}
-        return max(pids or {self.process.pid}, key=cpu_seconds)
+        return max(pids, key=cpu_seconds, default=None)
 
 
 def run_frontend(backend, mode, *args, timeout=60):
