@@ -66,7 +66,10 @@ int cmd_diagnose(struct cli *cli, int argc, char **argv);
 
 /* output.c */
 
-/* Print @o whole on stdout where -j or -p was given; false: the caller renders it for people. */
+/* Names come from outside: no escape sequence of theirs reaches a terminal. Newlines stay. */
+void cli_make_printable(struct json_object *o);
+
+/* Print @o whole on stdout where -j or -p was given; false: it was made printable, the caller renders it. */
 bool cli_print_json(const struct cli *cli, struct json_object *o);
 
 /* Print an error in the chosen form, and return the exit status that belongs to its code. */

@@ -47,6 +47,7 @@ static void id_of(const char *path, char *buf, size_t size)
 
 static void print_properties(struct json_object *properties)
 {
+	cli_make_printable(properties);
 	json_object_object_foreach(properties, key, v)
 	{
 		const char *s = json_object_get_string(v);

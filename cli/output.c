@@ -4,12 +4,40 @@
 #include <stdarg.h>
 #include <string.h>
 
+void cli_make_printable(struct json_object *o)
+{
+	const char *s;
+	char *copy;
+
+	if (json_object_is_type(o, json_type_array))
+		for (size_t i = 0; i < json_object_array_length(o); i++)
+			cli_make_printable(json_object_array_get_idx(o, i));
+	if (json_object_is_type(o, json_type_object))
+		json_object_object_foreach(o, key, v)
+		{
+			(void)key;
+			cli_make_printable(v);
+		}
+	if (!json_object_is_type(o, json_type_string))
+		return;
+	s = json_object_get_string(o);
+	copy = strdup(s);
+	for (char *p = copy; p && *p; p++)
+		if (((unsigned char)*p < ' ' && *p != '\n') || *p == 0x7f)
+			*p = '?';
+	if (copy && strcmp(copy, s) != 0)
+		json_object_set_string(o, copy);
+	free(copy);
+}
+
 bool cli_print_json(const struct cli *cli, struct json_object *o)
 {
 	int flags = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
 
-	if (!cli->json)
+	if (!cli->json) {
+		cli_make_printable(o);
 		return false;
+	}
 	if (cli->pretty)
 		flags |= JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED;
 	puts(json_object_to_json_string_ext(o, flags));

@@ -8,16 +8,15 @@
 #include "base/str.h"
 #include "cli/cli.h"
 
-static void dash_if_empty(const char *s, char *buf, size_t size)
-{
-	snprintf(buf, size, "%s", *s ? s : "-");
-}
-
 static void port_domain(struct json_object *row, char *buf, size_t size)
 {
 	const char *domain = j_str(row, "domain");
 
-	dash_if_empty(*domain ? domain : j_str(row, "uuid"), buf, size);
+	/* A port without a domain's name: enough of its UUID to tell it from others */
+	if (*domain)
+		snprintf(buf, size, "%s", domain);
+	else
+		snprintf(buf, size, "%.8s...", j_str(row, "uuid"));
 }
 
 static void port_vlan(struct json_object *row, char *buf, size_t size)
