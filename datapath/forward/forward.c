@@ -134,6 +134,12 @@ static void to_port(struct engine *e, const struct frame *f, struct ring *dst)
 	done(e, f);
 }
 
+/* An untagged port is no trunk, unless it is trusted: what carries a tag is another VLAN's. */
+static inline bool takes_tag(const struct port *p, const struct frame *f)
+{
+	return !frame_tagged(f) || (p->cfg.vlan == 0 && p->cfg.flags & WIRE_PORT_TRUST);
+}
+
 /*
  * To each port of @vlan from index f->progress on. Where the transaction is full on the way, it is
  * committed with how far this frame has come.
@@ -147,7 +153,8 @@ static void flood(struct engine *e, const struct frame *f, uint16_t vlan)
 		struct ring *dst;
 		enum delivery d = DELIVERY_FULL;
 
-		if (p == from || p->cfg.vlan != vlan || p->index < f->progress || p->off)
+		if (p == from || p->cfg.vlan != vlan || p->index < f->progress || p->off ||
+		    !takes_tag(p, f))
 			continue;
 		if (commit_full(&e->commit)) {
 			if (f->src)
@@ -194,7 +201,7 @@ static void forward(struct engine *e, const struct frame *f)
 		return;
 	}
 	p = lookup_from(e, f->src, frame_dst(f), f->vlan);
-	if (!p)
+	if (!p || !takes_tag(p, f))
 		to_uplink(e, f);
 	else if (p == f->src->port)
 		done(e, f);
@@ -211,7 +218,7 @@ static bool permitted(struct port *p, struct frame *f)
 		c->tx_spoofed++;
 		return false;
 	}
-	if (p->cfg.vlan && frame_tagged(f)) {
+	if (!takes_tag(p, f)) {
 		c->tx_dropped++;
 		return false;
 	}
@@ -299,7 +306,7 @@ static unsigned int classify(struct engine *e, struct ring *src, struct frame *f
 		f[i].dst = NULL;
 		if (!frame_multicast(&f[i])) {
 			p = lookup_from(e, src, frame_dst(&f[i]), f[i].vlan);
-			if (p && p != from)
+			if (p && p != from && takes_tag(p, &f[i]))
 				f[i].dst = pick_ring(p, &f[i]);
 		}
 		if (i != kept)
@@ -461,6 +468,6 @@ void forward_from_uplink(struct engine *e, struct frame *f)
 		return;
 	}
 	p = lookup(e, frame_dst(f), 0);
-	if (p)
+	if (p && takes_tag(p, f))
 		to_port(e, f, pick_ring(p, f));
 }

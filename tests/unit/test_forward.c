@@ -138,7 +138,7 @@ static void tagged_frames_of_an_access_port_are_dropped(void **state)
 	bed_deinit(&bed);
 }
 
-/* With VLAN 0 tags are payload: to others with VLAN 0 and the uplink, never to a port of that VLAN. */
+/* With VLAN 0 and trust tags are payload: to others with VLAN 0 and the uplink, never to a port of that VLAN. */
 static void tagged_frames_of_a_trunk_pass_as_they_are(void **state)
 {
 	static const uint16_t vlan[] = { 0, 0, 5 };
@@ -146,7 +146,7 @@ static void tagged_frames_of_a_trunk_pass_as_they_are(void **state)
 	struct virtio_net_hdr_mrg_rxbuf hdr;
 
 	(void)state;
-	setup(3, vlan, 0);
+	setup(3, vlan, WIRE_PORT_TRUST);
 	for (unsigned int to = 1; to < 3; to++) {
 		bed_frame(frame, sizeof(frame), bed.g[to].mac, bed.g[0].mac, 0x8100, 3);
 		memcpy(frame + 14, "\x00\x05\x88\xb5", 4);
@@ -183,7 +183,7 @@ static void uplink_frames_find_port_by_mac_and_vlan(void **state)
 	struct virtio_net_hdr_mrg_rxbuf hdr;
 
 	(void)state;
-	setup(3, vlan, 0);
+	setup(3, vlan, WIRE_PORT_TRUST);
 	from_outside(bed.g[0].mac, TYPE, 0);
 	arrives(0, 4);
 	from_outside(bed.g[1].mac, TYPE, 0);
@@ -211,7 +211,7 @@ static void uplink_broadcast_reaches_its_vlan(void **state)
 	struct virtio_net_hdr_mrg_rxbuf hdr;
 
 	(void)state;
-	setup(3, vlan, 0);
+	setup(3, vlan, WIRE_PORT_TRUST);
 	from_outside(bed_broadcast, TYPE, 0);
 	arrives(0, 4);
 	silent(1);
@@ -221,6 +221,25 @@ static void uplink_broadcast_reaches_its_vlan(void **state)
 	assert_int_equal(vguest_receive(&bed.g[1], 0, out, &hdr), 96);
 	silent(2);
 	assert_int_equal(bed_outside(&bed, out, NULL), 0);
+	bed_deinit(&bed);
+}
+
+/* Without trust a port without a VLAN is in none of those that tags name. */
+static void tagged_frames_pass_no_untrusted_port(void **state)
+{
+	static const uint16_t vlan[] = { 0, 0 };
+
+	(void)state;
+	setup(2, vlan, 0);
+	send_to(0, bed.g[1].mac, 0x8100, 0);
+	send_to(0, bed_broadcast, 0x8100, 0);
+	silent(1);
+	assert_int_equal(bed_outside(&bed, out, NULL), 0);
+	assert_int_equal(bed.g[0].state->counters.tx_dropped, 2);
+	from_outside(bed.g[0].mac, 0x8100, 77);
+	from_outside(bed_broadcast, 0x8100, 77);
+	silent(0);
+	silent(1);
 	bed_deinit(&bed);
 }
 
@@ -721,6 +740,7 @@ int main(void)
 		cmocka_unit_test(tagged_frames_of_a_trunk_pass_as_they_are),
 		cmocka_unit_test(uplink_frames_find_port_by_mac_and_vlan),
 		cmocka_unit_test(uplink_broadcast_reaches_its_vlan),
+		cmocka_unit_test(tagged_frames_pass_no_untrusted_port),
 		cmocka_unit_test(another_source_is_dropped_where_checked),
 		cmocka_unit_test(a_stopped_port_does_not_claim_its_mac),
 		cmocka_unit_test(moved_guests_are_announced),
