@@ -42,7 +42,8 @@ struct managed_port {
 	struct vnic_port port;
 	struct owner own;
 	bool gone; /* on its way out */
-	bool dp_listed, dp_has_listener; /* in the current hello */
+	bool dp_listed, dp_has_listener; /* on the current connection */
+	struct dp_port_status last; /* with dp_listed: what it said last */
 	bool tell_again; /* its settings changed while they were being told */
 	uint64_t free_since; /* its domain's pidfile is free and there is no peer; 0: not so */
 	uint64_t look_at; /* when to look at the pidfile again */

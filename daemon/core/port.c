@@ -201,6 +201,68 @@ static bool pump_fdb(struct managed_port *p)
 	return true;
 }
 
+static bool counted_same(const struct vnic_port *port, const struct dp_port_status *status)
+{
+	return port->state == status->state && port->peer_pid == status->peer_pid &&
+	       port->queues_active == status->queues_active && port->logging == status->logging &&
+	       port->restarts == status->restarts && str_eq(port->reason, status->reason);
+}
+
+static void note_change(struct managed_port *p, const struct dp_port_status *status)
+{
+	char text[128];
+
+	if (p->port.state != status->state) {
+		snprintf(text, sizeof(text), "%s%s%.90s", port_state_str(status->state),
+			 *status->reason ? ": " : "", status->reason);
+		note(p, text);
+	}
+	if (p->port.logging != status->logging)
+		note(p, status->logging ? "dirty logging on" : "dirty logging off");
+	if (p->port.restarts < status->restarts)
+		note(p, "its worker was replaced");
+}
+
+void port_status(struct managed_port *p, const struct dp_port_status *status)
+{
+	struct manager *m = p->own.m;
+
+	p->dp_listed = true;
+	p->dp_has_listener = status->has_listener;
+	p->last = *status;
+	if (status->generation > p->port.generation && m->dp_state == MANAGER_DP_SYNCING &&
+	    !p->gone && p->port.state != PORT_PREPARING) {
+		/* It has seen a later one of ours than the record tells: go past it. */
+		if (m->last_generation < status->generation)
+			m->last_generation = status->generation;
+		p->port.generation = ++m->last_generation;
+		p->own.unrecorded = true;
+	}
+	p->port.counters = status->counters;
+	if (p->gone || p->port.state == PORT_PREPARING || p->port.state == PORT_FAILED)
+		return;
+	if (counted_same(&p->port, status))
+		return;
+	note_change(p, status);
+	p->port.state = status->state;
+	p->port.peer_pid = status->peer_pid;
+	p->port.queues_active = status->queues_active;
+	p->port.logging = status->logging;
+	p->port.restarts = status->restarts;
+	set_reason(p, status->reason);
+	manager_tell_port(m, &p->port);
+	manager_kick(m);
+}
+
+/* What the datapath said of it while it was not yet, or not whole, may hold still. */
+static void catch_up(struct managed_port *p)
+{
+	struct dp_port_status last = p->last;
+
+	if (p->dp_listed)
+		port_status(p, &last);
+}
+
 /* The datapath is to be told again, once more if it is being told just now. */
 static void tell_again(struct managed_port *p)
 {
@@ -259,6 +321,7 @@ static void pump_live(struct managed_port *p)
 		set_reason(p, "");
 		note(p, "repaired");
 		manager_tell_port(p->own.m, &p->port);
+		catch_up(p);
 	}
 	if (!pump_fdb(p) && p->own.unrecorded)
 		owner_record(&p->own);
@@ -298,6 +361,7 @@ static void pump_prepare(struct managed_port *p)
 		return;
 	}
 	manager_tell_port(m, &p->port);
+	catch_up(p);
 	manager_kick(m); /* its job waits */
 }
 
@@ -342,58 +406,6 @@ void port_reap(struct managed_port *p)
 		return;
 	}
 	manager_wake_before(m, p->look_at);
-}
-
-static bool counted_same(const struct vnic_port *port, const struct dp_port_status *status)
-{
-	return port->state == status->state && port->peer_pid == status->peer_pid &&
-	       port->queues_active == status->queues_active && port->logging == status->logging &&
-	       port->restarts == status->restarts && str_eq(port->reason, status->reason);
-}
-
-static void note_change(struct managed_port *p, const struct dp_port_status *status)
-{
-	char text[128];
-
-	if (p->port.state != status->state) {
-		snprintf(text, sizeof(text), "%s%s%.90s", port_state_str(status->state),
-			 *status->reason ? ": " : "", status->reason);
-		note(p, text);
-	}
-	if (p->port.logging != status->logging)
-		note(p, status->logging ? "dirty logging on" : "dirty logging off");
-	if (p->port.restarts < status->restarts)
-		note(p, "its worker was replaced");
-}
-
-void port_status(struct managed_port *p, const struct dp_port_status *status)
-{
-	struct manager *m = p->own.m;
-
-	p->dp_listed = true;
-	p->dp_has_listener = status->has_listener;
-	if (status->generation > p->port.generation && m->dp_state == MANAGER_DP_SYNCING &&
-	    !p->gone && p->port.state != PORT_PREPARING) {
-		/* It has seen a later one of ours than the record tells: go past it. */
-		if (m->last_generation < status->generation)
-			m->last_generation = status->generation;
-		p->port.generation = ++m->last_generation;
-		p->own.unrecorded = true;
-	}
-	p->port.counters = status->counters;
-	if (p->gone || p->port.state == PORT_PREPARING || p->port.state == PORT_FAILED)
-		return;
-	if (counted_same(&p->port, status))
-		return;
-	note_change(p, status);
-	p->port.state = status->state;
-	p->port.peer_pid = status->peer_pid;
-	p->port.queues_active = status->queues_active;
-	p->port.logging = status->logging;
-	p->port.restarts = status->restarts;
-	set_reason(p, status->reason);
-	manager_tell_port(m, &p->port);
-	manager_kick(m);
 }
 
 /* The datapath is told everything again; a socket is bound anew only where it has none. */

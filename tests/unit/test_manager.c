@@ -306,6 +306,29 @@ static void datapath_restarts(void **state)
 	same_as(f, f->before);
 }
 
+/* A front end is back before the port is whole again: it is not forgotten. */
+static void front_end_is_early(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+
+	run_port(f, &spec);
+	manager_datapath_lost(f->h.m, "it hung up");
+	fake_run(&f->h, SECOND);
+	/* Record and step of the segment, the port's record: then it is told, in vain. */
+	f->h.calls = 0;
+	f->h.fail_at = 4;
+	f->h.fail_with = -EIO;
+	fake_dp_connect(&f->h);
+	fake_run(&f->h, 1000);
+	assert_true(f->h.failed);
+	assert_int_equal(manager_port(f->h.m, &spec.key)->state, PORT_FAILED);
+	fake_peer(&f->h, &spec.key, PORT_RUNNING);
+	fake_run(&f->h, 5 * SECOND);
+	assert_int_equal(manager_port(f->h.m, &spec.key)->state, PORT_RUNNING);
+	assert_int_equal(f->h.n_fdb, 1);
+}
+
 static void datapath_has_strays(void **state)
 {
 	struct fixture *f = *state;
@@ -720,6 +743,7 @@ int main(void)
 		TEST(a_hook_that_hangs_up),
 		TEST(datapath_down),
 		TEST(datapath_restarts),
+		TEST(front_end_is_early),
 		TEST(datapath_has_strays),
 		TEST(lost_segment_record),
 		TEST(a_guest_outlives_the_daemon),
