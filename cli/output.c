@@ -12,12 +12,13 @@ void cli_make_printable(struct json_object *o)
 	if (json_object_is_type(o, json_type_array))
 		for (size_t i = 0; i < json_object_array_length(o); i++)
 			cli_make_printable(json_object_array_get_idx(o, i));
-	if (json_object_is_type(o, json_type_object))
+	if (json_object_is_type(o, json_type_object)) {
 		json_object_object_foreach(o, key, v)
 		{
 			(void)key;
 			cli_make_printable(v);
 		}
+	}
 	if (!json_object_is_type(o, json_type_string))
 		return;
 	s = json_object_get_string(o);
