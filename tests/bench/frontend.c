@@ -26,6 +26,7 @@ static const char usage[] =
 	"  --seconds S      seconds to count (1)\n"
 	"  --window MS      rate: length of one sample (10)\n"
 	"  --steps          rate: read SIZE WARMUP SECONDS from stdin, one line a run\n"
+	"  --touch          rate: read the headers that came and write those that go\n"
 	"  --batch N        rate: completions collected before they are handed back (16)\n"
 	"  --max-size N     verify: longest frame (1514; more are TSO frames)\n"
 	"  --pause US       verify: pause after each round of sending, so that the backend sleeps\n"
@@ -152,21 +153,14 @@ static unsigned int number(const char *name, const char *arg, unsigned int min, 
 }
 
 static const struct option long_options[] = {
-	{ "port", required_argument, NULL, 'p' },
-	{ "ring", required_argument, NULL, 'r' },
-	{ "features", required_argument, NULL, 'f' },
-	{ "sizes", required_argument, NULL, 's' },
-	{ "warmup", required_argument, NULL, 'w' },
-	{ "seconds", required_argument, NULL, 't' },
-	{ "window", required_argument, NULL, 'W' },
-	{ "batch", required_argument, NULL, 'b' },
-	{ "max-size", required_argument, NULL, 'm' },
-	{ "pause", required_argument, NULL, 'P' },
-	{ "interrupts", no_argument, NULL, 'i' },
-	{ "seed", required_argument, NULL, 'S' },
-	{ "steps", no_argument, NULL, 'x' },
-	{ "help", no_argument, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
+	{ "port", required_argument, NULL, 'p' },     { "ring", required_argument, NULL, 'r' },
+	{ "features", required_argument, NULL, 'f' }, { "sizes", required_argument, NULL, 's' },
+	{ "warmup", required_argument, NULL, 'w' },   { "seconds", required_argument, NULL, 't' },
+	{ "window", required_argument, NULL, 'W' },   { "batch", required_argument, NULL, 'b' },
+	{ "max-size", required_argument, NULL, 'm' }, { "pause", required_argument, NULL, 'P' },
+	{ "interrupts", no_argument, NULL, 'i' },     { "seed", required_argument, NULL, 'S' },
+	{ "steps", no_argument, NULL, 'x' },	      { "touch", no_argument, NULL, 'T' },
+	{ "help", no_argument, NULL, 'h' },	      { NULL, 0, NULL, 0 },
 };
 
 static void parse(struct options *o, int argc, char **argv)
@@ -209,6 +203,9 @@ static void parse(struct options *o, int argc, char **argv)
 			break;
 		case 'i':
 			o->interrupts = true;
+			break;
+		case 'T':
+			o->touch = true;
 			break;
 		case 'x':
 			o->steps = true;

@@ -16,6 +16,7 @@ struct options {
 	unsigned int sizes[SIZES_MAX], n_sizes; /* frame lengths without virtio header and FCS */
 	double warmup, seconds; /* verify: warmup is the wait before the first frame */
 	bool steps; /* rate: read what to do from stdin */
+	bool touch; /* rate: read and write frames' headers as guests do */
 	unsigned int window_ms;
 	unsigned int batch; /* rate: completions to collect before handing them back */
 	unsigned int max_size; /* verify: longest frame; more than 1514 needs TSO features */

@@ -20,6 +20,8 @@
 #define RX_STRIDE     1536
 #define TX_STRIDE     1664
 #define TX_OFFSET     (64 - VU_HDR_LEN)
+#define SLOT	      42 /* in the frame: the number of its buffer */
+#define STAMP	      (FRAME_HEADERS - 8) /* what touching writes */
 #define DRAIN_SECONDS 2.0
 #define WINDOWS_MAX   4096
 
@@ -37,6 +39,7 @@ struct rate_run {
 	unsigned int n_windows;
 	float waited[WINDOWS_MAX]; /* share of the window that either side waited for its CPU */
 	uint64_t turns, empty;
+	uint64_t seen; /* what touching comes to */
 };
 
 static uint8_t *tx_frame(struct side *s, unsigned int i)
@@ -54,7 +57,7 @@ static void fill(struct side *s, struct side *peer, unsigned int size)
 		for (unsigned int k = frame_headers(f, size, peer->port.mac, s->port.mac); k < size;
 		     k++)
 			f[k] = (uint8_t)(i * 7 + k * 13);
-		memcpy(f + 42, &i, sizeof(i));
+		memcpy(f + SLOT, &i, sizeof(i));
 		s->port.tx.desc[i].addr = vu_gpa(&s->port, f - VU_HDR_LEN);
 		s->port.tx.desc[i].len = (uint32_t)(VU_HDR_LEN + size);
 	}
@@ -78,13 +81,37 @@ static void setup(struct rate_run *run, int index)
 	}
 }
 
-/* Hand back what the backend has completed, once it is a batch. */
-static inline unsigned int turn(struct vu_ring *r, unsigned int batch, bool again)
+/* As guests do with frames: read what the ring says and the headers that came; write those that go. */
+static void touch(struct rate_run *run, struct side *s, bool rx, uint16_t from, uint16_t n)
 {
+	struct vu_ring *r = rx ? &s->port.rx : &s->port.tx;
+
+	for (uint16_t k = 0; k < n; k++) {
+		unsigned int i = (uint16_t)(from + k) & (r->size - 1u);
+
+		if (rx) {
+			const volatile uint64_t *p =
+				(const void *)(s->rx_bufs + (size_t)i * RX_STRIDE);
+
+			run->seen += r->used->ring[i].len + p[0] + p[7];
+		} else {
+			run->seen++;
+			memcpy(tx_frame(s, i) + STAMP, &run->seen, sizeof(run->seen));
+		}
+	}
+}
+
+/* Hand back what the backend has completed, once it is a batch. */
+static inline unsigned int turn(struct rate_run *run, struct side *s, bool rx, unsigned int batch,
+				bool again)
+{
+	struct vu_ring *r = rx ? &s->port.rx : &s->port.tx;
 	uint16_t n = vu_used(r) - r->used_idx;
 
 	if (n < batch)
 		return 0;
+	if (run->o->touch && again)
+		touch(run, s, rx, r->used_idx, n);
 	r->used_idx += n;
 	if (again)
 		vu_publish(r, n);
@@ -100,8 +127,8 @@ static void turns(struct rate_run *run, unsigned int n)
 
 		for (int i = 0; i < 2; i++) {
 			struct side *s = &run->side[i];
-			unsigned int rx = turn(&s->port.rx, batch, true);
-			unsigned int tx = turn(&s->port.tx, batch, true);
+			unsigned int rx = turn(run, s, true, batch, true);
+			unsigned int tx = turn(run, s, false, batch, true);
 
 			s->received += rx;
 			s->sent += tx;
@@ -156,10 +183,10 @@ static void drain(struct rate_run *run)
 
 		for (int i = 0; i < 2; i++) {
 			struct side *s = &run->side[i];
-			unsigned int n = turn(&s->port.rx, 1, true);
+			unsigned int n = turn(run, s, true, 1, true);
 
 			s->received += n;
-			s->sent += turn(&s->port.tx, 1, false);
+			s->sent += turn(run, s, false, 1, false);
 			busy |= n > 0 || s->port.tx.used_idx != s->port.tx.avail_idx;
 		}
 		if (busy)
@@ -169,6 +196,13 @@ static void drain(struct rate_run *run)
 		if (now() > end)
 			die("the backend has not completed all frames after %g s", DRAIN_SECONDS);
 	}
+}
+
+/* All but the stamp, which its sender may have rewritten since. */
+static bool same_frame(const uint8_t *a, const uint8_t *b, unsigned int size)
+{
+	return memcmp(a, b, STAMP) == 0 &&
+	       memcmp(a + FRAME_HEADERS, b + FRAME_HEADERS, size - FRAME_HEADERS) == 0;
 }
 
 /* The ring's last completions: in order, whole, each frame as its sender wrote it. */
@@ -184,10 +218,10 @@ static int check_received(struct side *s, struct side *sender, unsigned int size
 		unsigned int slot;
 
 		memcpy(&hdr, buf, sizeof(hdr));
-		memcpy(&slot, buf + VU_HDR_LEN + 42, sizeof(slot));
+		memcpy(&slot, buf + VU_HDR_LEN + SLOT, sizeof(slot));
 		if (r->used->ring[i].id != i || r->used->ring[i].len != VU_HDR_LEN + size ||
 		    hdr.num_buffers != 1 || slot >= r->size ||
-		    memcmp(buf + VU_HDR_LEN, tx_frame(sender, slot), size) != 0) {
+		    !same_frame(buf + VU_HDR_LEN, tx_frame(sender, slot), size)) {
 			fprintf(stderr,
 				"frontend: %s: entry %u: id %u, length %u (want %zu), %u buffers, "
 				"frame %u%s\n",
