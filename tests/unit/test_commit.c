@@ -412,6 +412,8 @@ static uint64_t run(const struct scenario *s, uint64_t die_at, uint32_t again)
 		start_engine(m, dup(pair[1]));
 	}
 	engine_go(m->engine);
+	for (unsigned int i = 0; s->log && i < s->guests; i++)
+		assert_copied(m, i);
 	play(m, &step);
 	m->die_at = 0;
 	stores = m->stores;
