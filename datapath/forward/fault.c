@@ -32,11 +32,14 @@ static void on_fault(int sig, siginfo_t *si, void *context)
 {
 	uintptr_t addr = (uintptr_t)si->si_addr;
 
-	(void)sig, (void)context;
+	(void)context;
 	atomic_store(&engine->ws->fault_addr, addr);
 	for (unsigned int i = 0; i < DP_PORTS_MAX; i++)
 		if (engine->port[i] && owns(engine->port[i], addr))
 			atomic_store(&engine->ws->fault_port, i + 1);
+	/* Back at the fault it strikes again, and ends us. One that somebody sent would not. */
+	if (si->si_code <= 0)
+		raise(sig);
 }
 
 int fault_install(struct engine *e)
