@@ -61,9 +61,15 @@ class Client:
     """One connection. Rings lie at 0x10000 * (index + 1), buffers of 2 KiB from 1 MiB on."""
 
     def __init__(self, path, timeout=5.0):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(timeout)
-        self.sock.connect(path)
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(timeout)
+        sock.connect(path)
+        self.adopt(sock)
+
+    def adopt(self, sock):
+        """Go on over a socket that is connected already."""
+        self.sock = sock
+        self.features = 0
         self.fds = []
         self.mem = None
         self.memfd = -1
@@ -127,6 +133,7 @@ class Client:
     def close(self):
         self.sock.close()
         if self.mem:
+            self.words.release()
             self.mem.close()
             self.mem = None
         for fd in self.fds:
@@ -159,6 +166,7 @@ class Client:
     def memory(self, size=MEM):
         self.memfd = self.keep(memfd(size))
         self.mem = mmap.mmap(self.memfd, size)
+        self.words = memoryview(self.mem).cast("H")
         self.do(SET_MEM_TABLE, table(region(0, size)), [self.memfd])
         return self
 
@@ -208,10 +216,10 @@ class Client:
     # frames
 
     def _u16(self, at, v=None):
-        if v is None:
-            return struct.unpack_from("<H", self.mem, at)[0]
-        struct.pack_into("<H", self.mem, at, v & 0xFFFF)
-        return v
+        # One load or store of 16 bits. struct.pack_into() clears the field first, and the other side sees it.
+        if v is not None:
+            self.words[at // 2] = v & 0xFFFF
+        return self.words[at // 2]
 
     def buf(self, i, n):
         return BUFS + (i * RING + n) * BUF
@@ -234,6 +242,20 @@ class Client:
         self._u16(a + 4 + 2 * n, n)
         self._u16(a + 2, at + 1)
         os.eventfd_write(self.kick[i], 1)
+
+    def room(self, i=1):
+        """May another frame be sent?"""
+        _, a, u = self.parts(i)
+        return (self._u16(a + 2) - self._u16(u + 2)) & 0xFFFF < RING
+
+    def completed(self, i=1):
+        """Has the back end completed all that was sent?"""
+        _, a, u = self.parts(i)
+        return self._u16(a + 2) == self._u16(u + 2)
+
+    def more(self, i=0):
+        """Is there a frame that received() would give?"""
+        return self._u16(self.parts(i)[2] + 2) != self.taken[i] & 0xFFFF
 
     def received(self, i=0):
         """The next frame that came in on ring i, or None."""
