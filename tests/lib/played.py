@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from rawbus import SYSTEM_BUS, DBusError, V
 from vt import TOP, wait_for
 
-PROGRAM = os.path.join(TOP, "build/check/tests/bus/fake_vnicd")
+PROGRAM = os.environ.get("VNIC_PLAYED", os.path.join(TOP, "build/check/tests/bus/fake_vnicd"))
 UUID = "12345678-9abc-def0-1234-56789abcdef0"
 UUID2 = "22345678-9abc-def0-1234-56789abcdef0"
 
