@@ -316,6 +316,7 @@ void engine_kicked(struct engine *e, struct ring *r)
 	poll_add(e, r);
 }
 
+/* May find others to be broken while it forwards what waited for the first. */
 static void sort_out_broken(struct engine *e)
 {
 	rebuild_table(e);
@@ -362,7 +363,7 @@ unsigned int engine_turn(struct engine *e, uint64_t now)
 	}
 	if (total > 0 || e->complete)
 		forward_flush(e);
-	if (e->table_stale)
+	while (e->table_stale)
 		sort_out_broken(e);
 	return total;
 }
@@ -383,7 +384,7 @@ unsigned int engine_uplink_read(struct engine *e)
 	}
 	if (n > 0)
 		forward_flush(e);
-	if (e->table_stale)
+	while (e->table_stale)
 		sort_out_broken(e);
 	return n;
 }

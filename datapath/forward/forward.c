@@ -164,7 +164,9 @@ static void flood(struct engine *e, const struct frame *f, uint16_t vlan)
 		dst = pick_ring(p, f);
 		if (!(dst->full && wait_dst_full(e, dst)))
 			d = deliver(e, dst, f);
-		if (d == DELIVERY_FULL)
+		if (d == DELIVERY_DONE)
+			wait_dst_took(dst);
+		else if (d == DELIVERY_FULL)
 			p->counters->rx_dropped++;
 	}
 }

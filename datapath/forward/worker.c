@@ -229,7 +229,8 @@ static void turn(struct worker *w)
 	uint64_t now = now_ns();
 	unsigned int n = engine_turn(&w->engine, now);
 
-	if (w->uplink_ready) {
+	/* Before WIRE_GO nobody has rings: what the tap holds waits there. */
+	if (w->uplink_ready && w->engine.live) {
 		unsigned int got = engine_uplink_read(&w->engine);
 
 		w->uplink_ready = got == BURST;

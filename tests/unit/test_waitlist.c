@@ -2,6 +2,7 @@
 /* Frames for a receiver without buffers: where they wait, for how long, and whom they do not hold up. */
 #include "tests/unit/unit.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -276,6 +277,49 @@ static void waiting_outlives_a_new_configuration(void **state)
 	bed_deinit(&bed);
 }
 
+/*
+ * The worker dies while frames wait, and the sender's rings are stopped before there is another: the new
+ * one delivers what can be and drops the rest, with WIRE_GO.
+ */
+static void what_waited_is_drained_by_a_successor(void **state)
+{
+	struct engine *old;
+
+	(void)state;
+	for (unsigned int running = 0; running < 2; running++) {
+		setup(3, 0);
+		for (uint8_t i = 0; i < 5; i++)
+			assert_true(bed_send(&bed, 0, SLOW, i));
+		bed_turn(&bed, 0);
+		old = bed.e;
+		bed.e = malloc(sizeof(*bed.e));
+		assert_non_null(bed.e);
+		engine_init(bed.e, bed.ws);
+		bed.e->spin_ns = UINT64_MAX;
+		bed_set(&bed, 0, running);
+		bed_set(&bed, 1, true);
+		bed_set(&bed, SLOW, true);
+		vguest_post(&bed.g[SLOW], 0, 2);
+		bed_turn(&bed, 0);
+		assert_int_equal(bed_receive(&bed, SLOW, NULL), 0);
+		engine_go(bed.e);
+		arrives(SLOW, 0);
+		arrives(SLOW, 1);
+		assert_int_equal(dropped(SLOW), running ? 0 : 3);
+		if (running) {
+			vguest_post(&bed.g[SLOW], 0, 3);
+			bed_turn(&bed, 0);
+			for (uint8_t i = 2; i < 5; i++)
+				arrives(SLOW, i);
+		}
+		assert_int_equal(bed_receive(&bed, SLOW, NULL), 0);
+		assert_drained(0);
+		engine_deinit(old);
+		free(old);
+		bed_deinit(&bed);
+	}
+}
+
 static void a_broken_receiver_lets_go(void **state)
 {
 	(void)state;
@@ -323,6 +367,7 @@ int main(void)
 		cmocka_unit_test(a_stopping_ring_is_drained),
 		cmocka_unit_test(what_waits_for_a_stopping_receiver_goes_out),
 		cmocka_unit_test(waiting_outlives_a_new_configuration),
+		cmocka_unit_test(what_waited_is_drained_by_a_successor),
 		cmocka_unit_test(a_broken_receiver_lets_go),
 		cmocka_unit_test(a_broken_sender_lets_go),
 	};
