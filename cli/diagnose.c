@@ -39,6 +39,9 @@ static bool check_daemon(struct cli *cli, struct json_object *checks)
 	if (cli_get_manager(cli, &manager, &err) < 0) {
 		bool denied = !strcmp(err.code, VNIC_E_ACCESS);
 
+		/* What to do is said once. */
+		if (!strncmp(err.message, "vnicd does not run", strlen("vnicd does not run")))
+			err.message[strlen("vnicd does not run")] = '\0';
 		check_add(checks, "daemon", denied ? "unknown" : "error",
 			  denied ? "Run it as root: sudo vnicctl diagnose"
 				 : "systemctl start vnicd; if it fails: journalctl -b -u vnicd",

@@ -118,7 +118,11 @@ def _():
     out = ctl("status").replace("\n", " ")
     assert "degraded" in out and "vnicd-datapath" in out and "diagnose" in out, out
     assert ctl("diagnose", check=False).returncode == 1
+    v.daemon.kill()
+    assert "vnicd-datapath does not run" in ctl("diagnose", check=False).stdout
+    v.daemon.start()
     v.keeper.start()
+    b = Bus()
     wait_for("running again", lambda: b.get_all()["State"] == "running")
     assert b.get_all()["Reasons"] == []
 
@@ -165,7 +169,8 @@ def _():
     assert made["key"] == key() and made["rate"] == 2000000000 and made["state"] == "ready"
     assert valid(ctl("-j", "port", "show", mac(1)))["ports"][0]["key"] == key()
     assert valid(ctl("-p", "port", "show"))["ports"][0]["key"] == key()
-    assert valid(ctl("-j", "diagnose", check=False).stdout)["checks"]
+    checks = valid(ctl("-j", "diagnose"))["checks"]
+    assert {"daemon", "datapath", "hooks", "libvirt", "bridge", "records"} <= {c["check"] for c in checks}
     assert valid(ctl("-j", "--dry-run", "port", "del", mac(1)))["result"]
     assert valid(ctl("-j", "port", "del", mac(1)))["result"]
     p = ctl("-j", "port", "show", "nope", check=False)
@@ -270,7 +275,8 @@ def _():
     assert p.returncode == 3 and valid(p.stdout)["error"]["code"] == "DaemonDown"
     # A person asks what is wrong, and is told all that can be seen without vnicd.
     p = ctl("diagnose", check=False)
-    assert p.returncode == 1 and "does not run" in p.stdout and "on record" in p.stdout, p.stdout
+    assert p.returncode == 1 and "vnicd does not run" in p.stdout and "on record" in p.stdout, p.stdout
+    assert "ok       datapath      vnicd-datapath runs" in p.stdout, p.stdout
     v.daemon.start()
     b = Bus()
     after = ports(b)[key()]
