@@ -30,6 +30,8 @@
 #define INTR_AT_ONCE 4
 #define RETRY_USEC   20000
 #define FAILED_USEC  1000000
+/* A dump whose end has not come by then was lost with a truncated message: begin another. */
+#define DUMP_USEC 10000000
 
 struct seen {
 	int ifindex;
@@ -105,6 +107,7 @@ static int send_dump(struct rtnl *rtnl)
 	rtnl->dump++;
 	rtnl->dumping = true;
 	rtnl->again = false;
+	loop_timer_set(rtnl->timer, DUMP_USEC);
 	return 0;
 }
 
@@ -128,7 +131,6 @@ void rtnl_resync(struct rtnl *rtnl)
 		rtnl->again = true;
 		return;
 	}
-	loop_timer_stop(rtnl->timer);
 	dump_start(rtnl);
 }
 
@@ -142,6 +144,7 @@ static void lost(struct rtnl *rtnl, const char *why)
 static void dump_done(struct rtnl *rtnl, int error)
 {
 	rtnl->dumping = false;
+	loop_timer_stop(rtnl->timer);
 	if (error < 0) {
 		if (rtnl->ops->failed)
 			rtnl->ops->failed(rtnl->userdata, error);

@@ -321,8 +321,9 @@ def fdb_step():
         before = state()
         for _ in range(2):
             x.step("do", "fdb", ifindex=i, mac=MAC)
-            (e,) = fdb()
-            assert e["ifname"] == "vn0-lan" and e["state"] == "static" and e["master"] == "br0", e
+            # A kernel with VLANs has it for each of the port's as well, though nothing filters.
+            assert fdb() and all(e["ifname"] == "vn0-lan" and e["state"] == "static" and e["master"] == "br0"
+                                 for e in fdb()), fdb()
         for _ in range(2):
             x.step("undo", "fdb", ifindex=i, mac=MAC)
             assert fdb() == []
@@ -341,9 +342,9 @@ def fdb_moved():
         x.step("do", "link-master", ifindex=i, master=index("br0"))
         run("bridge", "fdb", "replace", MAC, "dev", "t0", "master", "static")
         x.step("undo", "fdb", ifindex=i, mac=MAC)
-        assert [e["ifname"] for e in fdb()] == ["t0"]
+        assert {e["ifname"] for e in fdb()} == {"t0"}
         x.step("do", "fdb", ifindex=i, mac=MAC)
-        assert [e["ifname"] for e in fdb()] == ["vn0-lan"]
+        assert {e["ifname"] for e in fdb()} == {"vn0-lan"}
 
 
 def vlan_bridge():
