@@ -131,8 +131,7 @@ class Datapath:
 
     def kill(self):
         if self.proc and self.proc.poll() is None:
-            self.proc.kill()
-            self.proc.wait(10)
+            self.kill_keeper()
 
     def __enter__(self):
         return self.start()

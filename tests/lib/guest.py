@@ -295,7 +295,11 @@ class Guest:
 
     def run(self, cmd, timeout=20.0):
         """Run a shell command in the guest: (status, output)."""
-        return self.qemu.agent.run(cmd, timeout)
+        try:
+            return self.qemu.agent.run(cmd, timeout)
+        except AssertionError as e:
+            time.sleep(0.2)
+            raise AssertionError(f"guest {self.name}: {e}; {self.qemu.said()}") from None
 
     def sh(self, cmd, timeout=20.0):
         """Run a shell command in the guest; its output. Raises Failed with it on another status than 0."""
