@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * How fast the engine moves frames between two guests, both ways, split rings: ring_bench [LENGTH] [SECONDS]
- * [THREADS]. With one thread guests and engine take turns, and only the engine's time is counted: what its
+ * [THREADS] [SLOW]. With one thread guests and engine take turns, and only the engine's time is counted: what its
  * instructions cost. With two the guests run on another CPU, as they would: what moving the cache lines costs.
+ * SLOW: guest 1 receives so many frames a turn at most, so that frames for it wait and are dropped.
  * A tool to look with, not a test; tests/bench/datapath compares with others.
  */
 #include <pthread.h>
@@ -23,6 +24,7 @@ static struct vguest guest[2];
 static struct engine engine;
 static volatile bool stop;
 static uint32_t length = 64;
+static unsigned int slow = SIZE; /* frames that guest 1 receives in a turn at most */
 
 static uint64_t now_ns(void)
 {
@@ -46,16 +48,17 @@ static void fill(struct vguest *g, const struct vguest *to)
 }
 
 /* What came back is made available again, as it is: a guest that costs as little as can be. */
-static unsigned int turn_around(struct vg_ring *r, uint8_t *mem, bool touch)
+static unsigned int turn_around(struct vg_ring *r, uint8_t *mem, unsigned int max)
 {
 	uint16_t idx = __atomic_load_n(&r->used->idx, __ATOMIC_ACQUIRE);
 	unsigned int n = (uint16_t)(idx - r->used_idx);
 
+	if (n > max)
+		n = max;
 	for (unsigned int i = 0; i < n; i++) {
 		uint32_t id = r->used->ring[r->used_idx++ % SIZE].id;
 
-		if (touch)
-			mem[r->buf + id * VG_TX_BUF + 12 + 30]++;
+		mem[r->buf + id * VG_TX_BUF + 12 + 30]++;
 		r->avail->ring[r->avail_idx++ % SIZE] = (uint16_t)id;
 	}
 	if (n > 0)
@@ -66,8 +69,8 @@ static unsigned int turn_around(struct vg_ring *r, uint8_t *mem, bool touch)
 static void guests_turn(void)
 {
 	for (int i = 0; i < 2; i++) {
-		turn_around(&guest[i].ring[0], guest[i].mem, true);
-		turn_around(&guest[i].ring[1], guest[i].mem, true);
+		turn_around(&guest[i].ring[0], guest[i].mem, i ? slow : SIZE);
+		turn_around(&guest[i].ring[1], guest[i].mem, SIZE);
 	}
 }
 
@@ -108,6 +111,7 @@ int main(int argc, char **argv)
 	const char *reason;
 	pthread_t thread;
 
+	slow = argc > 4 ? (unsigned int)atoi(argv[4]) : SIZE;
 	length = argc > 1 ? (uint32_t)atoi(argv[1]) : 64;
 	engine_init(&engine, &ws);
 	for (unsigned int i = 0; i < 2; i++) {
