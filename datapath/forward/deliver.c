@@ -222,9 +222,26 @@ static enum delivery deliver_segments(struct engine *e, struct ring *dst, const 
 	return DELIVERY_DONE;
 }
 
+/*
+ * Are there surely too few buffers for the segments of @f? Found out before they are made, since a frame that
+ * waits comes here with every turn. (Headers are taken to be as long as can be.)
+ */
+static bool too_few_buffers(const struct ring *dst, const struct frame *f)
+{
+	const struct vq *vq = &dst->vq;
+	uint16_t idx = __atomic_load_n(&vq->avail->idx, __ATOMIC_RELAXED);
+	uint32_t headers = ETH_HEADER + VLAN_TAG + 60 + 60;
+
+	return f->len > headers &&
+	       (f->len - headers) / f->hdr.gso_size > (uint16_t)(idx - vq->next);
+}
+
 /* The receiver cannot do what the header asks for: it is done here. */
 static enum delivery deliver_adapted(struct engine *e, struct ring *dst, const struct frame *f)
 {
+	if (f->hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE && too_few_buffers(dst, f) &&
+	    f->len / f->hdr.gso_size < dst->vq.size)
+		return DELIVERY_FULL;
 	linearize(e, f);
 	if (f->hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE)
 		return deliver_segments(e, dst, f);

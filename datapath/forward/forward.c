@@ -224,7 +224,9 @@ static bool permitted(struct port *p, struct frame *f)
 		c->tx_dropped++;
 		return false;
 	}
-	if (!frame_check_offload(f, p->features)) {
+	/* TCP has one receiver; cut for each port of a VLAN it would be a weapon. */
+	if (!frame_check_offload(f, p->features) ||
+	    (f->offload && f->hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE && frame_multicast(f))) {
 		c->tx_errors++;
 		return false;
 	}

@@ -493,6 +493,21 @@ static void gso_of_no_tcp_frame(void **state)
 	assert_int_equal(vguest_reap(&bed.g[EVIL], 0), 1);
 }
 
+static void gso_of_a_broadcast(void **state)
+{
+	const struct virtio_net_hdr h = { .flags = 1,
+					  .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+					  .gso_size = 1,
+					  .csum_start = 34,
+					  .csum_offset = 16 };
+	uint8_t buf[200];
+
+	(void)state;
+	bed_frame(buf, sizeof(buf), bed_broadcast, bed.g[EVIL].mac, 0x0800, 5);
+	assert_true(vguest_send(&bed.g[EVIL], 0, buf, sizeof(buf), &h, VG_ONE));
+	assert_refused();
+}
+
 static void hdr_len_extreme(void **state)
 {
 	const struct virtio_net_hdr h = { .flags = 1,
@@ -665,6 +680,7 @@ int main(void)
 		ROW(gso_type_not_negotiated),
 		ROW(checksum_not_negotiated),
 		ROW(gso_of_no_tcp_frame),
+		ROW(gso_of_a_broadcast),
 		ROW(hdr_len_extreme),
 		ROW(receive_head_out_of_range),
 		ROW(receive_index_jumps),
