@@ -15,8 +15,9 @@
 #include <string.h>
 #include <time.h>
 
-#define BURST	32
-#define RETRY_S 1
+#define BURST	  32
+#define RETRY_S	  1
+#define QUEUE_MAX 4096 /* messages */
 
 static void bus_lost(struct bus *bus, const char *reason);
 
@@ -69,6 +70,14 @@ static int rearm(struct bus *bus)
 	return event_add(bus->io, &tv);
 }
 
+/* A bus that does not read what we send: giving the connection up bounds our memory. */
+static bool bus_is_stuck(const struct bus *bus)
+{
+	uint64_t n;
+
+	return sd_bus_get_n_queued_write(bus->sd, &n) >= 0 && n > QUEUE_MAX;
+}
+
 static void process(struct bus *bus)
 {
 	int r = 1;
@@ -77,6 +86,10 @@ static void process(struct bus *bus)
 		r = sd_bus_process(bus->sd, NULL);
 	if (!bus->sd)
 		return;
+	if (r >= 0 && bus_is_stuck(bus)) {
+		bus_lost(bus, "the bus does not take what is sent to it");
+		return;
+	}
 	if (r >= 0)
 		r = sd_bus_is_open(bus->sd) > 0 && !bus->broken ? rearm(bus) : -ENOTCONN;
 	if (r < 0)

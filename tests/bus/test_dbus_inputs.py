@@ -528,14 +528,22 @@ def _system_bus(*options):
     return p
 
 
-def _kill_bus():
+def _bus_pids():
+    """Bus daemons of this process namespace, which is the sandbox's own."""
+    out = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/comm", encoding="ascii") as f:
                 if f.read().strip() == "dbus-daemon":
-                    os.kill(int(pid), 9)
-        except (FileNotFoundError, ProcessLookupError):
+                    out.append(int(pid))
+        except FileNotFoundError:
             pass
+    return out
+
+
+def _kill_bus():
+    for pid in _bus_pids():
+        os.kill(pid, 9)
     if os.path.exists(SYSTEM_BUS):
         os.unlink(SYSTEM_BUS)
 
@@ -550,7 +558,6 @@ def _():
     other = Bus()
     wait_for("the second port being made", lambda: key(2) in ports(other))
     _kill_bus()
-    # The only process namespace it can hit is the sandbox's own.
     assert "Connection" in d.p.stdout.readline()
     d.do("step-ms 0")
     _system_bus()
@@ -559,6 +566,33 @@ def _():
     # The first stays; the second's caller has gone with the bus.
     wait_for("the port whose caller has gone undone", lambda: list(ports(b)) == [key()])
     release_all(b)
+
+
+@case("bus_hangs")
+def _():
+    d = daemon()
+    add(Bus())
+    before = d.rss_kib()
+    pids = _bus_pids()
+    for pid in pids:
+        os.kill(pid, 19)
+    try:
+        n, said = 0, "ok"
+        while said == "ok":
+            assert n < 20000, "it queues for ever"
+            n += 1
+            # One at a time: changes of one turn of the loop are one signal.
+            d.p.stdin.write(f"state {key()} {'connected' if n % 2 else 'running'}\n")
+            d.p.stdin.flush()
+            said = d.p.stdout.readline().strip()
+        assert "does not take" in said, said
+        d.expect("ok")
+        assert d.rss_kib() < before + 16 * 1024, f"grew from {before} to {d.rss_kib()} KiB"
+    finally:
+        for pid in pids:
+            os.kill(pid, 18)
+    d.expect("connected")
+    assert key() in ports(Bus())
 
 
 @test("bus_absent_at_start")
