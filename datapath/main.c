@@ -190,7 +190,7 @@ static void tear_down(struct program *pr)
 	struct segment *s;
 	struct kport *p;
 
-	/* Workers first: nobody touches a guest's rings once its front end sees the hang-up. */
+	/* Workers first: nobody touches a guest's memory once its front end sees the hang-up. */
 	TAILQ_FOREACH(s, &k->segments, link)
 	s->worker = worker_free(s->worker);
 	k->stats = stats_free(k->stats);
@@ -234,6 +234,7 @@ static int keep(const struct cmdline *c)
 	if (r == 0) {
 		sd_notify(0, "READY=1");
 		r = event_base_dispatch(pr.keeper.base) < 0 ? -EIO : 0;
+		keeper_drain(&pr.keeper);
 	}
 	tear_down(&pr);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -35,6 +35,42 @@ struct segment *keeper_find_segment(struct keeper *k, const char *name)
 	return NULL;
 }
 
+static bool settled(const struct keeper *k)
+{
+	const struct segment *s;
+
+	TAILQ_FOREACH(s, &k->segments, link)
+	if (!segment_settled(s))
+		return false;
+	return true;
+}
+
+static void on_patience_over(evutil_socket_t fd, short what, void *userdata)
+{
+	bool *over = userdata;
+
+	(void)fd, (void)what;
+	*over = true;
+}
+
+void keeper_drain(struct keeper *k)
+{
+	static const struct timeval patience = { .tv_usec = 500000 };
+	bool over = false;
+	struct event *timer = evtimer_new(k->base, on_patience_over, &over);
+	struct kport *p;
+
+	if (!timer || event_add(timer, &patience) < 0)
+		over = true;
+	k->ending = true;
+	TAILQ_FOREACH(p, &k->ports, link)
+	kport_touch(p);
+	while (!over && !settled(k) && event_base_loop(k->base, EVLOOP_ONCE) == 0)
+		;
+	if (timer)
+		event_free(timer);
+}
+
 void keeper_port_changed(struct kport *p)
 {
 	struct port_summary now;

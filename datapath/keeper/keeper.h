@@ -132,6 +132,7 @@ struct keeper {
 	struct port_list ports;
 	struct segment_list segments;
 	uint32_t n_ports;
+	bool ending; /* rings are told to stop; see keeper_drain() */
 	struct control *control; /* NULL: stand-alone */
 	struct stats *stats; /* NULL: none asked for */
 };
@@ -139,6 +140,12 @@ struct keeper {
 uint64_t keeper_now_us(void);
 struct kport *keeper_find_port(struct keeper *k, const char *key);
 struct segment *keeper_find_segment(struct keeper *k, const char *name);
+/**
+ * keeper_drain() - stop all rings in order, before the end
+ * Runs the loop until the workers have drained them, for half a second at most: a frame that was delivered is
+ * then completed, and whoever serves the guest next does not send it again.
+ */
+void keeper_drain(struct keeper *k);
 /* A port's state may have changed: publish what did. */
 void keeper_port_changed(struct kport *p);
 

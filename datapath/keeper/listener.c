@@ -50,10 +50,16 @@ static void on_connection(evutil_socket_t fd, short what, void *userdata)
 	} while (peer < 0 && errno == EINTR);
 	if (peer < 0 && (errno == EAGAIN || errno == ECONNABORTED))
 		return;
-	if (peer < 0 || !l->fn(l->userdata, peer)) {
-		event_del(l->read_ev);
-		event_add(l->timer, &pause_time);
-	}
+	if (peer < 0 || !l->fn(l->userdata, peer))
+		listener_pause(l);
+}
+
+void listener_pause(struct listener *l)
+{
+	if (l->fd < 0)
+		return; /* a client waits a second anyway */
+	event_del(l->read_ev);
+	event_add(l->timer, &pause_time);
 }
 
 static void on_pause_over(evutil_socket_t fd, short what, void *userdata)

@@ -30,6 +30,9 @@ int listener_new_client(struct event_base *base, const char *file, listener_fn f
 			struct listener **ret);
 void listener_again(struct listener *l);
 
+/* Look at the next one after a pause: whoever was here last misbehaved, and may do so again and again. */
+void listener_pause(struct listener *l);
+
 /* The listening socket, borrowed; -1 in client mode. */
 int listener_fd(const struct listener *l);
 struct listener *listener_free(struct listener *l);

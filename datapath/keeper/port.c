@@ -54,9 +54,9 @@ size_t kport_wire(const struct kport *p, struct wire_port_set *w, int *fds)
 		w->flags |= WIRE_PORT_TRUST;
 	fds[n++] = p->state_fd;
 	if (p->conn && !p->quarantined)
-		n += vhost_dev_wire(&p->dev, w, fds + n, p->broken);
+		n += vhost_dev_wire(&p->dev, w, fds + n, p->broken || p->keeper->ending);
 	/* The guest is announced from here when it is here. */
-	if (!vhost_dev_running(&p->dev) || p->broken)
+	if (!vhost_dev_running(&p->dev) || p->broken || p->keeper->ending)
 		w->flags &= ~(uint32_t)WIRE_PORT_ANNOUNCE;
 	return n;
 }
@@ -147,9 +147,13 @@ void kport_hang_up(struct kport *p, const char *reason)
 	kport_touch(p);
 }
 
-static void on_front_end_closed(void *userdata, const char *reason)
+static void on_front_end_closed(void *userdata, const char *reason, bool fault)
 {
-	kport_hang_up(userdata, reason);
+	struct kport *p = userdata;
+
+	if (fault && p->listener)
+		listener_pause(p->listener);
+	kport_hang_up(p, reason);
 }
 
 static const struct vhost_conn_ops conn_ops = {

@@ -200,7 +200,7 @@ static void on_readable(evutil_socket_t fd, short what, void *userdata)
 			break;
 	}
 	if (r < 0)
-		c->ops->closed(c->userdata, err.message);
+		c->ops->closed(c->userdata, err.message, r != -ECONNRESET);
 }
 
 static int flush_out(struct vhost_conn *c)
@@ -224,7 +224,8 @@ static void on_writable(evutil_socket_t fd, short what, void *userdata)
 
 	(void)fd, (void)what;
 	if (flush_out(c) < 0)
-		c->ops->closed(c->userdata, "the front end hung up while an answer was owed");
+		c->ops->closed(c->userdata, "the front end hung up while an answer was owed",
+			       false);
 	else
 		update_events(c);
 }
@@ -234,7 +235,7 @@ static void on_hangup(evutil_socket_t fd, short what, void *userdata)
 	struct vhost_conn *c = userdata;
 
 	(void)fd, (void)what;
-	c->ops->closed(c->userdata, "the front end hung up");
+	c->ops->closed(c->userdata, "the front end hung up", false);
 }
 
 int vhost_conn_new(struct event_base *base, int fd, const struct vhost_conn_ops *ops,

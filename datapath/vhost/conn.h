@@ -23,8 +23,8 @@ struct vhost_conn_ops {
 	 * not free the connection. Negative: it is closed, for the reason in @err.
 	 */
 	int (*message)(void *userdata, const struct vhost_msg *m, int *fds, struct vnic_err *err);
-	/* The connection is over. The owner frees it in here. */
-	void (*closed)(void *userdata, const char *reason);
+	/* The connection is over; @fault: the front end broke the protocol. The owner frees it in here. */
+	void (*closed)(void *userdata, const char *reason, bool fault);
 };
 
 /**

@@ -253,6 +253,10 @@ class Client:
         _, a, u = self.parts(i)
         return self._u16(a + 2) == self._u16(u + 2)
 
+    def used_index(self, i=1):
+        """How many the back end has completed, modulo 65536."""
+        return self._u16(self.parts(i)[2] + 2)
+
     def more(self, i=0):
         """Is there a frame that received() would give?"""
         return self._u16(self.parts(i)[2] + 2) != self.taken[i] & 0xFFFF

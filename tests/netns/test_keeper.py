@@ -72,6 +72,30 @@ def end():
             dp.start()
 
 
+@test("keeper: SIGTERM under traffic completes what it delivered")
+def end_under_traffic():
+    for _ in range(5):
+        with Datapath(PORTS) as dp:
+            with Client(dp.socket("a")) as a, Client(dp.socket("b")) as b:
+                a.run()
+                b.run()
+                exchange(a, b)
+                at, got = a.used_index(), 0
+                dp.proc.terminate()
+                end = time.monotonic() + 0.2
+                while time.monotonic() < end:
+                    if a.room():
+                        a.transmit(frame(B, A, b"x"))
+                    got += b.received() is not None
+                assert dp.proc.wait(10) == 0, dp.said()
+                while b.received():
+                    got += 1
+                taken = (a.used_index() - at) & 0xFFFF
+                dropped = port(dp, "b")["rx_dropped"] + port(dp, "a")["tx_dropped"]
+                assert taken == got + dropped, f"{taken} were completed, {got} received, {dropped} dropped"
+            dp.start()
+
+
 @test("keeper: a tap that was there is used and left")
 def old_tap():
     subprocess.run("ip tuntap add t1 mode tap && ip link set t1 up", shell=True, check=True)
