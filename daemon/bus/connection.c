@@ -15,9 +15,10 @@
 #include <string.h>
 #include <time.h>
 
-#define BURST	  32
-#define RETRY_S	  1
-#define QUEUE_MAX 4096 /* messages */
+#define BURST	   32
+#define RETRY_S	   1
+#define PATIENCE_S 5
+#define QUEUE_MAX  4096 /* messages */
 
 static void bus_lost(struct bus *bus, const char *reason);
 
@@ -206,13 +207,26 @@ static int connect_bus(struct bus *bus)
 	return r;
 }
 
+/* A bus that takes the connection and then says nothing: whoever waits for us is told to go on without. */
+static void on_patience(evutil_socket_t fd, short what, void *arg)
+{
+	struct bus *bus = arg;
+
+	(void)fd;
+	(void)what;
+	if (!bus->named)
+		tell(bus, "the bus does not answer");
+}
+
 static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
+	static const struct timeval patience = { PATIENCE_S, 0 };
 	struct bus *bus = arg;
 	int r = connect_bus(bus);
 
 	(void)fd;
 	(void)what;
+	event_add(bus->patience, &patience);
 	if (r < 0)
 		bus_lost(bus, strerror(-r));
 	else
@@ -233,8 +247,9 @@ int bus_new(struct event_base *base, struct manager *manager, const struct bus_o
 	bus->ops = *ops;
 	bus->io = event_new(base, -1, 0, on_io, bus);
 	bus->retry = evtimer_new(base, on_retry, bus);
+	bus->patience = evtimer_new(base, on_patience, bus);
 	bus->kick = event_new(base, -1, 0, on_kick, bus);
-	if (bus->io && bus->retry && bus->kick)
+	if (bus->io && bus->retry && bus->patience && bus->kick)
 		r = bus_watch_start(bus);
 	if (r < 0) {
 		bus_free(bus);
@@ -258,6 +273,8 @@ struct bus *bus_free(struct bus *bus)
 		event_free(bus->io);
 	if (bus->retry)
 		event_free(bus->retry);
+	if (bus->patience)
+		event_free(bus->patience);
 	if (bus->kick)
 		event_free(bus->kick);
 	free(bus);

@@ -44,6 +44,7 @@ struct bus {
 	bool told_lost; /* ops.connected() knows */
 	struct event *io; /* sd's descriptor and timeout */
 	struct event *retry;
+	struct event *patience; /* the name should be ours by then */
 	struct event *kick; /* something is to be sent: flush and look at sd's wishes again */
 	struct bus_call *calls;
 	size_t n_calls;

@@ -595,6 +595,24 @@ def _():
     assert key() in ports(Bus())
 
 
+@test("bus_hangs_at_start")
+def _():
+    global _daemon
+    daemon().stop()
+    pids = _bus_pids()
+    for pid in pids:
+        os.kill(pid, 19)
+    try:
+        _daemon = Played(wait=False)
+        _daemon.expect("the bus does not answer")
+        _daemon.do("step-ms 0")
+    finally:
+        for pid in pids:
+            os.kill(pid, 18)
+    _daemon.expect("connected")
+    assert Bus().get_all()["State"] == "running"
+
+
 @test("bus_absent_at_start")
 def _():
     global _daemon
