@@ -86,7 +86,7 @@ void loop_exit(struct loop *loop, int code)
 
 int loop_once(struct loop *loop)
 {
-	return event_base_loop(loop->base, EVLOOP_NONBLOCK) < 0 ? -EIO : 0;
+	return event_base_loop(loop->base, EVLOOP_ONCE | EVLOOP_NONBLOCK) < 0 ? -EIO : 0;
 }
 
 /* libevent's callback: nothing of @source is touched after the call, which may free it. */
