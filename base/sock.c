@@ -18,13 +18,18 @@ static int make_addr(const char *file, struct sockaddr_un *addr)
 	return str_copy(addr->sun_path, sizeof(addr->sun_path), file);
 }
 
-/* Does anybody accept at @addr? Asked with a connect, which a listener sees as a hang-up. */
-static bool answers(const struct sockaddr_un *addr, int type)
+/*
+ * Does anybody accept at @addr? Asked with a connect, which a listener sees as a hang-up.
+ * Return: 1, 0, or a negative errno where it cannot be told: then it is not ours to take away.
+ */
+static int answers(const struct sockaddr_un *addr, int type)
 {
 	_cleanup_(closep) int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	return fd >= 0 && (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ||
-			   errno == EAGAIN || errno == EPROTOTYPE);
+	if (fd < 0)
+		return -errno;
+	return connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno == EAGAIN ||
+	       errno == EPROTOTYPE;
 }
 
 int sock_listen(const char *file, int type, mode_t mode)
@@ -40,8 +45,9 @@ int sock_listen(const char *file, int type, mode_t mode)
 	if (lstat(file, &st) == 0) {
 		if (!S_ISSOCK(st.st_mode))
 			return -EEXIST;
-		if (answers(&addr, type))
-			return -EADDRINUSE;
+		r = answers(&addr, type);
+		if (r != 0)
+			return r < 0 ? r : -EADDRINUSE;
 		if (unlink(file) < 0 && errno != ENOENT)
 			return -errno;
 	}

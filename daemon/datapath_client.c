@@ -293,7 +293,7 @@ int dp_parse_port(struct json_object *o, struct dp_port_status *ret, struct vnic
 	if (parse_state(word, &s.state) < 0)
 		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
 				    "field \"state\" is '%.40s', no port's state", word);
-	if ((r = json_get_u64(o, "generation", 0, UINT64_MAX, &s.generation, err)) < 0 ||
+	if ((r = json_get_u64(o, "generation", 0, PORT_GENERATION_MAX, &s.generation, err)) < 0 ||
 	    (r = json_get_bool(o, "has_listener", &s.has_listener, err)) < 0 ||
 	    (r = get_number(o, "peer_pid", INT32_MAX, 0, &pid, err)) < 0 ||
 	    (r = get_number(o, "queues_active", UINT32_MAX, 0, &queues, err)) < 0 ||

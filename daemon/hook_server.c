@@ -357,13 +357,18 @@ int hook_server_new(struct loop *loop, struct manager *manager, const char *file
 	if (r >= 0)
 		r = loop_add_timer(loop, on_resume, s, &s->resume);
 	if (r >= 0)
-		r = loop_add_io(loop, s->fd, LOOP_READ, on_connection, s, &s->io);
+		r = loop_add_io(loop, s->fd, 0, on_connection, s, &s->io);
 	if (r < 0) {
 		hook_server_free(s);
 		return r;
 	}
 	*ret = s;
 	return 0;
+}
+
+void hook_server_start(struct hook_server *s)
+{
+	accepting(s, true);
 }
 
 struct hook_server *hook_server_free(struct hook_server *s)

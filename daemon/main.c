@@ -210,6 +210,7 @@ static int start(struct daemon *d)
 		return r;
 	}
 	d->ready = true;
+	hook_server_start(d->hooks);
 	log_notice("vnicd " PACKAGE_VERSION " is ready: %u links, %u ports from before",
 		   HASH_COUNT(d->inv.links), HASH_COUNT(d->manager->ports));
 	return 0;

@@ -350,10 +350,12 @@ static int start_domain_release(struct manager_job *job)
 
 		if (memcmp(p->spec.key.uuid, job->uuid, VNIC_UUID_LEN) != 0)
 			continue;
-		if (*p->spec.pidfile && m->io.domain_alive(m->io.data, p->spec.pidfile) == 1)
+		if (*p->spec.pidfile && m->io.domain_alive(m->io.data, p->spec.pidfile) == 1) {
+			job->n = 0; /* nothing is being released: the answer waits for nothing */
 			return vnic_err_set(&job->err, -EBUSY, VNIC_E_BUSY,
 					    "domain '%.64s' runs: its ports stay until it ends",
 					    p->spec.domain);
+		}
 		jp->spec.key = p->spec.key;
 		jp->generation = p->generation;
 		memcpy(jp->segment, p->segment, sizeof(p->segment));

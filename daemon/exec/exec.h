@@ -49,9 +49,3 @@ int exec_tap_fd(const struct exec *exec, const char *ifname);
 int exec_listen_fd(const struct exec *exec, const char *class_name, const char *name);
 void exec_tap_drop(struct exec *exec, const char *ifname);
 void exec_listen_drop(struct exec *exec, const char *class_name, const char *name);
-
-/**
- * exec_listen_anew() - replace the socket file of @step by a fresh listener, whoever listens there
- * For a datapath that has lost its end while vnicd has none either.
- */
-int exec_listen_anew(struct exec *exec, const struct step *step, struct vnic_err *err);

@@ -103,20 +103,6 @@ int listen_do(struct exec *exec, struct step *step, struct vnic_err *err)
 	return bind_socket(exec, &names, err);
 }
 
-int exec_listen_anew(struct exec *exec, const struct step *step, struct vnic_err *err)
-{
-	struct socket_names names;
-	int r;
-
-	r = names_of_step(exec, step, &names, err);
-	if (r < 0)
-		return r;
-	held_drop(&exec->listeners, names.id);
-	if (is_socket(names.file))
-		unlink(names.file);
-	return bind_socket(exec, &names, err);
-}
-
 int listen_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 {
 	struct socket_names names;

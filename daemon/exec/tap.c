@@ -128,6 +128,10 @@ int tap_create(struct exec *exec, struct step *step, struct vnic_err *err)
 				    "'%s' of segment '%s' is no name for a tap", step->ifname,
 				    step->name);
 	r = nl_get_link(exec->nl, 0, step->ifname, &link, NULL);
+	/* Not known whether there is one, and whose: opening it would take it over. */
+	if (r < 0 && r != -ENODEV)
+		return vnic_err_set(err, r, VNIC_E_STEP_FAILED, "looking for %s: %s", step->ifname,
+				    strerror(-r));
 	if (r == 0 && !tap_is_ours(&link, step->name))
 		return vnic_err_set(err, -EEXIST, VNIC_E_STEP_FAILED,
 				    "there is an interface of that name which vnicd did not make "

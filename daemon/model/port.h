@@ -16,6 +16,8 @@
 #define DOMAIN_NAME_MAX 256
 #define PORT_REASON_MAX 256
 #define PORT_HISTORY	16
+/* JSON's integers are exact up to here; and one more can always be counted. */
+#define PORT_GENERATION_MAX (UINT64_C(1) << 53)
 
 struct port_key {
 	uint8_t uuid[VNIC_UUID_LEN];
@@ -67,7 +69,8 @@ struct vnic_port {
 	struct port_spec spec;
 	enum port_state state;
 	enum vnic_path path;
-	uint64_t generation; /* of what it holds; release is compare-and-swap on it */
+	uint64_t
+		generation; /* 1 … PORT_GENERATION_MAX, of what it holds; release is compare-and-swap on it */
 	char segment[VNIC_NAME_MAX];
 	/* In force, from class and overrides: what the datapath is told. */
 	uint16_t vlan; /* 0: untagged */

@@ -275,7 +275,7 @@ static int port_numbers(struct json_object *o, struct vnic_port *port, struct vn
 	uint32_t vlan = 0;
 	int r;
 
-	r = json_get_u64(o, "generation", 0, UINT64_MAX, &port->generation, err);
+	r = json_get_u64(o, "generation", 1, PORT_GENERATION_MAX, &port->generation, err);
 	if (r == 0)
 		r = record_get_u32(o, "vlan", VNIC_VLAN_MAX, &vlan, err);
 	if (r < 0)

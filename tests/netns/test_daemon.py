@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -43,6 +44,14 @@ class Hook:
 
 def ask(op, **more):
     return Hook(op, **more).answer()
+
+
+def at_once(op):
+    """A hook's connection, or None while nobody listens."""
+    try:
+        return Hook(op)
+    except OSError:
+        return None
 
 
 class Living:
@@ -177,6 +186,26 @@ def _():
         assert v.ports()[MAC]["generation"] == generation
         assert os.stat(SOCK).st_ino == inode
     released()
+    as_before()
+
+
+@test("a start or started that comes while vnicd starts waits until it knows its ports")
+def _():
+    v = house()
+    prepared()
+    for op in ("start", "started") * 5:
+        v.daemon.kill()
+        answers = []
+        asker = threading.Thread(target=lambda op=op, answers=answers: answers.append(
+            wait_for("the socket", lambda: at_once(op), every=0).answer()))
+        asker.start()
+        v.daemon.start()
+        asker.join()
+        assert answers and answers[0].get("ok"), f"{op}: {answers}"
+    assert any("\"started\":true" in open(f"/run/vnicd/ports/{n}", encoding="utf-8").read().replace(" ", "")
+               for n in os.listdir("/run/vnicd/ports"))
+    released()
+    v.wait_connected()
     as_before()
 
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -214,6 +215,7 @@ static void listener_replaces_only_the_dead(void **state)
 {
 	char dir[32], file[64];
 	_cleanup_(closep) int d = tmpdir(dir);
+	struct rlimit before, none;
 	int a, b;
 
 	(void)state;
@@ -221,6 +223,14 @@ static void listener_replaces_only_the_dead(void **state)
 	a = sock_listen(file, SOCK_SEQPACKET, 0666);
 	assert_true(a >= 0);
 	assert_int_equal(sock_listen(file, SOCK_SEQPACKET, 0666), -EADDRINUSE);
+	/* Without a descriptor to ask with it is left alone. */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(sock_listen(file, SOCK_SEQPACKET, 0666), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(access(file, F_OK), 0);
 	close(a);
 	b = sock_listen(file, SOCK_SEQPACKET, 0666);
 	assert_true(b >= 0);
