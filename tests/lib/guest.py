@@ -34,7 +34,7 @@ _live = []
 
 
 def die_with_me():
-    """For Popen's preexec_fn: the child is killed when this process ends, however it ends."""
+    """For Popen's preexec_fn: the child is killed when the thread that started it ends, however it ends."""
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
 
 

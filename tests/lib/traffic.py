@@ -74,10 +74,11 @@ def echo_server(guest, port=7):
 
 class Echo:
     """One TCP connection to an echo server, kept busy with random blocks until stop(); every byte that
-    comes back is compared. A connection that is reset, ends, or stalls for `patience` is an error."""
+    comes back is compared. A connection that is reset, ends, or stalls for `patience` is an error. `pause`:
+    seconds between two blocks."""
 
-    def __init__(self, address, port=7, ns=None, patience=20.0):
-        self.address, self.port, self.ns, self.patience = address, port, ns, patience
+    def __init__(self, address, port=7, ns=None, patience=20.0, pause=0.0):
+        self.address, self.port, self.ns, self.patience, self.pause = address, port, ns, patience, pause
         self.bytes = self.rounds = 0
         self.gaps = []  # (monotonic time of the answer, seconds it took), slow ones only
         self.error = None
@@ -114,6 +115,7 @@ class Echo:
                         self.gaps.append((time.monotonic(), took))
                     self.bytes += len(out)
                     self.rounds += 1
+                    time.sleep(self.pause)
         except Exception as e:  # noqa: told by check(), in the test's thread
             self.error = e
 
