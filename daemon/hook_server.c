@@ -66,13 +66,15 @@ static void client_free(struct client *c)
 	accepting(s, true);
 }
 
-static void send_json(struct client *c, struct json_object *o)
+/* Return: 0, or a negative errno where the hook has gone. */
+static int send_json(struct client *c, struct json_object *o)
 {
 	const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
 	int r = sock_send(c->fd, text, strlen(text), NULL, 0);
 
 	if (r < 0)
 		log_debug("a hook did not take its answer: %s", strerror(-r));
+	return r;
 }
 
 static void answer_error(struct client *c, const struct vnic_err *err)
@@ -89,7 +91,7 @@ static void answer_error(struct client *c, const struct vnic_err *err)
 		 *c->req.name ? c->req.name : "?", err->message, err->code);
 }
 
-static void answer_ports(struct client *c, struct vnic_port *const *ports, size_t n)
+static int answer_ports(struct client *c, struct vnic_port *const *ports, size_t n)
 {
 	_cleanup_(json_putp) struct json_object *o = json_object_new_object();
 	struct json_object *list = json_object_new_array();
@@ -105,7 +107,25 @@ static void answer_ports(struct client *c, struct vnic_port *const *ports, size_
 		json_object_array_add(list, p);
 	}
 	json_object_object_add(o, "ports", list);
-	send_json(c, o);
+	return send_json(c, o);
+}
+
+static void given_back(void *arg, const struct vnic_err *err, struct vnic_port *const *ports,
+		       size_t n_ports)
+{
+	(void)arg;
+	(void)ports;
+	(void)n_ports;
+	if (err)
+		log_warning("ports that no hook waits for stay: %s", err->message);
+}
+
+/* The hook hung up while its ports were being finished: as if that had been seen before. */
+static void give_back(struct client *c)
+{
+	log_notice("prepare of domain %s: the hook hung up; what it asked for is undone",
+		   c->req.name);
+	manager_domain_release(c->server->manager, c->req.uuid, given_back, NULL);
 }
 
 static void prepared(void *arg, const struct vnic_err *err, struct vnic_port *const *ports,
@@ -120,7 +140,8 @@ static void prepared(void *arg, const struct vnic_err *err, struct vnic_port *co
 		vnic_log(LOG_INFO, &(struct vnic_log_fields){ .domain = c->req.name },
 			 "%s of domain %s: %zu ports are ready", request_op_str(c->req.op),
 			 c->req.name, n_ports);
-		answer_ports(c, ports, n_ports);
+		if (answer_ports(c, ports, n_ports) < 0 && c->req.op == REQUEST_PREPARE)
+			give_back(c);
 	}
 	client_free(c);
 }
@@ -260,8 +281,10 @@ static void on_client(void *userdata, int fd, unsigned int events)
 		return;
 	}
 	/* It has hung up, or says more than the protocol allows. */
-	log_notice("%s of domain %s: the hook hung up; what it asked for is undone",
-		   request_op_str(c->req.op), c->req.name);
+	log_notice("%s of domain %s: the hook hung up; %s", request_op_str(c->req.op), c->req.name,
+		   c->req.op == REQUEST_STOPPED || c->req.op == REQUEST_RELEASE
+			   ? "ports that are being released go on without it"
+			   : "what it asked for is undone");
 	if (c->job)
 		manager_cancel(c->server->manager, c->job);
 	client_free(c);

@@ -45,8 +45,9 @@ void bus_manager_reasons(const struct bus *bus, struct bus_reasons *ret)
 	ret->n = 0;
 	if (m->dp_state == MANAGER_DP_DOWN)
 		reason(ret,
-		       "vnicd-datapath is not connected%s%s; running guests go on, new ones must "
-		       "wait. See 'systemctl status vnicd-datapath'",
+		       "vnicd-datapath is not connected%s%s; guests cannot start, and running "
+		       "ones have no network if it has ended. See 'systemctl status "
+		       "vnicd-datapath'",
 		       m->dp_reason[0] ? ": " : "", m->dp_reason);
 	if (m->inv->complete)
 		segment_reasons(bus, ret);

@@ -138,6 +138,23 @@ static void hanging_up_undoes_what_was_asked_for(void **state)
 	assert_int_equal(f->h.n_sockets, 0);
 }
 
+static void hanging_up_as_the_answer_comes_undoes_it_too(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	hook_server_start(f->server);
+	fd = ask(f, HOOK("prepare"));
+	loop_once(f->loop);
+	loop_once(f->loop);
+	close(fd);
+	/* The ports are made before the loop looks at the descriptor again. */
+	fake_run(&f->h, SECOND);
+	assert_int_equal(HASH_COUNT(f->h.m->ports), 0);
+	assert_int_equal(f->h.n_port_records, 0);
+	assert_int_equal(f->h.n_sockets, 0);
+}
+
 static void a_second_server_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -154,6 +171,7 @@ int main(void)
 		TEST(who_comes_before_the_ports_are_known_waits),
 		TEST(made_asked_for_and_released),
 		TEST(hanging_up_undoes_what_was_asked_for),
+		TEST(hanging_up_as_the_answer_comes_undoes_it_too),
 		TEST(a_second_server_is_refused),
 	};
 
