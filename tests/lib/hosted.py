@@ -99,7 +99,7 @@ def at_once(jobs, limit=120.0):
 
 
 def require():
-    """Skips the test where a part of the house is not built."""
+    """Fails at once, and says why, where a part of the house is not there."""
     from datapath import find
     for program in ("vnicd-datapath", "vnicd", "vnicctl"):
         find(program)
