@@ -126,16 +126,27 @@ static void kept_id(const struct records *records, int dirfd, const char *file, 
 	snprintf(id, size, "%c/%s", dirfd == records->ports_fd ? 'p' : 's', file);
 }
 
-static int write_file(struct records *records, int dirfd, const char *file, const char *data,
-		      size_t size, struct vnic_err *err)
+static bool is_kept(struct records *records, int dirfd, const char *file)
 {
 	char id[RECORD_FILE_STR + 2];
 	struct kept *kept;
-	int r;
 
 	kept_id(records, dirfd, file, id, sizeof(id));
 	HASH_FIND_STR(records->kept, id, kept);
-	if (kept)
+	if (!kept || faccessat(dirfd, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return kept;
+	/* Somebody has removed it, as its message asks for. */
+	HASH_DEL(records->kept, kept);
+	free(kept);
+	return false;
+}
+
+static int write_file(struct records *records, int dirfd, const char *file, const char *data,
+		      size_t size, struct vnic_err *err)
+{
+	int r;
+
+	if (is_kept(records, dirfd, file))
 		return vnic_err_set(err, -EEXIST, VNIC_E_INTERNAL,
 				    "record %s: there is one of a newer vnicd, which is left alone",
 				    file);
@@ -174,8 +185,11 @@ int records_write_shared(struct records *records, const char *segment, const str
 	return write_file(records, records->shared_fd, file, data, size, err);
 }
 
-static int erase_file(int dirfd, const char *file, struct vnic_err *err)
+static int erase_file(struct records *records, int dirfd, const char *file, struct vnic_err *err)
 {
+	/* What was never written in its place is not there: the newer vnicd's stays. */
+	if (is_kept(records, dirfd, file))
+		return 0;
 	if (unlinkat(dirfd, file, 0) < 0 && errno != ENOENT)
 		return fail_file(err, -errno, file);
 	return 0;
@@ -186,7 +200,7 @@ int records_erase_port(struct records *records, const struct port_key *key, stru
 	char file[RECORD_FILE_STR];
 
 	port_file(key, file);
-	return erase_file(records->ports_fd, file, err);
+	return erase_file(records, records->ports_fd, file, err);
 }
 
 int records_erase_shared(struct records *records, const char *segment, struct vnic_err *err)
@@ -196,7 +210,7 @@ int records_erase_shared(struct records *records, const char *segment, struct vn
 	if (!name_valid(segment))
 		return fail_file(err, -EINVAL, segment);
 	shared_file(segment, file);
-	return erase_file(records->shared_fd, file, err);
+	return erase_file(records, records->shared_fd, file, err);
 }
 
 /* One record's content to @ops. Return: as record_decode_port(). */
