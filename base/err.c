@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/err.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,17 +11,27 @@ static void make_printable(char *s)
 			*s = '?';
 }
 
+int vnic_err_vset(struct vnic_err *err, int error, const char *code, const char *fmt, va_list ap)
+{
+	char message[VNIC_ERR_MESSAGE_MAX];
+
+	if (!err)
+		return error;
+	/* By way of a copy: the sentence may quote the one that it replaces. */
+	vsnprintf(message, sizeof(message), fmt, ap);
+	make_printable(message);
+	snprintf(err->code, sizeof(err->code), "%s", code);
+	memcpy(err->message, message, sizeof(message));
+	return error;
+}
+
 int vnic_err_set(struct vnic_err *err, int error, const char *code, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (!err)
-		return error;
-	snprintf(err->code, sizeof(err->code), "%s", code);
 	va_start(ap, fmt);
-	vsnprintf(err->message, sizeof(err->message), fmt, ap);
+	vnic_err_vset(err, error, code, fmt, ap);
 	va_end(ap);
-	make_printable(err->message);
 	return error;
 }
 

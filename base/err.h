@@ -11,6 +11,7 @@
 #pragma once
 
 #include <errno.h>
+#include <stdarg.h>
 
 #define VNIC_ERR_CODE_MAX    48
 #define VNIC_ERR_MESSAGE_MAX 512
@@ -43,6 +44,10 @@ struct vnic_err {
  */
 int vnic_err_set(struct vnic_err *err, int error, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+
+/* The same with a va_list, for functions that wrap it. */
+int vnic_err_vset(struct vnic_err *err, int error, const char *code, const char *fmt, va_list ap)
+	__attribute__((format(printf, 4, 0)));
 
 /**
  * vnic_err_prefix() - put a place ("vnicd.conf:12: ") before the message that is there

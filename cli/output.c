@@ -94,13 +94,11 @@ int cli_fail_err(const struct cli *cli, const struct vnic_err *err)
 int cli_fail(const struct cli *cli, const char *code, const char *fmt, ...)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
-	char text[VNIC_ERR_MESSAGE_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vnic_err_vset(&err, -EINVAL, code, fmt, ap);
 	va_end(ap);
-	vnic_err_set(&err, -EINVAL, code, "%s", text);
 	return cli_fail_err(cli, &err);
 }
 

@@ -82,13 +82,11 @@ static void op_fail(struct domain_op *op, const char *code, const char *fmt, ...
 static void op_fail(struct domain_op *op, const char *code, const char *fmt, ...)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
-	char text[VNIC_ERR_MESSAGE_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vnic_err_vset(&err, -EIO, code, fmt, ap);
 	va_end(ap);
-	vnic_err_set(&err, -EIO, code, "%s", text);
 	op_end(op, &err, NULL);
 }
 

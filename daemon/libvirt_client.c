@@ -86,13 +86,11 @@ static void fail_first(struct libvirt_client *c, const char *code, const char *f
 static void fail_first(struct libvirt_client *c, const char *code, const char *fmt, ...)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
-	char text[VNIC_ERR_MESSAGE_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	vnic_err_vset(&err, -EIO, code, fmt, ap);
 	va_end(ap);
-	vnic_err_set(&err, -EIO, code, "%s", text);
 	finish_first(c, &err, NULL);
 }
 
