@@ -262,7 +262,7 @@ static int port_words(struct json_object *o, struct vnic_port *port, struct vnic
 	if (!str_eq(s, "none") && vnic_path_parse(s, &port->path) < 0)
 		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE, "unknown path '%.40s'",
 				    s);
-	r = record_get_name(o, "segment", name_valid, true, port->segment, sizeof(port->segment),
+	r = record_get_name(o, "segment", name_valid, false, port->segment, sizeof(port->segment),
 			    err);
 	if (r == 0)
 		r = record_get_name(o, "reason", NULL, true, port->reason, sizeof(port->reason),

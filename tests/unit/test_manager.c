@@ -728,11 +728,30 @@ static void an_undo_that_fails_is_tried_again(void **state)
 	same_as(f, f->before);
 }
 
+static void a_refused_release_answers_at_once(void **state)
+{
+	struct port_spec specs[] = { fake_spec(1, 1), fake_spec(1, 2) };
+	struct fixture *f = *state;
+
+	/* One of the domain's ports has no pidfile, so that it would go; the other's says that it runs. */
+	specs[0].pidfile[0] = '\0';
+	assert_non_null(prepare(f, specs, 2));
+	fake_run(&f->h, SECOND);
+	assert_true(f->o.answered);
+	fake_set_alive(&f->h, specs[1].pidfile, true);
+	memset(&f->o, 0, sizeof(f->o));
+	manager_domain_release(f->h.m, specs[0].key.uuid, answered, &f->o);
+	fake_run(&f->h, SECOND);
+	refused(f, VNIC_E_BUSY, "runs");
+	assert_int_equal(HASH_COUNT(f->h.m->ports), 2);
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(a_refused_release_answers_at_once),
 		TEST(a_life),
 		TEST(none_where_one_is_refused),
 		TEST(socket_of_another),
