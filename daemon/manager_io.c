@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <time.h>
 
 #include "api/errors.h"
@@ -31,6 +32,7 @@ struct outside {
 	struct dp_client *dp;
 	struct loop_source *wake;
 	struct dp_tap *taps; /* uthash by segment */
+	LIST_HEAD(, dp_call) calls; /* not answered yet */
 };
 
 /* A request to the datapath and what its end means to us. */
@@ -41,6 +43,7 @@ struct dp_call {
 	char segment[VNIC_NAME_MAX]; /* of a segment's */
 	char tap[IFNAMSIZ];
 	char class_name[VNIC_NAME_MAX], name[VNIC_NAME_MAX]; /* of a port's */
+	LIST_ENTRY(dp_call) link;
 };
 
 static uint64_t clock_usec(clockid_t id)
@@ -119,7 +122,14 @@ static struct dp_call *call_new(struct outside *o, manager_step_done done, void 
 	call->outside = o;
 	call->done = done;
 	call->arg = arg;
+	LIST_INSERT_HEAD(&o->calls, call, link);
 	return call;
+}
+
+static void call_free(struct dp_call *call)
+{
+	LIST_REMOVE(call, link);
+	free(call);
 }
 
 static struct json_object *new_object(void)
@@ -143,7 +153,7 @@ static void on_segment_set(void *arg, int error, const struct vnic_err *err,
 		exec_tap_drop(call->outside->exec, call->tap);
 	}
 	call->done(call->arg, error, err);
-	free(call);
+	call_free(call);
 }
 
 /* The tap's descriptor for the datapath: -ENOENT where it has it, -EBUSY where nobody can get it. */
@@ -207,7 +217,7 @@ static void on_port_set(void *arg, int error, const struct vnic_err *err,
 	if (error == 0)
 		exec_listen_drop(call->outside->exec, call->class_name, call->name);
 	call->done(call->arg, error, err);
-	free(call);
+	call_free(call);
 }
 
 static void do_dp_port(struct outside *o, const struct vnic_port *port, manager_step_done done,
@@ -271,7 +281,7 @@ static void on_undone(void *arg, int error, const struct vnic_err *err, struct j
 	if (error == 0 && *call->segment)
 		tap_set(call->outside, call->segment, false);
 	call->done(call->arg, error, err);
-	free(call);
+	call_free(call);
 }
 
 static void port_del(struct outside *o, const struct port_key *key, uint64_t generation,
@@ -342,7 +352,7 @@ static void on_counters(void *arg, int error, const struct vnic_err *err,
 	if (error == 0)
 		manager_datapath_port(call->outside->manager, &status);
 	call->done(call->arg, error, error ? err : NULL);
-	free(call);
+	call_free(call);
 }
 
 static void io_dp_counters(void *data, const struct port_key *key, manager_step_done done,
@@ -551,6 +561,9 @@ struct outside *outside_free(struct outside *o)
 	if (!o)
 		return NULL;
 	dp_client_free(o->dp);
+	/* Answers to these are not waited for: their callers are gone. */
+	while (!LIST_EMPTY(&o->calls))
+		call_free(LIST_FIRST(&o->calls));
 	loop_source_free(o->wake);
 	taps_clear(o);
 	free(o);
