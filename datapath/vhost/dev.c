@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "api/errors.h"
 #include "base/cleanup.h"
@@ -542,9 +541,6 @@ size_t vhost_dev_wire(const struct vhost_dev *dev, struct wire_port_set *w, int 
 
 void vhost_dev_signal_err(const struct vhost_dev *dev)
 {
-	const uint64_t one = 1;
-
 	for (size_t i = 0; i < dev->n_rings; i++)
-		if (dev->ring[i].err >= 0 && write(dev->ring[i].err, &one, sizeof(one)) < 0)
-			continue; /* a full one says it already */
+		fd_event_signal(dev->ring[i].err);
 }

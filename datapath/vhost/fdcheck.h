@@ -25,3 +25,11 @@ int fd_check_memory(int fd, uint64_t end, const char *what, struct vnic_err *err
  * Return: 0 or -EPROTO.
  */
 int fd_check_event(int fd, const char *what, struct vnic_err *err);
+
+/**
+ * fd_event_signal() - count an eventfd of a front end up by 1
+ * @fd: -1: nothing is done
+ * It never waits longer than 10 ms: the front end has the same open file, and may take O_NONBLOCK away and
+ * fill the counter at any time, to stop whoever writes to it.
+ */
+void fd_event_signal(int fd);

@@ -3,10 +3,12 @@
 #include "tests/unit/unit.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -375,6 +377,38 @@ static void reset_keeps_memory(void **state)
 	assert_int_equal(ring_flags(f, 0), WIRE_RING_RUNNING);
 }
 
+static void a_full_error_eventfd_stops_nobody(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t most = UINT64_MAX - 1;
+	uint64_t index = 0;
+	int fd = eventfd(0, EFD_CLOEXEC), status = -1;
+	pid_t pid;
+
+	negotiate(f, 0);
+	assert_int_equal(send_body(f, VHOST_SET_VRING_ERR, &index, sizeof(index), dup(fd)), 0);
+	assert_int_equal(write(fd, &most, sizeof(most)), sizeof(most));
+	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+	pid = fork();
+	if (pid == 0) {
+		vhost_dev_signal_err(&f->dev);
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	for (int i = 0; i < 1000 && waitpid(pid, &status, WNOHANG) == 0; i++)
+		usleep(10000);
+	if (status != 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		fail_msg("it waited for the front end");
+	}
+	assert_int_equal(read(fd, &index, sizeof(index)), sizeof(index));
+	vhost_dev_signal_err(&f->dev);
+	assert_int_equal(read(fd, &index, sizeof(index)), sizeof(index));
+	assert_int_equal(index, 1);
+	close(fd);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -391,6 +425,7 @@ int main(void)
 		TEST(memory_slots),
 		TEST(descriptors_of_the_wrong_kind),
 		TEST(reset_keeps_memory),
+		TEST(a_full_error_eventfd_stops_nobody),
 	};
 
 	return cmocka_run_group_tests_name("vhost_dev", tests, NULL, NULL);
