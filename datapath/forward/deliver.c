@@ -78,8 +78,9 @@ static enum delivery gather(struct engine *e, struct ring *dst, uint32_t need, s
 		    (b->n == 1 && !dst->port->mergeable))
 			return DELIVERY_NEVER;
 		if (pos == vq->avail_idx) {
+			/* Its index may have gone back behind what was gathered. */
 			n = split_available(vq);
-			if (n >= 0 && pos == vq->avail_idx)
+			if (n >= 0 && n <= (uint16_t)(pos - vq->next))
 				return DELIVERY_FULL;
 		} else {
 			n = 0;

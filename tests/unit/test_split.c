@@ -546,6 +546,23 @@ static void receive_index_jumps(void **state)
 	assert_broken("jumped");
 }
 
+static void receive_index_goes_back(void **state)
+{
+	(void)state;
+	rx()->avail->idx = 4;
+	assert_true(bed_send(&bed, VICTIM, EVIL, 1));
+	bed_turn(&bed, 0);
+	assert_int_equal(rx()->used->idx, 1);
+	/* Three buffers more were seen, a frame needs four; meanwhile there is only one. */
+	for (unsigned int i = 0; i < rx()->size; i++)
+		rx()->desc[i].len = 30;
+	rx()->avail->idx = 2;
+	assert_true(bed_send(&bed, VICTIM, EVIL, 2));
+	bed_turn(&bed, 0);
+	assert_int_equal(rx()->used->idx, 1);
+	assert_null(engine_next_broken(bed.e));
+}
+
 static void one_byte_receive_buffers(void **state)
 {
 	(void)state;
@@ -697,6 +714,7 @@ int main(void)
 		ROW(hdr_len_extreme),
 		ROW(receive_head_out_of_range),
 		ROW(receive_index_jumps),
+		ROW(receive_index_goes_back),
 		ROW(one_byte_receive_buffers),
 		ROW(receive_buffers_too_small),
 		ROW(descriptor_rewritten_while_read),
