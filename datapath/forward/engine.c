@@ -94,6 +94,7 @@ static void unwatch(struct engine *e, struct ring *r)
 /* Take up the rings of @p; finish those that do not run but were left with frames. */
 static int start_rings(struct engine *e, struct port *p, const char **reason)
 {
+	engine_at(e, p);
 	for (unsigned int i = 0; i < DP_RINGS_MAX; i++) {
 		struct ring *r = &p->ring[i];
 		bool sender = i % 2;
@@ -346,7 +347,7 @@ unsigned int engine_turn(struct engine *e, uint64_t now)
 		struct ring *r = e->polled[i];
 		unsigned int n;
 
-		atomic_store_explicit(&e->ws->at_port, r->port->index + 1u, memory_order_relaxed);
+		engine_at(e, r->port);
 		n = r->port->off ? 0 : forward_burst(e, r);
 		total += n;
 		if (n > 0) {
@@ -375,6 +376,7 @@ unsigned int engine_uplink_read(struct engine *e)
 	unsigned int n = 0;
 	int r = 1;
 
+	engine_at(e, NULL);
 	for (; n < BURST; n++) {
 		r = uplink_read(&e->uplink, &f, &piece);
 		if (r == 0)

@@ -171,6 +171,12 @@ unsigned int engine_turn(struct engine *e, uint64_t now);
 /* Frames from the uplink, at most BURST. Return: how many came. */
 unsigned int engine_uplink_read(struct engine *e);
 
+/* Whose rings are worked on: the keeper asks where a worker dies. */
+static inline void engine_at(struct engine *e, const struct port *p)
+{
+	atomic_store_explicit(&e->ws->at_port, p ? p->index + 1u : 0, memory_order_relaxed);
+}
+
 /* Nothing to look at before a kick, a frame from the uplink or a message comes. */
 static inline bool engine_idle(const struct engine *e)
 {

@@ -402,6 +402,7 @@ void forward_pending(struct engine *e, struct ring *src)
 	struct ring_state *rs = src->vq.rs;
 	uint16_t end = rs->avail_pos;
 
+	engine_at(e, src->port);
 	for (uint16_t pos = rs->used_pos; pos != end && !src->port->off; pos++)
 		if (rs->slot[pos & src->vq.mask].progress != DP_PROGRESS_DONE &&
 		    !wait_has(src, pos))
@@ -418,6 +419,7 @@ bool forward_waiting(struct engine *e, struct ring *src, uint16_t pos, struct ri
 
 	if (src->port->off)
 		return true;
+	engine_at(e, src->port);
 	n = load(e, src, pos, f, e->piece);
 	if (n < 0)
 		return true;

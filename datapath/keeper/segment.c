@@ -230,6 +230,7 @@ static void on_died(void *userdata, const struct worker_death *d)
 	struct segment *s = userdata;
 	uint64_t now = keeper_now_us();
 	struct kport *p = NULL;
+	bool known = false; /* kept out already: nothing gets better by blaming it again */
 
 	if (d->port > 0 && d->port <= DP_PORTS_MAX)
 		p = s->port[d->port - 1];
@@ -240,11 +241,13 @@ static void on_died(void *userdata, const struct worker_death *d)
 	vnic_log(LOG_ERR, FIELDS(s), "segment %s: worker %d is replaced: %s%s%s", s->name,
 		 (int)d->pid, d->reason, p ? "; it was at port " : "", p ? p->config.key : "");
 	forget_told(s);
-	if (p && s->port[d->port - 1] == p)
+	if (p && s->port[d->port - 1] == p) {
+		known = p->quarantined;
 		kport_blame(p, d->reason);
-	else
+	} else {
 		p = NULL;
-	s->quick_deaths = p || now - s->last_death > QUICK_US ? 0 : s->quick_deaths + 1;
+	}
+	s->quick_deaths = (p && !known) || now - s->last_death > QUICK_US ? 0 : s->quick_deaths + 1;
 	s->last_death = now;
 	if (s->quick_deaths > QUICK_MAX)
 		event_add(s->restart_timer, &restart_pause);

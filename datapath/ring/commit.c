@@ -282,13 +282,21 @@ static bool wants_call(struct vq *vq, uint16_t new)
 
 void commit_signal(struct commit *c)
 {
+	uint32_t at = atomic_load_explicit(&c->ws->at_port, memory_order_relaxed);
+
 	if (c->n_signal == 0)
 		return;
 	/* The index before what the guest wants: it writes the one and reads the other in reverse. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	for (unsigned int i = 0; i < c->n_signal; i++)
-		if (wants_call(c->signal[i], c->signal[i]->rs->used_pos))
-			call(c->signal[i]);
+	for (unsigned int i = 0; i < c->n_signal; i++) {
+		if (!wants_call(c->signal[i], c->signal[i]->rs->used_pos))
+			continue;
+		/* Whoever makes us wait here after all (see call()) is to answer for it. */
+		atomic_store_explicit(&c->ws->at_port, c->signal[i]->port + 1u,
+				      memory_order_relaxed);
+		call(c->signal[i]);
+		atomic_store_explicit(&c->ws->at_port, at, memory_order_relaxed);
+	}
 	c->n_signal = 0;
 }
 

@@ -7,6 +7,7 @@
  */
 #include "tests/unit/unit.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -558,13 +559,84 @@ static void deaths_in_a_row(void **state)
 	}
 }
 
+static struct {
+	uint32_t at_publish, at_call; /* worker_state.at_port when that was first seen */
+	bool dies; /* when a frame is taken */
+} blame;
+
+static void blame_hook(void)
+{
+	struct pollfd p = { .fd = model->guest[1].call_fd[0], .events = POLLIN };
+	const struct ring_state *rs = &model->guest[0].state->ring[1];
+	uint32_t at = atomic_load(&model->ws->at_port);
+
+	if (!blame.at_publish && ((struct intent *)(void *)model->ws->intent)->valid)
+		blame.at_publish = at;
+	if (!blame.at_call && poll(&p, 1, 0) > 0)
+		blame.at_call = at;
+	if (blame.dies && rs->avail_pos != rs->used_pos) {
+		blame.dies = false;
+		longjmp(model->death, 1);
+	}
+}
+
+static void send_one(struct model *m)
+{
+	const struct tag t = { .src = 0, .stream = 1, .seq = ++m->sent[0][1], .len = 100 };
+	uint8_t buf[VG_FRAME_MAX];
+
+	vguest_calls(&m->guest[1], 0);
+	memset(&blame, 0, sizeof(blame));
+	assert_true(vguest_send(&m->guest[0], 0, buf, make_frame(m, buf, &t), NULL, VG_ONE));
+}
+
+/* Whose rings are worked on is known wherever a worker dies; who is called answers for the call. */
+static void who_is_to_blame(void **state)
+{
+	struct model *m = malloc(sizeof(*m));
+	int pair[2];
+
+	(void)state;
+	assert_non_null(m);
+	model_init(m, &scenarios[0], pair);
+	model = m;
+	vguest_post(&m->guest[1], 0, 32);
+	memset(&blame, 0, sizeof(blame));
+	commit_hook = blame_hook;
+	start_engine(m, dup(pair[1]));
+	atomic_store(&m->ws->at_port, 99);
+	engine_go(m->engine);
+	assert_int_equal(blame.at_call, 2);
+
+	send_one(m);
+	engine_turn(m->engine, NOW);
+	assert_int_equal(blame.at_call, 2);
+
+	send_one(m);
+	blame.dies = true;
+	if (!setjmp(m->death))
+		engine_turn(m->engine, NOW);
+	assert_false(blame.dies);
+	stop_engine(m);
+	start_engine(m, dup(pair[1]));
+	atomic_store(&m->ws->at_port, 99);
+	engine_go(m->engine);
+	assert_int_equal(blame.at_publish, 1);
+	receive_all(m);
+	assert_int_equal(m->seen[1][0][1], 2);
+	stop_engine(m);
+	model_deinit(m, pair);
+	free(m);
+}
+
 int main(void)
 {
-	struct CMUnitTest tests[1 + 2 * ARRAY_SIZE(scenarios)];
+	struct CMUnitTest tests[2 + 2 * ARRAY_SIZE(scenarios)];
 	static char name[ARRAY_SIZE(tests)][80];
 	size_t n = 0;
 
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(without_a_death_all_arrives);
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(who_is_to_blame);
 	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++) {
 		snprintf(name[n], sizeof(name[n]), "death after each store: %s", scenarios[i].name);
 		tests[n] = (struct CMUnitTest){ .name = name[n],
