@@ -252,13 +252,19 @@ static void on_worker_message(evutil_socket_t fd, short what, void *userdata)
 		if (n == -EAGAIN)
 			return;
 		if (n < (ssize_t)sizeof(m.h) || !well_formed(&m, (size_t)n)) {
-			/* At its end the socket closes just before the process is seen dead. */
 			event_del(w->read_ev);
+			/*
+			 * At its end the socket closes just before the process is seen dead, with the
+			 * status that it has by then. One that lives on could not be told anything.
+			 */
 			if (n > 0)
 				kill_hung(w, "it sent a message that is none");
+			else
+				kill(w->pid, SIGKILL);
 			return;
 		}
-		w->expecting_since = now_us(CLOCK_MONOTONIC);
+		if (m.h.type == WIRE_ACK)
+			w->expecting_since = now_us(CLOCK_MONOTONIC);
 		if (m.h.type == WIRE_AWAKE)
 			start_ticking(w);
 		else

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """vnicd-datapath by itself: its command line, files, ends, and its workers' replacement."""
+import ctypes
 import json
 import os
 import signal
@@ -267,6 +268,31 @@ def answered_by_successor():
             a.sock.settimeout(20)
             assert a.stop_ring(1) == 1, "the position it was stopped at"
             a.start_ring(1)
+            exchange(a, b, 1)
+
+
+def fd_of(pid, n):
+    """A duplicate of another process's descriptor: pidfd_getfd(2)."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        fd = ctypes.CDLL(None, use_errno=True).syscall(438, pidfd, n, 0)
+        assert fd >= 0, os.strerror(ctypes.get_errno())
+        return fd
+    finally:
+        os.close(pidfd)
+
+
+@test("keeper: a worker that closes its end of the socket and lives on is replaced")
+def deaf():
+    with Datapath(PORTS) as dp:
+        with Client(dp.socket("a")) as a, Client(dp.socket("b")) as b:
+            a.run()
+            b.run()
+            exchange(a, b)
+            old = dp.workers()
+            with socket.socket(fileno=fd_of(old[0], 3)) as s:
+                s.shutdown(socket.SHUT_WR)
+            wait_for("another worker", lambda: dp.workers() and dp.workers() != old, 5)
             exchange(a, b, 1)
 
 
