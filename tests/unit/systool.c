@@ -174,6 +174,8 @@ static int put_port(struct records *records, char *rest, struct vnic_err *err)
 	if (!rest || port_key_parse(key, &spec.key) < 0)
 		exit(2);
 	port = port_new(&spec);
+	str_copy(port->segment, sizeof(port->segment), "lan");
+	port->generation = 1;
 	for (int i = atoi(rest); i > 0; i--) {
 		struct step step = { .kind = STEP_FDB };
 

@@ -3,6 +3,7 @@
 #include "tests/unit/unit.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,9 +35,6 @@ static void signals_nobody_else(void **state)
 	int status = signal_from_within(getpid(), 0);
 
 	(void)state;
-#ifdef __SANITIZE_ADDRESS__
-	skip(); /* no filter then, see confine() */
-#endif
 	assert_true(WIFSIGNALED(status));
 	assert_int_equal(WTERMSIG(status), SIGSYS);
 }
@@ -52,6 +50,11 @@ static void ends_itself(void **state)
 
 int main(void)
 {
+#ifdef __SANITIZE_ADDRESS__
+	puts("1..0 # SKIP AddressSanitizer needs system calls of its own, confine() sets no "
+	     "filter");
+	return 0;
+#endif
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(signals_nobody_else),
 		cmocka_unit_test(ends_itself),
