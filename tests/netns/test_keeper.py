@@ -69,7 +69,8 @@ def end():
             assert not any(os.path.exists(f"/proc/{w}") for w in workers)
             assert not os.path.exists("/sys/class/net/t0"), "the tap is still there"
             s = port(dp, "a")
-            assert s["tx_packets"] == s["rx_packets"] == 1, "the last statistics are not whole"
+            # Received is more where the host's kernel has said hello (MLD, router solicitation) on the tap by then.
+            assert s["tx_packets"] == 1 and s["rx_packets"] >= 1, f"the last statistics are not whole: {s}"
             dp.start()
 
 
