@@ -2,6 +2,7 @@
 /* /org/vnicd1: org.vnicd1.Manager. Methods that read; manager_ports.c has those that make and release. */
 #include "config.h"
 
+#include "daemon/bus/getter.h"
 #include "daemon/bus/manager_object.h"
 
 #include <string.h>
@@ -76,176 +77,129 @@ static size_t count_ports(const struct manager *m, const char *segment, const ch
 	return n;
 }
 
-/* Append one "key: value" of an a{sv}. */
-static int entry(sd_bus_message *m, const char *key, const char *type, ...)
+/* Append "key: array" to an a{sv}: @type is "as" with @items a NULL-terminated char **, or "ai" with @n of them. */
+static int array_entry(sd_bus_message *m, const char *key, const char *type, const void *items,
+		       int n)
 {
-	va_list ap;
 	int r = sd_bus_message_open_container(m, 'e', "sv");
 
 	if (r >= 0)
 		r = sd_bus_message_append(m, "s", key);
 	if (r >= 0)
 		r = sd_bus_message_open_container(m, 'v', type);
-	if (r < 0)
-		return r;
-	va_start(ap, type);
-	r = sd_bus_message_appendv(m, type, ap);
-	va_end(ap);
+	if (r >= 0)
+		r = type[1] == 's'
+			    ? sd_bus_message_append_strv(m, (char **)items)
+			    : sd_bus_message_append_array(m, 'i', items, (size_t)n * sizeof(int));
 	if (r >= 0)
 		r = sd_bus_message_close_container(m);
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int entry_place(sd_bus_message *m, const struct config_place *place)
+/* What segments and classes end with, and the end of their a{sv}. */
+static int close_item(sd_bus_message *m, size_t ports, const struct config_place *place)
 {
 	char text[sizeof(place->file) + 16];
+	int r;
 
 	snprintf(text, sizeof(text), "%s:%d", place->file, place->line);
-	return entry(m, "place", "s", text);
-}
-
-/* The array at the end of a{sv}, whose length only the run knows. */
-static int open_entry(sd_bus_message *m, const char *key, const char *type)
-{
-	int r = sd_bus_message_open_container(m, 'e', "sv");
-
-	if (r >= 0)
-		r = sd_bus_message_append(m, "s", key);
-	if (r >= 0)
-		r = sd_bus_message_open_container(m, 'v', type);
-	return r < 0 ? r : sd_bus_message_open_container(m, 'a', type + 1);
-}
-
-static int close_entry(sd_bus_message *m)
-{
-	int r = sd_bus_message_close_container(m);
-
-	if (r >= 0)
-		r = sd_bus_message_close_container(m);
+	r = sd_bus_message_append(m, "{sv}{sv}", "ports", "u", (uint32_t)ports, "place", "s", text);
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
 static int append_segment(sd_bus_message *m, const struct manager *mgr,
 			  const struct vnic_segment *s)
 {
+	const char *uplinks[SEGMENT_UPLINKS_MAX + 1] = { NULL };
 	int r = sd_bus_message_open_container(m, 'a', "{sv}");
 
+	for (int i = 0; i < s->n_uplinks; i++)
+		uplinks[i] = s->uplink[i];
 	if (r >= 0)
-		r = entry(m, "name", "s", s->name);
+		r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}", "name", "s", s->name, "bridge",
+					  "s", s->bridge, "bridge_present", "b",
+					  !!inventory_find_name(mgr->inv, s->bridge), "mtu", "u",
+					  s->mtu);
 	if (r >= 0)
-		r = entry(m, "bridge", "s", s->bridge);
+		r = array_entry(m, "uplinks", "as", uplinks, s->n_uplinks);
 	if (r >= 0)
-		r = entry(m, "bridge_present", "b", !!inventory_find_name(mgr->inv, s->bridge));
-	if (r >= 0)
-		r = open_entry(m, "uplinks", "as");
-	for (int i = 0; r >= 0 && i < s->n_uplinks; i++)
-		r = sd_bus_message_append(m, "s", s->uplink[i]);
-	if (r >= 0)
-		r = close_entry(m);
-	if (r >= 0)
-		r = entry(m, "mtu", "u", s->mtu);
-	if (r >= 0)
-		r = open_entry(m, "cores", "ai");
-	for (int i = 0; r >= 0 && i < s->n_cores; i++)
-		r = sd_bus_message_append(m, "i", s->cores[i]);
-	if (r >= 0)
-		r = close_entry(m);
-	if (r >= 0)
-		r = entry(m, "ports", "u", (uint32_t)count_ports(mgr, s->name, NULL));
-	if (r >= 0)
-		r = entry_place(m, &s->place);
-	return r < 0 ? r : sd_bus_message_close_container(m);
-}
-
-int bus_list_segments(sd_bus_message *m, void *userdata, sd_bus_error *error)
-{
-	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-	const struct bus *bus = userdata;
-	int r = sd_bus_message_new_method_return(m, &reply);
-
-	(void)error;
-	if (r >= 0)
-		r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-	for (struct vnic_segment *s = bus->manager->config->segments; r >= 0 && s; s = s->hh.next)
-		r = append_segment(reply, bus->manager, s);
-	if (r >= 0)
-		r = sd_bus_message_close_container(reply);
-	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
-}
-
-static int append_class_numbers(sd_bus_message *m, const struct manager *mgr,
-				const struct vnic_class *c)
-{
-	int r = entry(m, "vlan", "q", c->vlan);
-
-	if (r >= 0)
-		r = entry(m, "rate", "t", c->rate);
-	if (r >= 0)
-		r = entry(m, "weight", "u", c->weight);
-	if (r >= 0)
-		r = entry(m, "spoofchk", "b", c->spoofchk);
-	if (r >= 0)
-		r = entry(m, "trust", "b", c->trust);
-	if (r >= 0)
-		r = entry(m, "queues", "u", c->queues);
-	if (r >= 0)
-		r = entry(m, "max_ports", "u", c->max_ports);
-	if (r >= 0)
-		r = entry(m, "numa_node", "i", c->numa_node);
-	return r < 0 ? r : entry(m, "ports", "u", (uint32_t)count_ports(mgr, NULL, c->name));
+		r = array_entry(m, "cores", "ai", s->cores, s->n_cores);
+	return r < 0 ? r : close_item(m, count_ports(mgr, s->name, NULL), &s->place);
 }
 
 static int append_class(sd_bus_message *m, const struct manager *mgr, const struct vnic_class *c)
 {
+	const char *paths[VNIC_PATH_COUNT + 1] = { NULL };
 	char vlans[1024];
-	int r = sd_bus_message_open_container(m, 'a', "{sv}");
+	int r = sd_bus_message_open_container(m, 'a', "{sv}"), n = 0;
 
+	while (n < VNIC_PATH_COUNT && c->paths.path[n]) {
+		paths[n] = vnic_path_str(c->paths.path[n]);
+		n++;
+	}
 	if (r >= 0)
-		r = entry(m, "name", "s", c->name);
+		r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}", "name", "s", c->name, "segment",
+					  "s", c->segment, "vlan", "q", c->vlan, "vlans", "s",
+					  vlan_set_format(&c->vlans, vlans, sizeof(vlans)));
 	if (r >= 0)
-		r = entry(m, "segment", "s", c->segment);
+		r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "rate", "t", c->rate,
+					  "weight", "u", c->weight, "spoofchk", "b", c->spoofchk,
+					  "trust", "b", c->trust, "queues", "u", c->queues,
+					  "max_ports", "u", c->max_ports, "numa_node", "i",
+					  c->numa_node);
 	if (r >= 0)
-		r = open_entry(m, "paths", "as");
-	for (size_t i = 0; r >= 0 && i < VNIC_PATH_COUNT && c->paths.path[i]; i++)
-		r = sd_bus_message_append(m, "s", vnic_path_str(c->paths.path[i]));
-	if (r >= 0)
-		r = close_entry(m);
-	if (r >= 0)
-		r = entry(m, "vlans", "s", vlan_set_format(&c->vlans, vlans, sizeof(vlans)));
-	if (r >= 0)
-		r = append_class_numbers(m, mgr, c);
-	if (r >= 0)
-		r = entry_place(m, &c->place);
-	return r < 0 ? r : sd_bus_message_close_container(m);
+		r = array_entry(m, "paths", "as", paths, n);
+	return r < 0 ? r : close_item(m, count_ports(mgr, NULL, c->name), &c->place);
 }
 
-int bus_list_classes(sd_bus_message *m, void *userdata, sd_bus_error *error)
+static int append_segments(sd_bus_message *m, const struct manager *mgr)
+{
+	int r = 0;
+
+	for (struct vnic_segment *s = mgr->config->segments; r >= 0 && s; s = s->hh.next)
+		r = append_segment(m, mgr, s);
+	return r;
+}
+
+static int append_classes(sd_bus_message *m, const struct manager *mgr)
+{
+	int r = 0;
+
+	for (struct vnic_class *c = mgr->config->classes; r >= 0 && c; c = c->hh.next)
+		r = append_class(m, mgr, c);
+	return r;
+}
+
+/* Answer with an aa{sv}. */
+static int reply_list(sd_bus_message *m, const struct bus *bus,
+		      int (*append)(sd_bus_message *m, const struct manager *mgr))
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-	const struct bus *bus = userdata;
 	int r = sd_bus_message_new_method_return(m, &reply);
 
-	(void)error;
 	if (r >= 0)
 		r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-	for (struct vnic_class *c = bus->manager->config->classes; r >= 0 && c; c = c->hh.next)
-		r = append_class(reply, bus->manager, c);
+	if (r >= 0)
+		r = append(reply, bus->manager);
 	if (r >= 0)
 		r = sd_bus_message_close_container(reply);
 	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
-static int get_version(sd_bus *sd, const char *path, const char *interface, const char *property,
-		       sd_bus_message *reply, void *userdata, sd_bus_error *error)
+static int list_segments(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-	(void)sd;
-	(void)path;
-	(void)interface;
-	(void)property;
-	(void)userdata;
 	(void)error;
-	return sd_bus_message_append(reply, "s", PACKAGE_VERSION);
+	return reply_list(m, userdata, append_segments);
 }
+
+static int list_classes(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	(void)error;
+	return reply_list(m, userdata, append_classes);
+}
+
+BUS_GETTER(get_version, void, "s", PACKAGE_VERSION);
+BUS_GETTER(get_datapath, struct bus, "b", v->manager->dp_state != MANAGER_DP_DOWN);
 
 static int get_state(sd_bus *sd, const char *path, const char *interface, const char *property,
 		     sd_bus_message *reply, void *userdata, sd_bus_error *error)
@@ -266,19 +220,6 @@ static int get_state(sd_bus *sd, const char *path, const char *interface, const 
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-static int get_datapath(sd_bus *sd, const char *path, const char *interface, const char *property,
-			sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-	const struct bus *bus = userdata;
-
-	(void)sd;
-	(void)path;
-	(void)interface;
-	(void)property;
-	(void)error;
-	return sd_bus_message_append(reply, "b", bus->manager->dp_state != MANAGER_DP_DOWN);
-}
-
 /* Every method may be called by whom the bus policy lets through; see bus.h. */
 #define ANY SD_BUS_VTABLE_UNPRIVILEGED
 
@@ -286,9 +227,9 @@ const sd_bus_vtable bus_manager_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bus_reload, ANY),
 	SD_BUS_METHOD_WITH_ARGS("ListSegments", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", segments),
-				bus_list_segments, ANY),
+				list_segments, ANY),
 	SD_BUS_METHOD_WITH_ARGS("ListClasses", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", classes),
-				bus_list_classes, ANY),
+				list_classes, ANY),
 	SD_BUS_METHOD_WITH_ARGS("PortAdd", SD_BUS_ARGS("a{sv}", spec), SD_BUS_RESULT("o", port),
 				bus_port_add, ANY),
 	SD_BUS_METHOD_WITH_ARGS("PortDel", SD_BUS_ARGS("s", key, "t", generation), SD_BUS_NO_RESULT,

@@ -5,8 +5,6 @@
 #include "daemon/bus/priv.h"
 
 int bus_reload(sd_bus_message *m, void *userdata, sd_bus_error *error);
-int bus_list_segments(sd_bus_message *m, void *userdata, sd_bus_error *error);
-int bus_list_classes(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_port_add(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_port_del(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_port_attach(sd_bus_message *m, void *userdata, sd_bus_error *error);

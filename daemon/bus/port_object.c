@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* /org/vnicd1/port/UUID_MAC */
-#include "daemon/bus/priv.h"
+#include "daemon/bus/getter.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,119 +83,14 @@ int bus_port_list(sd_bus *sd, const char *prefix, void *userdata, char ***ret, s
 	return 0;
 }
 
-static int get_string(sd_bus *sd, const char *path, const char *interface, const char *property,
-		      sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-	const struct vnic_port *port = userdata;
-	char buf[PORT_SOCK_FILE_MAX + PORT_KEY_STR];
-	const char *s = "";
-
-	(void)sd;
-	(void)path;
-	(void)interface;
-	(void)error;
-	if (!strcmp(property, "Key"))
-		s = port_key_format(&port->spec.key, buf);
-	else if (!strcmp(property, "Uuid"))
-		s = uuid_format(port->spec.key.uuid, buf);
-	else if (!strcmp(property, "Mac"))
-		s = mac_format(port->spec.key.mac, buf);
-	else if (!strcmp(property, "Domain"))
-		s = port->spec.domain;
-	else if (!strcmp(property, "Class"))
-		s = port->spec.class_name;
-	else if (!strcmp(property, "Segment"))
-		s = port->segment;
-	else if (!strcmp(property, "Name"))
-		s = port->spec.name;
-	else if (!strcmp(property, "Socket"))
-		s = port_sock_file(&port->spec, buf);
-	else if (!strcmp(property, "State"))
-		s = port_state_str(port->state);
-	else if (!strcmp(property, "Reason"))
-		s = port->reason;
-	else if (!strcmp(property, "Path"))
-		s = vnic_path_str(port->path);
-	return sd_bus_message_append(reply, "s", s);
-}
-
-static int get_number(sd_bus *sd, const char *path, const char *interface, const char *property,
-		      sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-	const struct vnic_port *port = userdata;
-	uint32_t v = 0;
-
-	(void)sd;
-	(void)path;
-	(void)interface;
-	(void)error;
-	if (!strcmp(property, "Weight"))
-		v = port->weight;
-	else if (!strcmp(property, "Queues"))
-		v = port->queues;
-	else if (!strcmp(property, "QueuesActive"))
-		v = port->queues_active;
-	else if (!strcmp(property, "PeerPid"))
-		v = (uint32_t)port->peer_pid;
-	else if (!strcmp(property, "Restarts"))
-		v = port->restarts;
-	return sd_bus_message_append(reply, "u", v);
-}
-
-static int get_u64(sd_bus *sd, const char *path, const char *interface, const char *property,
-		   sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-	const struct vnic_port *port = userdata;
-
-	(void)sd;
-	(void)path;
-	(void)interface;
-	(void)error;
-	return sd_bus_message_append(reply, "t",
-				     !strcmp(property, "Rate") ? port->rate : port->generation);
-}
-
-static int get_vlan(sd_bus *sd, const char *path, const char *interface, const char *property,
-		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-	const struct vnic_port *port = userdata;
-
-	(void)sd;
-	(void)path;
-	(void)interface;
-	(void)property;
-	(void)error;
-	return sd_bus_message_append(reply, "q", port->vlan);
-}
-
-static int get_logging(sd_bus *sd, const char *path, const char *interface, const char *property,
-		       sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-	const struct vnic_port *port = userdata;
-
-	(void)sd;
-	(void)path;
-	(void)interface;
-	(void)property;
-	(void)error;
-	return sd_bus_message_append(reply, "b", port->logging);
-}
-
-static int get_counters(sd_bus *sd, const char *path, const char *interface, const char *property,
-			sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-	const struct port_counters_view *c = &((const struct vnic_port *)userdata)->counters;
-
-	(void)sd;
-	(void)path;
-	(void)interface;
-	(void)property;
-	(void)error;
-	return sd_bus_message_append(reply, "a{st}", 7, "rx_packets", c->rx_packets, "rx_bytes",
-				     c->rx_bytes, "rx_dropped", c->rx_dropped, "tx_packets",
-				     c->tx_packets, "tx_bytes", c->tx_bytes, "tx_dropped",
-				     c->tx_dropped, "tx_spoofed", c->tx_spoofed);
-}
+BUS_GETTER(get_key, struct port_key, "s", port_key_format(v, (char[PORT_KEY_STR]){ 0 }));
+BUS_GETTER(get_uuid, uint8_t, "s", uuid_format(v, (char[VNIC_UUID_STR]){ 0 }));
+BUS_GETTER(get_socket, struct port_spec, "s", port_sock_file(v, (char[PORT_SOCK_FILE_MAX]){ 0 }));
+BUS_GETTER(get_state, enum port_state, "s", port_state_str(*v));
+BUS_GETTER(get_path, enum vnic_path, "s", vnic_path_str(*v));
+BUS_GETTER(get_counters, struct port_counters_view, "a{st}", 7, "rx_packets", v->rx_packets,
+	   "rx_bytes", v->rx_bytes, "rx_dropped", v->rx_dropped, "tx_packets", v->tx_packets,
+	   "tx_bytes", v->tx_bytes, "tx_dropped", v->tx_dropped, "tx_spoofed", v->tx_spoofed);
 
 static int get_history(sd_bus *sd, const char *path, const char *interface, const char *property,
 		       sd_bus_message *reply, void *userdata, sd_bus_error *error)
@@ -216,32 +112,34 @@ static int get_history(sd_bus *sd, const char *path, const char *interface, cons
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-#define CONSTANT SD_BUS_VTABLE_PROPERTY_CONST
-#define CHANGES	 SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
+#define CONSTANT   SD_BUS_VTABLE_PROPERTY_CONST
+#define CHANGES	   SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
+#define AT(member) offsetof(struct vnic_port, member)
 
+/* What the bus knows how to write (numbers of its own sizes) has no getter. */
 const sd_bus_vtable bus_port_vtable[] = {
 	SD_BUS_VTABLE_START(0),
-	SD_BUS_PROPERTY("Key", "s", get_string, 0, CONSTANT),
-	SD_BUS_PROPERTY("Uuid", "s", get_string, 0, CONSTANT),
-	SD_BUS_PROPERTY("Mac", "s", get_string, 0, CONSTANT),
-	SD_BUS_PROPERTY("Domain", "s", get_string, 0, CHANGES),
-	SD_BUS_PROPERTY("Class", "s", get_string, 0, CHANGES),
-	SD_BUS_PROPERTY("Segment", "s", get_string, 0, CHANGES),
-	SD_BUS_PROPERTY("Name", "s", get_string, 0, CHANGES),
-	SD_BUS_PROPERTY("Socket", "s", get_string, 0, CHANGES),
-	SD_BUS_PROPERTY("State", "s", get_string, 0, CHANGES),
-	SD_BUS_PROPERTY("Reason", "s", get_string, 0, CHANGES),
-	SD_BUS_PROPERTY("Path", "s", get_string, 0, CHANGES),
-	SD_BUS_PROPERTY("Vlan", "q", get_vlan, 0, CHANGES),
-	SD_BUS_PROPERTY("Rate", "t", get_u64, 0, CHANGES),
-	SD_BUS_PROPERTY("Weight", "u", get_number, 0, CHANGES),
-	SD_BUS_PROPERTY("Queues", "u", get_number, 0, CHANGES),
-	SD_BUS_PROPERTY("QueuesActive", "u", get_number, 0, CHANGES),
-	SD_BUS_PROPERTY("Generation", "t", get_u64, 0, CHANGES),
-	SD_BUS_PROPERTY("PeerPid", "u", get_number, 0, CHANGES),
-	SD_BUS_PROPERTY("Logging", "b", get_logging, 0, CHANGES),
-	SD_BUS_PROPERTY("Restarts", "u", get_number, 0, CHANGES),
-	SD_BUS_PROPERTY("Counters", "a{st}", get_counters, 0, 0),
+	SD_BUS_PROPERTY("Key", "s", get_key, AT(spec.key), CONSTANT),
+	SD_BUS_PROPERTY("Uuid", "s", get_uuid, AT(spec.key.uuid), CONSTANT),
+	SD_BUS_PROPERTY("Mac", "s", bus_get_mac, AT(spec.key.mac), CONSTANT),
+	SD_BUS_PROPERTY("Domain", "s", bus_get_text, AT(spec.domain), CHANGES),
+	SD_BUS_PROPERTY("Class", "s", bus_get_text, AT(spec.class_name), CHANGES),
+	SD_BUS_PROPERTY("Segment", "s", bus_get_text, AT(segment), CHANGES),
+	SD_BUS_PROPERTY("Name", "s", bus_get_text, AT(spec.name), CHANGES),
+	SD_BUS_PROPERTY("Socket", "s", get_socket, AT(spec), CHANGES),
+	SD_BUS_PROPERTY("State", "s", get_state, AT(state), CHANGES),
+	SD_BUS_PROPERTY("Reason", "s", bus_get_text, AT(reason), CHANGES),
+	SD_BUS_PROPERTY("Path", "s", get_path, AT(path), CHANGES),
+	SD_BUS_PROPERTY("Vlan", "q", NULL, AT(vlan), CHANGES),
+	SD_BUS_PROPERTY("Rate", "t", NULL, AT(rate), CHANGES),
+	SD_BUS_PROPERTY("Weight", "u", NULL, AT(weight), CHANGES),
+	SD_BUS_PROPERTY("Queues", "u", NULL, AT(queues), CHANGES),
+	SD_BUS_PROPERTY("QueuesActive", "u", NULL, AT(queues_active), CHANGES),
+	SD_BUS_PROPERTY("Generation", "t", NULL, AT(generation), CHANGES),
+	SD_BUS_PROPERTY("PeerPid", "u", NULL, AT(peer_pid), CHANGES),
+	SD_BUS_PROPERTY("Logging", "b", bus_get_bool, AT(logging), CHANGES),
+	SD_BUS_PROPERTY("Restarts", "u", NULL, AT(restarts), CHANGES),
+	SD_BUS_PROPERTY("Counters", "a{st}", get_counters, AT(counters), 0),
 	SD_BUS_PROPERTY("History", "a(ts)", get_history, 0, 0),
 	SD_BUS_VTABLE_END,
 };

@@ -33,6 +33,13 @@ struct bus_reasons {
 	char text[BUS_REASONS_MAX][VNIC_ERR_MESSAGE_MAX];
 };
 
+/* What org.vnicd1.Nic tells of a link: also of the bridge it is in and that one's segment, "" for none. */
+struct bus_nic {
+	struct vnic_link link;
+	char master[IFNAMSIZ];
+	char segment[VNIC_NAME_MAX];
+};
+
 struct bus {
 	struct event_base *base;
 	struct manager *manager;
@@ -52,6 +59,7 @@ struct bus {
 	/* What was last told; watch.c. */
 	struct bus_seen_port *ports;
 	struct bus_seen_nic *nics;
+	struct bus_nic nic; /* bus_nic_find()'s last, for its getters */
 	bool nics_dirty, any_dirty;
 	const char *seen_state;
 	struct bus_reasons *seen_reasons, *scratch;
@@ -127,9 +135,7 @@ int bus_port_find(sd_bus *sd, const char *path, const char *interface, void *use
 int bus_port_list(sd_bus *sd, const char *prefix, void *userdata, char ***ret, sd_bus_error *error);
 const char *bus_port_path(const struct port_key *key, char buf[BUS_PATH_MAX]);
 const char *bus_nic_path(int ifindex, char buf[BUS_PATH_MAX]);
-/* The segment whose bridge @link is in, or NULL. */
-const struct vnic_segment *bus_nic_segment(const struct bus *bus, const struct vnic_link *link);
-const char *bus_nic_master(const struct bus *bus, const struct vnic_link *link);
+void bus_nic_view(const struct bus *bus, const struct vnic_link *link, struct bus_nic *ret);
 const char *bus_manager_state(const struct bus *bus);
 void bus_manager_reasons(const struct bus *bus, struct bus_reasons *ret);
 /* "running" where there is nothing in @reasons, else "degraded"; or "starting" */

@@ -21,9 +21,7 @@ struct bus_seen_port {
 struct bus_seen_nic {
 	int ifindex;
 	bool there; /* mark and sweep */
-	struct vnic_link last;
-	char master[IFNAMSIZ];
-	char segment[VNIC_NAME_MAX];
+	struct bus_nic last;
 	UT_hash_handle hh;
 };
 
@@ -73,10 +71,9 @@ static void compare_port(const struct vnic_port *a, const struct vnic_port *b, s
 	note(c, "Restarts", a->restarts != b->restarts);
 }
 
-static void compare_nic(const struct bus_seen_nic *seen, const struct vnic_link *b,
-			const char *master, const char *segment, struct changed *c)
+static void compare_nic(const struct bus_nic *seen, const struct bus_nic *now, struct changed *c)
 {
-	const struct vnic_link *a = &seen->last;
+	const struct vnic_link *a = &seen->link, *b = &now->link;
 
 	note(c, "Name", strcmp(a->name, b->name) != 0);
 	note(c, "Kind", a->kind != b->kind);
@@ -84,8 +81,8 @@ static void compare_nic(const struct bus_seen_nic *seen, const struct vnic_link 
 	note(c, "Mtu", a->mtu != b->mtu);
 	note(c, "Up", a->up != b->up);
 	note(c, "Carrier", a->carrier != b->carrier);
-	note(c, "Master", strcmp(seen->master, master) != 0);
-	note(c, "Segment", strcmp(seen->segment, segment) != 0);
+	note(c, "Master", strcmp(seen->master, now->master) != 0);
+	note(c, "Segment", strcmp(seen->segment, now->segment) != 0);
 	note(c, "Bus", strcmp(a->bus, b->bus) != 0);
 	note(c, "Address", strcmp(a->dev_addr, b->dev_addr) != 0);
 	note(c, "Driver", strcmp(a->driver, b->driver) != 0);
@@ -163,10 +160,9 @@ static void flush_port(struct bus *bus, struct bus_seen_port *seen)
 
 static void flush_nic(struct bus *bus, const struct vnic_link *link)
 {
-	const struct vnic_segment *segment = bus_nic_segment(bus, link);
-	const char *master = bus_nic_master(bus, link);
 	struct changed c = { .n = 0 };
 	struct bus_seen_nic *seen;
+	struct bus_nic now;
 	char path[BUS_PATH_MAX];
 	bool is_new = false;
 
@@ -181,14 +177,13 @@ static void flush_nic(struct bus *bus, const struct vnic_link *link)
 	}
 	seen->there = true;
 	bus_nic_path(link->ifindex, path);
-	compare_nic(seen, link, master, segment ? segment->name : "", &c);
+	bus_nic_view(bus, link, &now);
+	compare_nic(&seen->last, &now, &c);
 	if (is_new && is_up(bus))
 		sd_bus_emit_object_added(bus->sd, path);
 	else if (c.n && is_up(bus))
 		sd_bus_emit_properties_changed_strv(bus->sd, path, BUS_I_NIC, c.name);
-	seen->last = *link;
-	snprintf(seen->master, sizeof(seen->master), "%s", master);
-	snprintf(seen->segment, sizeof(seen->segment), "%s", segment ? segment->name : "");
+	seen->last = now;
 }
 
 static void flush_nics(struct bus *bus)
