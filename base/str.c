@@ -69,11 +69,16 @@ const char *mac_format(const uint8_t m[VNIC_MAC_LEN], char buf[VNIC_MAC_STR])
 	return buf;
 }
 
-bool mac_valid_guest(const uint8_t mac[VNIC_MAC_LEN])
+bool mac_is_zero(const uint8_t mac[VNIC_MAC_LEN])
 {
 	static const uint8_t zero[VNIC_MAC_LEN];
 
-	return !(mac[0] & 1) && memcmp(mac, zero, VNIC_MAC_LEN) != 0;
+	return memcmp(mac, zero, sizeof(zero)) == 0;
+}
+
+bool mac_valid_guest(const uint8_t mac[VNIC_MAC_LEN])
+{
+	return !(mac[0] & 1) && !mac_is_zero(mac);
 }
 
 int uuid_parse(const char *s, uint8_t ret_uuid[VNIC_UUID_LEN])

@@ -28,6 +28,7 @@ int mac_parse(const char *s, uint8_t ret_mac[VNIC_MAC_LEN]);
 const char *mac_format(const uint8_t mac[VNIC_MAC_LEN], char buf[VNIC_MAC_STR]);
 /* A VM NIC's address: unicast and not zero (IEEE 802-2014 8.2: bit 0 of octet 0 is the group bit). */
 bool mac_valid_guest(const uint8_t mac[VNIC_MAC_LEN]);
+bool mac_is_zero(const uint8_t mac[VNIC_MAC_LEN]);
 
 int uuid_parse(const char *s, uint8_t ret_uuid[VNIC_UUID_LEN]);
 const char *uuid_format(const uint8_t uuid[VNIC_UUID_LEN], char buf[VNIC_UUID_STR]);

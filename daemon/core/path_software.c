@@ -86,6 +86,8 @@ static int add_vlan(const struct inventory *inv, const struct vnic_segment *segm
 			continue;
 		step.ifindex = uplink->ifindex;
 		memcpy(step.ifname, uplink->name, sizeof(step.ifname));
+		memcpy(step.mac, mac_is_zero(uplink->perm_mac) ? uplink->mac : uplink->perm_mac,
+		       sizeof(step.mac));
 		r = plan_add(plan, &step);
 	}
 	return r;

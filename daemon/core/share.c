@@ -221,10 +221,17 @@ static void follow(struct managed_share *s, struct step *step, const struct step
 	step->master = want->master;
 	if (step->ifindex == 0 || str_eq(step->ifname, s->share.tap))
 		step->ifindex = step->kind == STEP_TAP_CREATE ? step->ifindex : want->ifindex;
+	if (step->kind == STEP_BRIDGE_VLAN && memcmp(step->mac, want->mac, sizeof(step->mac))) {
+		/* By the same name it has another MAC; by another it is another link with that number. */
+		differs |= !mac_is_zero(step->mac) && !str_eq(step->ifname, want->ifname);
+		memcpy(step->mac, want->mac, sizeof(step->mac));
+		memcpy(step->ifname, want->ifname, sizeof(step->ifname));
+		s->own.unrecorded = true;
+	}
 	if (!differs || step->state != STEP_DONE)
 		return;
 	if (step->kind == STEP_BRIDGE_VLAN)
-		do_anew(step); /* another bridge: other VLANs */
+		do_anew(step); /* another bridge, or another port of it: other VLANs */
 	else
 		step->state = STEP_BEGUN;
 }

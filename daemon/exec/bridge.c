@@ -83,6 +83,18 @@ static int get_vlans(struct exec *exec, int ifindex, uint16_t vlan, struct port_
 	return r;
 }
 
+/*
+ * Is @link the one that @step means? Numbers of links are given out again: an uplink that the step names the MAC
+ * of must have it (the one it was made with, where it has been given another), any other is a tap of ours.
+ */
+static bool is_meant(const struct step *step, const struct nl_link *link)
+{
+	if (mac_is_zero(step->mac) || step->kind == STEP_FDB)
+		return tap_is_ours(link, "");
+	return !memcmp(link->mac, step->mac, VNIC_MAC_LEN) ||
+	       !memcmp(link->perm_mac, step->mac, VNIC_MAC_LEN);
+}
+
 /* The link of @step, which must be in a bridge, and that bridge. */
 static int port_of_step(struct exec *exec, const struct step *step, struct nl_link *ret_port,
 			struct nl_link *ret_bridge, struct vnic_err *err)
@@ -95,6 +107,10 @@ static int port_of_step(struct exec *exec, const struct step *step, struct nl_li
 	r = nl_get_link(exec->nl, step->ifindex, NULL, &port, err);
 	if (r < 0)
 		return r;
+	if (!is_meant(step, &port))
+		return vnic_err_set(err, -ESTALE, VNIC_E_STEP_FAILED,
+				    "ifindex %d is %s by now, another link than was meant",
+				    port.ifindex, port.name);
 	if (port.master == 0)
 		return vnic_err_set(err, -ESTALE, VNIC_E_STEP_FAILED, "%s is in no bridge any more",
 				    port.name);
@@ -129,24 +145,25 @@ static int vlan_request(struct exec *exec, const struct step *step, uint16_t typ
 	return nl_call(exec->nl, &req, NULL, NULL, err);
 }
 
-static int check_vlan(const struct step *step, struct vnic_err *err)
+/* What the port of @step lets through, with all checked that a write relies on. */
+static int vlans_of_step(struct exec *exec, const struct step *step, struct port_vlans *ret,
+			 struct vnic_err *err)
 {
-	if (step->vlan >= 1 && step->vlan <= VNIC_VLAN_MAX)
-		return 0;
-	return vnic_err_set(err, -EINVAL, VNIC_E_STEP_FAILED, "there is no VLAN %u", step->vlan);
+	struct nl_link port, bridge;
+	int r;
+
+	if (step->vlan < 1 || step->vlan > VNIC_VLAN_MAX)
+		return vnic_err_set(err, -EINVAL, VNIC_E_STEP_FAILED, "there is no VLAN %u",
+				    step->vlan);
+	r = port_of_step(exec, step, &port, &bridge, err);
+	return r < 0 ? r : get_vlans(exec, step->ifindex, step->vlan, ret, err);
 }
 
 int vlan_probe(struct exec *exec, struct step *step, struct vnic_err *err)
 {
-	struct nl_link port, bridge;
 	struct port_vlans pv;
-	int r;
+	int r = vlans_of_step(exec, step, &pv, err);
 
-	r = check_vlan(step, err);
-	if (r == 0)
-		r = port_of_step(exec, step, &port, &bridge, err);
-	if (r == 0)
-		r = get_vlans(exec, step->ifindex, step->vlan, &pv, err);
 	if (r < 0)
 		return r;
 	step->prev = pv.has_vlan;
@@ -156,37 +173,26 @@ int vlan_probe(struct exec *exec, struct step *step, struct vnic_err *err)
 
 int vlan_do(struct exec *exec, struct step *step, struct vnic_err *err)
 {
-	struct nl_link port, bridge;
 	struct port_vlans pv;
-	int r;
+	int r = vlans_of_step(exec, step, &pv, err);
 
-	r = check_vlan(step, err);
-	if (r == 0)
-		r = port_of_step(exec, step, &port, &bridge, err);
-	if (r == 0)
-		r = get_vlans(exec, step->ifindex, step->vlan, &pv, err);
-	if (r < 0)
-		return r;
 	/* There already, perhaps untagged or as PVID: it is let through, and those are not ours to change. */
-	if (pv.has_vlan)
-		return 0;
+	if (r < 0 || pv.has_vlan)
+		return r;
 	return vlan_request(exec, step, RTM_SETLINK, err);
 }
 
 int vlan_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 {
-	struct nl_link port, bridge;
 	struct port_vlans pv;
 	int r;
 
 	if (!step->has_prev || step->prev)
 		return 0;
-	r = port_of_step(exec, step, &port, &bridge, err);
-	/* Out of the bridge, its VLANs are gone with the membership. */
+	r = vlans_of_step(exec, step, &pv, err);
+	/* Out of the bridge, or another link by now: its VLANs are gone with the membership. */
 	if (r == -ENODEV || r == -ESTALE)
 		return 0;
-	if (r == 0)
-		r = get_vlans(exec, step->ifindex, step->vlan, &pv, err);
 	if (r < 0 || !pv.has_vlan)
 		return r;
 	return vlan_request(exec, step, RTM_DELLINK, err);

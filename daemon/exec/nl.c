@@ -206,6 +206,9 @@ static void parse_link(const struct nlmsghdr *nlh, void *data)
 			str_copy(link->alias, sizeof(link->alias), mnl_attr_get_str(a));
 		else if (type == IFLA_ADDRESS && mnl_attr_get_payload_len(a) == sizeof(link->mac))
 			memcpy(link->mac, mnl_attr_get_payload(a), sizeof(link->mac));
+		else if (type == IFLA_PERM_ADDRESS &&
+			 mnl_attr_get_payload_len(a) == sizeof(link->perm_mac))
+			memcpy(link->perm_mac, mnl_attr_get_payload(a), sizeof(link->perm_mac));
 		else if (type == IFLA_MTU && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
 			link->mtu = mnl_attr_get_u32(a);
 		else if (type == IFLA_MASTER && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)

@@ -50,7 +50,7 @@ int nl_call(struct nl *nl, struct nl_request *req, nl_answer_fn fn, void *data,
 struct nl_link {
 	int ifindex;
 	char name[16];
-	uint8_t mac[6];
+	uint8_t mac[6], perm_mac[6]; /* perm_mac: zero where the driver does not say */
 	char alias[256];
 	bool tap, bridge, vlan_filtering;
 	bool up;

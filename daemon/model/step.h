@@ -44,7 +44,8 @@ struct step {
 	int master; /* of STEP_LINK_MASTER */
 	uint32_t mtu;
 	uint16_t vlan;
-	uint8_t mac[VNIC_MAC_LEN];
+	uint8_t mac
+		[VNIC_MAC_LEN]; /* of STEP_BRIDGE_VLAN: an uplink's, which tells it from another */
 	char class_name[VNIC_NAME_MAX],
 		name[VNIC_NAME_MAX]; /* of STEP_SOCK_LISTEN; name also of segments */
 	/* The previous value, read from the kernel just before acting; has_prev says that it was. */
