@@ -35,6 +35,17 @@ int vnic_err_set(struct vnic_err *err, int error, const char *code, const char *
 	return error;
 }
 
+struct vnic_err vnic_err_of(const char *code, const char *fmt, ...)
+{
+	struct vnic_err err = VNIC_ERR_INIT;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vnic_err_vset(&err, 0, code, fmt, ap);
+	va_end(ap);
+	return err;
+}
+
 void vnic_err_prefix(struct vnic_err *err, const char *fmt, ...)
 {
 	char old[VNIC_ERR_MESSAGE_MAX];

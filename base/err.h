@@ -45,6 +45,10 @@ struct vnic_err {
 int vnic_err_set(struct vnic_err *err, int error, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* The same as a value, to hand on. */
+struct vnic_err vnic_err_of(const char *code, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
 /* The same with a va_list, for functions that wrap it. */
 int vnic_err_vset(struct vnic_err *err, int error, const char *code, const char *fmt, va_list ap)
 	__attribute__((format(printf, 4, 0)));

@@ -77,16 +77,8 @@ static void op_end(struct domain_op *op, const struct vnic_err *err, struct json
 	op_free(op);
 }
 
-static void op_fail(struct domain_op *op, const char *code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-static void op_fail(struct domain_op *op, const char *code, const char *fmt, ...)
+static void op_fail(struct domain_op *op, struct vnic_err err)
 {
-	struct vnic_err err = VNIC_ERR_INIT;
-	va_list ap;
-
-	va_start(ap, fmt);
-	vnic_err_vset(&err, -EIO, code, fmt, ap);
-	va_end(ap);
 	op_end(op, &err, NULL);
 }
 
@@ -95,7 +87,7 @@ static void ask(struct domain_op *op, const char *what, struct json_object *fiel
 		unsigned int timeout_ms, libvirt_done done)
 {
 	if (!libvirt_client_call(op->ops->client, what, fields, timeout_ms, done, op))
-		op_fail(op, VNIC_E_INTERNAL, "out of memory");
+		op_fail(op, vnic_err_of(VNIC_E_INTERNAL, "out of memory"));
 }
 
 static struct json_object *fields_of(const struct domain_op *op)
@@ -131,7 +123,7 @@ static bool take_identity(struct domain_op *op, struct json_object *answer)
 	    json_get_str(answer, "name", &name, NULL) < 0 ||
 	    uuid_parse(uuid, op->spec.key.uuid) < 0 ||
 	    str_copy(op->spec.domain, sizeof(op->spec.domain), name) < 0) {
-		op_fail(op, VNIC_E_LIBVIRT, "libvirt's answer names no domain");
+		op_fail(op, vnic_err_of(VNIC_E_LIBVIRT, "libvirt's answer names no domain"));
 		return false;
 	}
 	return true;
@@ -258,25 +250,28 @@ static void on_found_for_attach(void *arg, const struct vnic_err *err, struct js
 	if (!take_identity(op, answer))
 		return;
 	if (!is_true(answer, "active")) {
-		op_fail(op, VNIC_E_INVALID_ARGUMENT,
-			"domain %s does not run: start it first, or put the interface into its XML "
-			"with 'virsh edit'",
-			op->spec.domain);
+		op_fail(op, vnic_err_of(VNIC_E_INVALID_ARGUMENT,
+					"domain %s does not run: start it first, or put the "
+					"interface into its XML "
+					"with 'virsh edit'",
+					op->spec.domain));
 		return;
 	}
 	if (!is_true(answer, "shared_memory")) {
-		op_fail(op, VNIC_E_INVALID_XML,
-			"domain %s runs without shared memory, which a port needs; write "
-			"<memoryBacking><source type='memfd'/><access mode='shared'/>"
-			"</memoryBacking> into its XML and start it again",
-			op->spec.domain);
+		op_fail(op,
+			vnic_err_of(
+				VNIC_E_INVALID_XML,
+				"domain %s runs without shared memory, which a port needs; write "
+				"<memoryBacking><source type='memfd'/><access mode='shared'/>"
+				"</memoryBacking> into its XML and start it again",
+				op->spec.domain));
 		return;
 	}
 	complete_spec(&op->spec);
 	if (snprintf(op->spec.pidfile, sizeof(op->spec.pidfile), VNIC_PIDFILE_DIR "/%s.pid",
 		     op->spec.domain) >= (int)sizeof(op->spec.pidfile) ||
 	    !manager_port_add(op->ops->manager, &op->spec, on_port_made, op))
-		op_fail(op, VNIC_E_INTERNAL, "out of memory");
+		op_fail(op, vnic_err_of(VNIC_E_INTERNAL, "out of memory"));
 }
 
 void *domain_attach(void *data, const char *domain, const struct port_spec *spec, bus_op_done done,
@@ -318,7 +313,7 @@ static void on_detached(void *arg, const struct vnic_err *err, struct json_objec
 		op_end(op, NULL, NULL);
 	else if (!manager_port_del(op->ops->manager, &op->spec.key, port->generation, on_released,
 				   op))
-		op_fail(op, VNIC_E_INTERNAL, "out of memory");
+		op_fail(op, vnic_err_of(VNIC_E_INTERNAL, "out of memory"));
 }
 
 static void on_found_for_detach(void *arg, const struct vnic_err *err, struct json_object *answer)
@@ -429,7 +424,7 @@ static void on_checked(void *arg, const struct vnic_err *err, struct json_object
 		return;
 	}
 	if (json_get_array(answer, "findings", 1000, &findings, NULL) < 0) {
-		op_fail(op, VNIC_E_LIBVIRT, "vnicd-libvirt's answer has no findings");
+		op_fail(op, vnic_err_of(VNIC_E_LIBVIRT, "vnicd-libvirt's answer has no findings"));
 		return;
 	}
 	if (!any_error(findings))

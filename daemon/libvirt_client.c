@@ -81,16 +81,8 @@ static void finish_first(struct libvirt_client *c, const struct vnic_err *err,
 	request_free(q);
 }
 
-static void fail_first(struct libvirt_client *c, const char *code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-static void fail_first(struct libvirt_client *c, const char *code, const char *fmt, ...)
+static void fail_first(struct libvirt_client *c, struct vnic_err err)
 {
-	struct vnic_err err = VNIC_ERR_INIT;
-	va_list ap;
-
-	va_start(ap, fmt);
-	vnic_err_vset(&err, -EIO, code, fmt, ap);
-	va_end(ap);
 	finish_first(c, &err, NULL);
 }
 
@@ -230,8 +222,8 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
 	if (c->pid == 0) {
 		r = start_helper(c);
 		if (r < 0) {
-			fail_first(c, VNIC_E_LIBVIRT, "%s cannot be started: %s", c->program,
-				   strerror(-r));
+			fail_first(c, vnic_err_of(VNIC_E_LIBVIRT, "%s cannot be started: %s",
+						  c->program, strerror(-r)));
 			return;
 		}
 	}
@@ -252,7 +244,8 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	/* Others that were sent go to the next helper; only now, so that no answer of this one counts for them. */
 	for (struct libvirt_request *q = c->first->next; q; q = q->next)
 		q->sent = false;
-	fail_first(c, VNIC_E_TIMEOUT, "libvirt did not answer in time; see whether libvirtd hangs");
+	fail_first(c, vnic_err_of(VNIC_E_TIMEOUT,
+				  "libvirt did not answer in time; see whether libvirtd hangs"));
 }
 
 static void describe_end(int status, char *buf, size_t size)
@@ -336,8 +329,9 @@ static void on_child(evutil_socket_t fd, short what, void *arg)
 	for (struct libvirt_request *q = c->first; q; q = q->next)
 		q->sent = false;
 	if (at_work)
-		fail_first(c, VNIC_E_LIBVIRT, "vnicd-libvirt %s while it worked on this; try again",
-			   how);
+		fail_first(c,
+			   vnic_err_of(VNIC_E_LIBVIRT,
+				       "vnicd-libvirt %s while it worked on this; try again", how));
 	else
 		event_active(c->kick, EV_TIMEOUT, 0);
 }
