@@ -407,10 +407,7 @@ int manager_config_swap(struct manager *m, struct vnic_config *config, struct vn
 			continue;
 		s->segment = *new;
 		s->segment.hh = hh;
-		for (size_t i = 0; i < s->plan.n; i++)
-			if (s->plan.step[i].kind == STEP_DP_SEGMENT &&
-			    s->plan.step[i].state == STEP_DONE)
-				s->plan.step[i].state = STEP_BEGUN; /* its cores may differ */
+		owner_redo(&managed_share(s)->own, STEP_DP_SEGMENT); /* its cores may differ */
 	}
 	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
 		port_settings(managed(p));

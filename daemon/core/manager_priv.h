@@ -30,6 +30,7 @@ struct owner {
 	struct vnic_port *port; /* NULL: a share */
 	bool busy, undoing;
 	bool unrecorded; /* the record says "begun" of something that has ended */
+	bool redo; /* what the step under way tells has changed meanwhile: once more */
 	size_t at;
 	struct step cur;
 	int error; /* of the last step, until somebody looked at it */
@@ -44,7 +45,6 @@ struct managed_port {
 	bool gone; /* on its way out */
 	bool dp_listed, dp_has_listener; /* on the current connection */
 	struct dp_port_status last; /* with dp_listed: what it said last */
-	bool tell_again; /* its settings changed while they were being told */
 	uint64_t free_since; /* its domain's pidfile is free and there is no peer; 0: not so */
 	uint64_t look_at; /* when to look at the pidfile again */
 	int error; /* why it could not be made */
@@ -93,6 +93,8 @@ ssize_t owner_last(const struct owner *o);
 int owner_record(struct owner *o);
 /* Wait longer after each failure: now is not the time for another try. */
 void owner_back_off(struct owner *o);
+/* What steps of @kind tell has changed: they are done again, also the one that is under way. */
+void owner_redo(struct owner *o, enum step_kind kind);
 static inline bool owner_waits(struct owner *o)
 {
 	return o->busy || o->retry_at > manager_now(o->m);

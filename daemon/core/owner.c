@@ -47,6 +47,20 @@ void owner_back_off(struct owner *o)
 	manager_wake_before(o->m, o->retry_at);
 }
 
+void owner_redo(struct owner *o, enum step_kind kind)
+{
+	for (size_t i = 0; i < o->plan->n; i++) {
+		struct step *step = &o->plan->step[i];
+
+		if (step->kind != kind)
+			continue;
+		if (o->busy && !o->undoing && o->at == i)
+			o->redo = true;
+		else if (step->state == STEP_DONE)
+			step->state = STEP_BEGUN;
+	}
+}
+
 /* What an administrator can do about it; empty where the error says it all. */
 static const char *hint(const struct step *step, int error)
 {
@@ -124,7 +138,7 @@ static void step_ended(void *arg, int error, const struct vnic_err *err)
 		o->error = 0;
 		o->backoff = 0;
 	} else if (error >= 0) {
-		o->cur.state = STEP_DONE;
+		o->cur.state = o->redo ? STEP_BEGUN : STEP_DONE;
 		o->cur.seen = false;
 		*step = o->cur;
 		o->error = 0;
@@ -156,6 +170,7 @@ void owner_begin(struct owner *o, size_t i, bool undo)
 	o->cur = *step;
 	o->at = i;
 	o->undoing = undo;
+	o->redo = false;
 	if (!undo) {
 		if (!o->cur.has_prev)
 			r = io->step_probe(io->data, &o->cur, &err);

@@ -263,20 +263,6 @@ static void catch_up(struct managed_port *p)
 		port_status(p, &last);
 }
 
-/* The datapath is to be told again, once more if it is being told just now. */
-static void tell_again(struct managed_port *p)
-{
-	for (size_t i = 0; i < p->port.plan.n; i++) {
-		struct step *step = &p->port.plan.step[i];
-
-		if (step->kind != STEP_DP_PORT)
-			continue;
-		p->tell_again = p->own.busy && p->own.at == i;
-		if (step->state == STEP_DONE)
-			step->state = STEP_BEGUN;
-	}
-}
-
 /* Its place in the bridge is a new one: what the bridge had learned is gone. */
 void port_fdb_lost(struct managed_port *p)
 {
@@ -306,8 +292,6 @@ static void pump_live(struct managed_port *p)
 		manager_wake_before(p->own.m, p->own.retry_at);
 		return;
 	}
-	if (p->tell_again)
-		tell_again(p);
 	if (next_step(p) >= 0) {
 		const struct segment_share *share = manager_share(p->own.m, p->port.segment);
 
@@ -457,7 +441,7 @@ void port_settings(struct managed_port *p)
 	p->port.weight = weight;
 	p->port.spoofchk = class->spoofchk;
 	p->port.trust = class->trust;
-	tell_again(p);
+	owner_redo(&p->own, STEP_DP_PORT);
 	note(p, "settings changed with the configuration");
 	manager_tell_port(p->own.m, &p->port);
 }

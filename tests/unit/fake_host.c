@@ -210,7 +210,8 @@ static int dp_port(struct fake_host *h, const struct vnic_port *port, bool on)
 	return 0;
 }
 
-static int dp_segment(struct fake_host *h, const struct step *step, bool on)
+static int dp_segment(struct fake_host *h, const struct step *step,
+		      const struct vnic_segment *segment, bool on)
 {
 	ssize_t i = dp_find_segment(h, step->name);
 
@@ -224,6 +225,7 @@ static int dp_segment(struct fake_host *h, const struct step *step, bool on)
 			strcpy(h->dp_segment[i].name, step->name);
 		}
 		h->dp_segment[i].has_tap = true;
+		h->dp_segment[i].n_cores = segment->n_cores;
 		return 0;
 	}
 	for (size_t p = 0; p < h->n_dp_ports; p++)
@@ -248,7 +250,8 @@ static int create_tap(struct fake_host *h, struct step *step)
 	return 0;
 }
 
-static int act(struct fake_host *h, struct step *step, const struct vnic_port *port, bool undo)
+static int act(struct fake_host *h, struct step *step, const struct vnic_segment *segment,
+	       const struct vnic_port *port, bool undo)
 {
 	struct fake_link *f = step->ifindex ? by_ifindex(h, step->ifindex) : NULL;
 	char file[PORT_SOCK_FILE_MAX];
@@ -265,7 +268,7 @@ static int act(struct fake_host *h, struct step *step, const struct vnic_port *p
 		fake_del_link(h, step->ifname);
 		return 0;
 	case STEP_DP_SEGMENT:
-		return dp_segment(h, step, !undo);
+		return dp_segment(h, step, segment, !undo);
 	case STEP_DP_PORT:
 		return dp_port(h, port, !undo);
 	case STEP_SOCK_LISTEN:
@@ -316,8 +319,8 @@ static int fault(struct fake_host *h, const char *what)
 	return 0;
 }
 
-static void run_step(struct fake_host *h, struct step *step, const struct vnic_port *port,
-		     manager_step_done done, void *arg, bool undo)
+static void run_step(struct fake_host *h, struct step *step, const struct vnic_segment *segment,
+		     const struct vnic_port *port, manager_step_done done, void *arg, bool undo)
 {
 	char what[160];
 	int f, r;
@@ -330,7 +333,7 @@ static void run_step(struct fake_host *h, struct step *step, const struct vnic_p
 		h->dead = true;
 		return;
 	}
-	r = f < 0 ? f : act(h, step, port, undo);
+	r = f < 0 ? f : act(h, step, segment, port, undo);
 	if (f == 1) {
 		h->dead = true;
 		return;
@@ -338,6 +341,7 @@ static void run_step(struct fake_host *h, struct step *step, const struct vnic_p
 	if (h->async) {
 		h->pending[h->n_pending].done = done;
 		h->pending[h->n_pending].arg = arg;
+		h->pending[h->n_pending].kind = step->kind;
 		h->pending[h->n_pending++].error = r;
 		return;
 	}
@@ -348,14 +352,14 @@ static void step_do(void *data, struct step *step, const struct vnic_segment *se
 		    const struct vnic_port *port, manager_step_done done, void *arg)
 {
 	assert_non_null(segment);
-	run_step(data, step, port, done, arg, false);
+	run_step(data, step, segment, port, done, arg, false);
 }
 
 static void step_undo(void *data, struct step *step, const struct vnic_segment *segment,
 		      const struct vnic_port *port, manager_step_done done, void *arg)
 {
 	assert_non_null(segment);
-	run_step(data, step, port, done, arg, true);
+	run_step(data, step, segment, port, done, arg, true);
 }
 
 static int step_probe(void *data, struct step *step, struct vnic_err *err)
@@ -570,6 +574,7 @@ void fake_kill(struct fake_host *h)
 	h->n_pending = 0;
 	h->wake_at = UINT64_MAX;
 	h->dead = h->failed = false;
+	h->hold = 0;
 	h->fail_at = h->kill_at = h->calls = 0;
 }
 
@@ -619,7 +624,7 @@ void fake_run(struct fake_host *h, uint64_t us)
 	for (int turns = 0; !h->dead; turns++) {
 		assert_true(turns < 20000); /* else it spins */
 		notify(h);
-		if (h->n_pending) {
+		if (h->n_pending && h->pending[0].kind != h->hold) {
 			manager_step_done done = h->pending[0].done;
 			void *arg = h->pending[0].arg;
 			int error = h->pending[0].error;

@@ -33,6 +33,7 @@ struct fake_host {
 	struct {
 		char name[VNIC_NAME_MAX];
 		bool has_tap;
+		int n_cores;
 	} dp_segment[FAKE_MAX];
 	size_t n_dp_segments;
 	struct dp_port_status dp_port[FAKE_MAX];
@@ -54,10 +55,12 @@ struct fake_host {
 	struct inventory inv;
 	uint64_t now, wake_at;
 	bool async; /* steps complete in a later turn */
+	enum step_kind hold; /* those of this kind do not, until it is 0 again */
 	struct {
 		manager_step_done done;
 		void *arg;
 		int error;
+		enum step_kind kind;
 	} pending[FAKE_MAX];
 	size_t n_pending;
 	/* faults: the Nth call (from 1) of step_do, step_undo or a record's writing */

@@ -612,6 +612,29 @@ static void reload(void **state)
 	same_as(f, f->before);
 }
 
+static void reload_while_the_datapath_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+	struct vnic_err err = VNIC_ERR_INIT;
+	struct vnic_config *config = fake_config();
+
+	f->h.async = true;
+	f->h.hold = STEP_DP_SEGMENT;
+	assert_non_null(prepare(f, &spec, 1));
+	fake_run(&f->h, SECOND);
+	/* It has acted on what it was told, and its answer is still to come. */
+	assert_int_equal(f->h.n_pending, 1);
+	config_segment(config, "lan")->cores[0] = 3;
+	config_segment(config, "lan")->n_cores = 1;
+	assert_int_equal(manager_config_swap(f->h.m, config, &err), 0);
+	f->h.hold = 0;
+	fake_run(&f->h, SECOND);
+	assert_int_equal(f->h.dp_segment[0].n_cores, 1);
+	assert_true(f->o.answered);
+	assert_string_equal(f->o.err.message, "");
+}
+
 static void a_segment_taken_out_of_the_configuration(void **state)
 {
 	struct fixture *f = *state;
@@ -778,6 +801,7 @@ int main(void)
 		TEST(uplink_leaves),
 		TEST(no_bridge_no_path),
 		TEST(reload),
+		TEST(reload_while_the_datapath_is_told),
 		TEST(a_segment_taken_out_of_the_configuration),
 		TEST(preview_does_nothing),
 		TEST(reconnect),
