@@ -102,7 +102,7 @@ static bool class_known(const struct check *c, const char *name)
 	for (size_t i = 0; i < c->n_classes; i++)
 		if (!strcmp(c->classes[i], name))
 			return true;
-	return false;
+	return !c->classes;
 }
 
 /* The classes there are, for a message; cut off where there are many. */
@@ -121,7 +121,12 @@ static void class_list(const struct check *c, char *buf, size_t size)
 static void check_memory(struct check *c)
 {
 	const struct domain *d = c->d;
+	size_t ours = 0;
 
+	for (size_t i = 0; i < d->n_nics; i++)
+		ours += domain_nic_is_ours(&d->nics[i]) || domain_nic_is_misspelt(&d->nics[i]);
+	if (!ours) /* <vnic:ports> alone wants no memory */
+		return;
 	if (!domain_has_shared_memory(d)) {
 		add(c, FINDING_ERROR, "NoSharedMemory", NULL, strdup(FIX_MEMORY),
 		    d->n_cells_private ? "a NUMA cell has memAccess='private': the datapath "

@@ -37,9 +37,11 @@ struct findings {
 
 /**
  * domain_check() - look at a domain
- * @classes: names of the configured classes; NULL with @n_classes 0 means that there are none
+ * @classes: names of the configured classes; NULL where they are not known, then no class is unknown
  * @ret: emptied first; the caller calls findings_deinit(), whatever is returned
  *
+ * What is an error here keeps a guest from starting: the hook refuses it by the same rules. What depends
+ * on this host (VLANs of a class, MACs of other guests) vnicd judges, for both in one way.
  * Pure: the same domain and classes give the same findings, in the order of the XML.
  * Return: 0 or -ENOMEM.
  */

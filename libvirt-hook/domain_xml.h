@@ -3,7 +3,7 @@
  * What vnicd wants to know of libvirt's XML, as plain data.
  *
  * Theory of operation: expat hands us elements; a table says which element in which place means
- * something (domain_tree.c), and everything else is skipped with its children. So an unknown
+ * something (domain_elements.c), and everything else is skipped with its children. So an unknown
  * element never hurts, wherever a later libvirt puts it; only <vnic:ports>, whose owner we are, is
  * strict. There is no DTD and no entity of its own in libvirt's XML: a DOCTYPE is refused when it
  * begins, which is the end of entity expansion and of external entities. Size, depth and counts

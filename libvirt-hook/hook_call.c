@@ -3,6 +3,7 @@
 #include "libvirt-hook/hook.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -13,6 +14,8 @@
 
 /* connect(2) to a unix socket with a full backlog cannot be polled for, only tried again. */
 #define CONNECT_RETRY_MS 20
+/* Nor can one that nobody listens on. */
+#define AWAY_RETRY_MS 50
 
 uint64_t hook_now_ms(void)
 {
@@ -100,14 +103,34 @@ static int late(const char *op, uint32_t deadline_ms, struct vnic_err *err)
 		op, deadline_ms / 1000.0);
 }
 
-static int down(const char *socket, int error, struct vnic_err *err)
+/* Nobody listens, or who did has gone: another vnicd may be on its way. */
+static bool away(int error)
 {
-	if (error == -ENOENT || error == -ECONNREFUSED)
-		return vnic_err_set(err, error, VNIC_E_DAEMON_DOWN,
-				    "vnicd is not running (%s: %s): systemctl start vnicd", socket,
-				    strerror(-error));
+	return error == -ENOENT || error == -ECONNREFUSED || error == -ECONNRESET;
+}
+
+static int unreachable(const char *socket, int error, struct vnic_err *err)
+{
 	return vnic_err_set(err, error, VNIC_E_DAEMON_DOWN, "cannot reach vnicd at %s: %s", socket,
 			    strerror(-error));
+}
+
+static int down(const char *socket, int error, uint32_t patience_ms, struct vnic_err *err)
+{
+	char waited[40] = "";
+
+	if (patience_ms)
+		snprintf(waited, sizeof(waited), ", for %g s", patience_ms / 1000.0);
+	return vnic_err_set(err, error, VNIC_E_DAEMON_DOWN,
+			    "vnicd is not running (%s: %s%s): systemctl start vnicd", socket,
+			    strerror(-error), waited);
+}
+
+static int went_away(const char *op, struct vnic_err *err)
+{
+	return vnic_err_set(err, -ECONNRESET, VNIC_E_DAEMON_DOWN,
+			    "vnicd went away before it answered '%s'; see 'journalctl -u vnicd'",
+			    op);
 }
 
 static int connect_by(int fd, const struct sockaddr_un *addr, uint64_t deadline)
@@ -150,8 +173,9 @@ static ssize_t recv_by(int fd, char *buf, size_t size, uint64_t deadline)
 	}
 }
 
-int hook_call(const char *socket_file, const char *op, const char *message, uint32_t deadline_ms,
-	      uint64_t deadline, struct vnic_err *err)
+/* Return: as hook_call(); where away() is true of it, @err is the caller's to fill in. */
+static int call_once(const struct hook_target *to, const char *op, const char *message,
+		     struct vnic_err *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	_cleanup_(closep) int fd = -1;
@@ -161,26 +185,50 @@ int hook_call(const char *socket_file, const char *op, const char *message, uint
 
 	if (!buf)
 		return vnic_err_set(err, -ENOMEM, VNIC_E_INTERNAL, "out of memory");
-	r = str_copy(addr.sun_path, sizeof(addr.sun_path), socket_file);
+	r = str_copy(addr.sun_path, sizeof(addr.sun_path), to->socket);
 	if (r < 0)
-		return down(socket_file, r, err);
+		return unreachable(to->socket, r, err);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return down(socket_file, -errno, err);
-	r = connect_by(fd, &addr, deadline);
-	if (r == -ETIMEDOUT)
-		return late(op, deadline_ms, err);
-	if (r < 0)
-		return down(socket_file, r, err);
-	r = send_by(fd, message, deadline);
-	n = r < 0 ? r : recv_by(fd, buf, VNIC_MSG_MAX, deadline);
+		return unreachable(to->socket, -errno, err);
+	n = connect_by(fd, &addr, to->deadline);
+	if (n == 0)
+		n = send_by(fd, message, to->deadline);
+	if (n == 0)
+		n = recv_by(fd, buf, VNIC_MSG_MAX, to->deadline);
+	if (n > 0)
+		return hook_answer(buf, (size_t)n, err);
+	if (n == 0 || n == -EPIPE)
+		return -ECONNRESET;
 	if (n == -ETIMEDOUT)
-		return late(op, deadline_ms, err);
-	if (n == 0 || n == -EPIPE || n == -ECONNRESET)
-		return vnic_err_set(
-			err, -ECONNRESET, VNIC_E_DAEMON_DOWN,
-			"vnicd went away before it answered '%s'; see 'journalctl -u vnicd'", op);
-	if (n < 0)
-		return down(socket_file, (int)n, err);
-	return hook_answer(buf, (size_t)n, err);
+		return late(op, to->deadline_ms, err);
+	return away((int)n) ? (int)n : unreachable(to->socket, (int)n, err);
+}
+
+int hook_call(const struct hook_target *to, const char *op, const char *message,
+	      struct vnic_err *err)
+{
+	uint64_t until = earlier(hook_now_ms() + to->patience_ms, to->deadline);
+	bool asked = false;
+
+	for (;;) {
+		int r = call_once(to, op, message, err);
+
+		if (!away(r))
+			return r;
+		/*
+		 * A vnicd that was stopped in the middle of a request keeps what it has done of it,
+		 * and its successor takes the same request again. Once: it may be what kills it.
+		 */
+		if (r == -ECONNRESET) {
+			if (asked || !to->patience_ms)
+				return went_away(op, err);
+			asked = true;
+			until = earlier(hook_now_ms() + to->patience_ms, to->deadline);
+		}
+		if (hook_now_ms() + AWAY_RETRY_MS >= until)
+			return asked ? went_away(op, err)
+				     : down(to->socket, r, to->patience_ms, err);
+		poll(NULL, 0, AWAY_RETRY_MS);
+	}
 }

@@ -17,16 +17,16 @@
 
 /* Each returns as hook_call(); 0 also where it is none of vnicd's business. */
 
-static int misspelt(const struct domain *d, struct vnic_err *err)
+static int ask(const struct hook_op *op, const char *message, uint64_t deadline,
+	       struct vnic_err *err)
 {
-	for (size_t i = 0; i < d->n_nics; i++)
-		if (domain_nic_is_misspelt(&d->nics[i]))
-			return vnic_err_set(
-				err, 1, VNIC_E_INVALID_XML,
-				"the socket '%.120s' is not of the form "
-				"/run/vnicd/sock/CLASS/NAME.sock; see 'vnicctl domain check %s'",
-				d->nics[i].source_path, d->name);
-	return 0;
+	const struct hook_target vnicd = { .socket = VNIC_HOOK_SOCK,
+					   .deadline_ms = op->deadline_ms,
+					   .deadline = deadline,
+					   .patience_ms = op->fail_on_silence ? HOOK_PATIENCE_MS
+									      : 0 };
+
+	return hook_call(&vnicd, op->name, message, err);
 }
 
 static int qemu_hook(const struct hook_op *op, const char *xml, size_t size, uint64_t deadline,
@@ -41,13 +41,13 @@ static int qemu_hook(const struct hook_op *op, const char *xml, size_t size, uin
 		return r;
 	if (!domain_is_ours(d))
 		return 0;
-	r = misspelt(d, err);
+	r = op->checked ? hook_check_domain(d, err) : 0;
 	if (r)
 		return r;
 	r = hook_message_domain(op->name, d, &message, err);
 	if (r < 0)
 		return r;
-	return hook_call(VNIC_HOOK_SOCK, op->name, message, op->deadline_ms, deadline, err);
+	return ask(op, message, deadline, err);
 }
 
 static int network_hook(const struct hook_op *op, const char *xml, size_t size, uint64_t deadline,
@@ -65,7 +65,7 @@ static int network_hook(const struct hook_op *op, const char *xml, size_t size, 
 	r = hook_message_port(op->name, p, &message, err);
 	if (r < 0)
 		return r;
-	return hook_call(VNIC_HOOK_SOCK, op->name, message, op->deadline_ms, deadline, err);
+	return ask(op, message, deadline, err);
 }
 
 static int exit_status(const struct hook_op *op, int outcome, const struct vnic_err *err)

@@ -10,18 +10,18 @@
 #define HOOK_VERSION 1
 
 static const struct hook_op ops[] = {
-	{ HOOK_QEMU, "prepare", true, true, HOOK_DEADLINE_MS },
-	{ HOOK_QEMU, "start", true, true, HOOK_DEADLINE_MS },
+	{ HOOK_QEMU, "prepare", true, true, true, HOOK_DEADLINE_MS },
+	{ HOOK_QEMU, "start", true, true, false, HOOK_DEADLINE_MS },
 	/* The guest runs and has its port: vnicd's absence is no reason to kill it. */
-	{ HOOK_QEMU, "started", true, false, HOOK_DEADLINE_MS },
-	{ HOOK_QEMU, "stopped", false, false, HOOK_DEADLINE_LATE_MS },
-	{ HOOK_QEMU, "release", false, false, HOOK_DEADLINE_LATE_MS },
-	{ HOOK_QEMU, "migrate", true, true, HOOK_DEADLINE_MS },
-	{ HOOK_QEMU, "restore", true, true, HOOK_DEADLINE_MS },
+	{ HOOK_QEMU, "started", true, false, false, HOOK_DEADLINE_MS },
+	{ HOOK_QEMU, "stopped", false, false, false, HOOK_DEADLINE_LATE_MS },
+	{ HOOK_QEMU, "release", false, false, false, HOOK_DEADLINE_LATE_MS },
+	{ HOOK_QEMU, "migrate", true, true, true, HOOK_DEADLINE_MS },
+	{ HOOK_QEMU, "restore", true, true, true, HOOK_DEADLINE_MS },
 	/* libvirt kills the running guest where this one fails. */
-	{ HOOK_QEMU, "reconnect", false, false, HOOK_DEADLINE_LATE_MS },
-	{ HOOK_NETWORK, "port-created", true, false, HOOK_DEADLINE_LATE_MS },
-	{ HOOK_NETWORK, "port-deleted", false, false, HOOK_DEADLINE_LATE_MS },
+	{ HOOK_QEMU, "reconnect", false, false, false, HOOK_DEADLINE_LATE_MS },
+	{ HOOK_NETWORK, "port-created", true, false, false, HOOK_DEADLINE_LATE_MS },
+	{ HOOK_NETWORK, "port-deleted", false, false, false, HOOK_DEADLINE_LATE_MS },
 };
 
 const struct hook_op *hook_op_find(enum hook_kind kind, const char *name)

@@ -12,6 +12,7 @@ static void use(const struct domain *d)
 {
 	static const char *const classes[] = { "gold" };
 	_cleanup_(freep) char *message = NULL;
+	struct vnic_err err = VNIC_ERR_INIT;
 	struct findings f;
 
 	if (domain_check(d, classes, 1, &f) == 0)
@@ -19,6 +20,8 @@ static void use(const struct domain *d)
 			if (!f.list[i].message)
 				abort();
 	findings_deinit(&f);
+	if (hook_check_domain(d, &err) != 0 && (!*err.message || strchr(err.message, '\n')))
+		abort();
 	hook_message_domain("prepare", d, &message, NULL);
 }
 

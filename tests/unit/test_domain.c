@@ -368,8 +368,12 @@ static void unknown_class_names_the_known(void **state)
 	struct findings f;
 
 	(void)state;
-	assert_int_equal(domain_check(d, NULL, 0, &f), 0);
+	assert_int_equal(domain_check(d, many, 0, &f), 0);
 	assert_non_null(strstr(f.list[0].message, "'gold'; known: none is configured"));
+	findings_deinit(&f);
+	/* Not known which there are: that is vnicd's to say. */
+	assert_int_equal(domain_check(d, NULL, 0, &f), 0);
+	assert_int_equal(f.n, 0);
 	findings_deinit(&f);
 	for (int i = 0; i < 200; i++) {
 		sprintf(names[i], "c%d", i);
@@ -379,6 +383,46 @@ static void unknown_class_names_the_known(void **state)
 	assert_non_null(strstr(f.list[0].message, "known: c0, c1, "));
 	assert_non_null(strstr(f.list[0].message, "..."));
 	findings_deinit(&f);
+}
+
+/* The hook refuses what the check calls an error, in its words and with its fix, on one line. */
+static void hook_refuses_what_check_finds(void **state)
+{
+	static const struct {
+		const char *body, *words[3];
+	} rows[] = {
+		{ DEVICES(GOOD(MAC1, SOCK("a"))), { NULL } },
+		{ DEVICES(GOOD(MAC1, "/run/vnicd/sock/bronze/a.sock")), { NULL } },
+		{ "<devices><interface type='user'/></devices>", { NULL } },
+		{ "<metadata><v:ports xmlns:v='urn:vnicd:1'/></metadata>", { NULL } },
+		{ "<memoryBacking><access mode='shared'/></memoryBacking><devices>" GOOD(
+			  MAC1, SOCK("a")) "</devices>",
+		  { NULL } }, /* infos only */
+		{ DEVICES(NIC(MAC1, SOCK("a"), "client", "", "<model type='virtio'/>")),
+		  { "interface 1 (" MAC1 "): it has no <reconnect>",
+		    "; write: <interface type='vhostuser'><mac address='" MAC1 "'/><source ",
+		    "mode='client'><reconnect enabled='yes' timeout='1'/></source>" } },
+		{ "<devices>" GOOD(MAC1, SOCK("a")) GOOD(MAC1, SOCK("a")) NOBALL "</devices>",
+		  { "memory is not shared", "(and 2 more); see 'vnicctl domain check web'",
+		    "; write: <memoryBacking><source type='memfd'/><access mode='shared'/>" } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(domain_freep) struct domain *d = NULL;
+		struct vnic_err err = VNIC_ERR_INIT;
+		char xml[3000];
+
+		snprintf(xml, sizeof(xml), HEAD "%s</domain>", rows[i].body);
+		d = parse(xml);
+		assert_int_equal(hook_check_domain(d, &err), rows[i].words[0] ? 1 : 0);
+		for (size_t k = 0; k < 3 && rows[i].words[k]; k++)
+			if (!strstr(err.message, rows[i].words[k]))
+				print_error("no '%s' in: %s\n", rows[i].words[k], err.message),
+					fail();
+		assert_null(strchr(err.message, '\n'));
+		assert_null(strchr(err.message, '?'));
+	}
 }
 
 static void written_xml_is_escaped(void **state)
@@ -525,6 +569,7 @@ int main(void)
 		cmocka_unit_test(check_overrides),
 		cmocka_unit_test(check_fixes_are_right),
 		cmocka_unit_test(unknown_class_names_the_known),
+		cmocka_unit_test(hook_refuses_what_check_finds),
 		cmocka_unit_test(written_xml_is_escaped),
 		cmocka_unit_test(message_of_a_domain),
 		cmocka_unit_test(message_of_a_network_port),

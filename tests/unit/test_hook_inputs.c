@@ -1,20 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Bad inputs of the hook, one test a row of tests/tables/hook-inputs.md. Each has its clear error. */
+/* XML that the hook refuses: the rows "unit" of tests/tables/hook-inputs.md. Each has its clear error. */
 #include "tests/unit/unit.h"
 
-#include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include "api/errors.h"
-#include "base/file.h"
-#include "base/sock.h"
 #include "libvirt-hook/hook.h"
+#include "tests/unit/hook_table.h"
 
 #define UUID  "<uuid>6ecd5f50-1712-4b9b-ba6c-dd77b83b4ab5</uuid>"
 #define HEAD  "<domain type='qemu'><name>web</name>" UUID
@@ -334,249 +327,6 @@ static void domain_as_hookdata(void **state)
 	refused_hookdata(HEAD TAIL, VNIC_E_INVALID_XML, "root is <domain>");
 }
 
-/* Standard input */
-
-struct feed {
-	int fd;
-	size_t bytes;
-};
-
-static void *feed_thread(void *arg)
-{
-	struct feed *f = arg;
-	char block[65536];
-
-	memset(block, ' ', sizeof(block));
-	for (size_t done = 0; done < f->bytes;) {
-		ssize_t n = write(f->fd, block, sizeof(block));
-
-		if (n < 0)
-			break; /* the reader has had enough */
-		done += (size_t)n;
-	}
-	return NULL;
-}
-
-static void hundred_megabytes_without_end(void **state)
-{
-	struct vnic_err err = VNIC_ERR_INIT;
-	struct feed feed = { .bytes = 100u << 20 };
-	char *data = NULL;
-	pthread_t thread;
-	int fds[2];
-	size_t size;
-
-	(void)state;
-	signal(SIGPIPE, SIG_IGN);
-	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-	feed.fd = fds[1];
-	assert_int_equal(pthread_create(&thread, NULL, feed_thread, &feed), 0);
-	assert_int_equal(hook_read_all(fds[0], DOMAIN_XML_MAX, 60000, hook_now_ms() + 60000, &data,
-				       &size, &err),
-			 -E2BIG);
-	assert_string_equal(err.code, VNIC_E_INVALID_XML);
-	assert_non_null(strstr(err.message, "larger than 4 MiB"));
-	close(fds[0]);
-	pthread_join(thread, NULL);
-	close(fds[1]);
-}
-
-static void no_end_of_file(void **state)
-{
-	struct vnic_err err = VNIC_ERR_INIT;
-	char *data = NULL;
-	size_t size;
-	int fds[2];
-
-	(void)state;
-	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-	assert_int_equal(write(fds[1], HEAD, strlen(HEAD)), strlen(HEAD));
-	assert_int_equal(hook_read_all(fds[0], DOMAIN_XML_MAX, 30, hook_now_ms() + 60000, &data,
-				       &size, &err),
-			 -ETIMEDOUT);
-	assert_non_null(strstr(err.message, "neither goes on nor ends"));
-	/* The whole run's deadline ends it too. */
-	assert_int_equal(hook_read_all(fds[0], DOMAIN_XML_MAX, 60000, hook_now_ms() + 30, &data,
-				       &size, &err),
-			 -ETIMEDOUT);
-	assert_null(data);
-	close(fds[0]);
-	close(fds[1]);
-}
-
-/* vnicd, or who says to be it */
-
-static void refused_answer(const char *answer, size_t size, const char *word)
-{
-	struct vnic_err err = VNIC_ERR_INIT;
-
-	assert_true(hook_answer(answer, size, &err) < 0);
-	assert_string_equal(err.code, VNIC_E_INVALID_MESSAGE);
-	assert_non_null(strstr(err.message, "vnicd's answer is not understood"));
-	if (!strstr(err.message, word))
-		print_error("'%s' is not in: %s\n", word, err.message), fail();
-}
-
-static void answer_not_understood(void **state)
-{
-	static const struct {
-		const char *answer, *word;
-	} rows[] = {
-		{ "ok", "not valid JSON" },
-		{ "{\"ok\":true", "ends too early" },
-		{ "{}", "\"ok\"" },
-		{ "[]", "not a JSON object" },
-		{ "{\"ok\":\"yes\"}", "type string" },
-		{ "{\"ok\":false}", "is false" },
-		{ "{\"error\":\"no\"}", "\"error\"" },
-		{ "{\"error\":{\"code\":\"Busy\"}}", "\"message\"" },
-		{ "{\"error\":{\"message\":\"x\"}}", "\"code\"" },
-		{ "{\"ok\":true}{\"ok\":true}", "at byte 11" },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		refused_answer(rows[i].answer, strlen(rows[i].answer), rows[i].word);
-	refused_answer("{\"ok\":true}\0", 12, "at byte 11");
-}
-
-struct fake {
-	char dir[32], file[64];
-};
-
-static void fake_init(struct fake *f)
-{
-	strcpy(f->dir, "/tmp/vnic-hook-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	snprintf(f->file, sizeof(f->file), "%s/hook.sock", f->dir);
-}
-
-static void fake_end(struct fake *f)
-{
-	unlink(f->file);
-	assert_int_equal(rmdir(f->dir), 0);
-}
-
-static void call_fails(const char *file, int error, const char *code, const char *word)
-{
-	struct vnic_err err = VNIC_ERR_INIT;
-
-	assert_int_equal(hook_call(file, "prepare", "{}", 20000, hook_now_ms() + 50, &err), error);
-	assert_string_equal(err.code, code);
-	if (!strstr(err.message, word))
-		print_error("'%s' is not in: %s\n", word, err.message), fail();
-}
-
-static void vnicd_not_started(void **state)
-{
-	struct fake f;
-
-	(void)state;
-	fake_init(&f);
-	call_fails(f.file, -ENOENT, VNIC_E_DAEMON_DOWN, "vnicd is not running");
-	call_fails(f.file, -ENOENT, VNIC_E_DAEMON_DOWN, "systemctl start vnicd");
-	fake_end(&f);
-}
-
-static void vnicd_killed(void **state)
-{
-	struct fake f;
-	int fd;
-
-	(void)state;
-	fake_init(&f);
-	fd = sock_listen(f.file, SOCK_SEQPACKET, 0600);
-	assert_true(fd >= 0);
-	close(fd); /* leaves the file, as kill -9 does */
-	call_fails(f.file, -ECONNREFUSED, VNIC_E_DAEMON_DOWN, "vnicd is not running");
-	fake_end(&f);
-}
-
-static void vnicd_hung(void **state)
-{
-	struct fake f;
-	int fd;
-
-	(void)state;
-	fake_init(&f);
-	fd = sock_listen(f.file, SOCK_SEQPACKET, 0600);
-	assert_true(fd >= 0);
-	call_fails(f.file, -ETIMEDOUT, VNIC_E_TIMEOUT, "did not answer 'prepare' within 20 s");
-	close(fd);
-	fake_end(&f);
-}
-
-static void vnicd_hung_with_full_backlog(void **state)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	struct fake f;
-	int fd, peers[8], n = 0;
-
-	(void)state;
-	fake_init(&f);
-	fd = sock_listen(f.file, SOCK_SEQPACKET, 0600);
-	assert_true(fd >= 0);
-	assert_int_equal(listen(fd, 1), 0);
-	strcpy(addr.sun_path, f.file);
-	for (; n < 8; n++) {
-		peers[n] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
-		if (connect(peers[n], (struct sockaddr *)&addr, sizeof(addr)) < 0)
-			break;
-	}
-	assert_true(n < 8 && errno == EAGAIN);
-	call_fails(f.file, -ETIMEDOUT, VNIC_E_TIMEOUT, "did not answer");
-	for (int i = 0; i <= n; i++)
-		close(peers[i]);
-	close(fd);
-	fake_end(&f);
-}
-
-static void *hang_up_thread(void *arg)
-{
-	char buf[100];
-	int fd = accept(*(int *)arg, NULL, NULL);
-
-	if (fd >= 0 && read(fd, buf, sizeof(buf)) > 0)
-		close(fd);
-	return NULL;
-}
-
-static void vnicd_dies_before_its_answer(void **state)
-{
-	struct vnic_err err = VNIC_ERR_INIT;
-	pthread_t thread;
-	struct fake f;
-	int fd;
-
-	(void)state;
-	fake_init(&f);
-	fd = sock_listen(f.file, SOCK_SEQPACKET, 0600);
-	assert_true(fd >= 0);
-	assert_int_equal(fd_set_nonblock(fd, false), 0);
-	assert_int_equal(pthread_create(&thread, NULL, hang_up_thread, &fd), 0);
-	assert_int_equal(hook_call(f.file, "prepare", "{}", 20000, hook_now_ms() + 60000, &err),
-			 -ECONNRESET);
-	assert_string_equal(err.code, VNIC_E_DAEMON_DOWN);
-	assert_non_null(strstr(err.message, "went away before it answered 'prepare'"));
-	pthread_join(thread, NULL);
-	close(fd);
-	fake_end(&f);
-}
-
-static void socket_of_another_kind(void **state)
-{
-	struct fake f;
-	int fd;
-
-	(void)state;
-	fake_init(&f);
-	fd = sock_listen(f.file, SOCK_STREAM, 0600);
-	assert_true(fd >= 0);
-	call_fails(f.file, -EPROTOTYPE, VNIC_E_DAEMON_DOWN, "cannot reach vnicd");
-	close(fd);
-	fake_end(&f);
-}
-
 static void message_too_large(void **state)
 {
 	_cleanup_(freep) char *xml =
@@ -614,8 +364,6 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(other_encoding),
 	cmocka_unit_test(control_characters_in_messages),
 	cmocka_unit_test(larger_than_4_mib),
-	cmocka_unit_test(hundred_megabytes_without_end),
-	cmocka_unit_test(no_end_of_file),
 	cmocka_unit_test(too_deep),
 	cmocka_unit_test(too_many_interfaces),
 	cmocka_unit_test(too_many_overrides),
@@ -657,51 +405,11 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(hookdata_bad_mac),
 	cmocka_unit_test(hookdata_with_doctype),
 	cmocka_unit_test(domain_as_hookdata),
-	cmocka_unit_test(answer_not_understood),
-	cmocka_unit_test(vnicd_not_started),
-	cmocka_unit_test(vnicd_killed),
-	cmocka_unit_test(vnicd_hung),
-	cmocka_unit_test(vnicd_hung_with_full_backlog),
-	cmocka_unit_test(vnicd_dies_before_its_answer),
-	cmocka_unit_test(socket_of_another_kind),
 };
-
-/* The table's first column is the tests' names: none is missing on either side. */
-static int table_matches(void)
-{
-	const char *top = getenv("top_srcdir");
-	_cleanup_(freep) char *table = NULL;
-	char file[4096];
-	size_t rows = 0;
-	int bad = 0;
-
-	snprintf(file, sizeof(file), "%s/tests/tables/hook-inputs.md", top ? top : ".");
-	if (file_read(AT_FDCWD, file, 1 << 20, &table, NULL) < 0) {
-		fprintf(stderr, "cannot read %s\n", file);
-		return 1;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
-		char row[200];
-
-		snprintf(row, sizeof(row), "\n| %s | unit | ", tests[i].name);
-		if (!strstr(table, row)) {
-			fprintf(stderr, "tests/tables/hook-inputs.md lacks %s\n", tests[i].name);
-			bad = 1;
-		}
-	}
-	for (char *p = table; (p = strstr(p, " | unit | ")); p++)
-		rows++;
-	if (rows != ARRAY_SIZE(tests)) {
-		fprintf(stderr, "tests/tables/hook-inputs.md has %zu rows for %zu tests\n", rows,
-			ARRAY_SIZE(tests));
-		bad = 1;
-	}
-	return bad;
-}
 
 int main(void)
 {
-	int bad = table_matches();
+	int bad = hook_table_check("unit", tests, ARRAY_SIZE(tests));
 
 	return cmocka_run_group_tests_name("hook inputs", tests, NULL, NULL) || bad;
 }
