@@ -13,8 +13,9 @@ import jsonschema
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 from daemon import CONF, Vnicd  # noqa: E402
 from net import Bridge  # noqa: E402
-from played import UUID, add, key, mac, path, ports, release_all, same_contract, spec  # noqa: E402
+from busports import UUID, add, key, mac, path, ports, release_all, same_contract, spec  # noqa: E402
 from rawbus import Bus, V  # noqa: E402
+from vhost_client import Client, frame  # noqa: E402
 from vt import TOP, main, run, test, wait_for  # noqa: E402
 
 SCHEMA = os.path.join(TOP, "api/vnicctl.schema.json")
@@ -125,6 +126,86 @@ def _():
     b = Bus()
     wait_for("running again", lambda: b.get_all()["State"] == "running")
     assert b.get_all()["Reasons"] == []
+
+
+def changed(ear, want, timeout=10.0):
+    """Wait for a signal of the port whose properties hold these; all that came until then."""
+    seen = {}
+    while not all(seen.get(k) == v for k, v in want.items()):
+        m = ear.signal(lambda s: s.member == "PropertiesChanged" and s.path == path(), timeout)
+        seen.update(m.body[1])
+    return seen
+
+
+@test("port_state_is_signalled")
+def _():
+    bed()
+    b, ear = Bus(), Bus()
+    add(b)
+    ear.listen()
+    with Client(ports(b)[key()]["Socket"]) as c:
+        changed(ear, {"State": "connected", "PeerPid": os.getpid()})
+        c.run()
+        changed(ear, {"State": "running", "QueuesActive": 1})
+    changed(ear, {"State": "ready", "PeerPid": 0, "QueuesActive": 0})
+    release_all(b)
+
+
+@test("quarantine_is_signalled")
+def _():
+    bed()
+    b, ear = Bus(), Bus()
+    add(b)
+    ear.listen()
+    # A guest whose memory goes away costs a worker; the second time is the last.
+    for _ in range(2):
+        restarts = ports(b)[key()]["Restarts"]
+        with Client(ports(b)[key()]["Socket"]) as c:
+            c.run()
+            os.ftruncate(c.memfd, 0)
+            os.eventfd_write(c.kick[1], 1)
+            wait_for("the worker to be replaced", lambda n=restarts: ports(b)[key()]["Restarts"] > n)
+    seen = changed(ear, {"State": "quarantined"})
+    assert "cost two workers" in seen["Reason"] and seen["Restarts"] >= 2, seen
+    wait_for("degraded", lambda: b.get_all()["State"] == "degraded")
+    assert key() in b.get_all()["Reasons"][0], b.get_all()
+    assert "quarantined" in ctl("port", "show")
+    release_all(b)
+    assert b.get_all()["State"] == "running"
+
+
+@test("missing_bridge_is_a_reason")
+def _():
+    bed()
+    b = Bus()
+    run("ip", "link", "set", "br0", "name", "br7")
+    wait_for("degraded", lambda: b.get_all()["State"] == "degraded")
+    reason = b.get_all()["Reasons"][0]
+    assert "br0" in reason and "vnicd.conf:2" in reason, reason
+    out = ctl("segment")
+    assert "missing" in out and "ip link add br0 type bridge" in out, out
+    run("ip", "link", "set", "br7", "name", "br0")
+    wait_for("running", lambda: b.get_all()["State"] == "running")
+
+
+@test("counters_are_as_young_as_the_answer")
+def _():
+    bed()
+    b = Bus()
+    for n in (1, 2):
+        add(b, n)
+    with Client(ports(b)[key(1)]["Socket"]).run() as one, Client(ports(b)[key(2)]["Socket"]).run() as two:
+        for sent in range(1, 21):
+            f = frame(mac(2), mac(1), b"%d" % sent)
+            one.transmit(f)
+            two.wait_frame(f)
+            # Calls at once: each answer's counters hold what was through before its call.
+            for s in [b.send("RefreshCounters") for _ in range(sent % 3 + 1)]:
+                b.wait(s)
+            c = [ports(b)[key(n)]["Counters"] for n in (1, 2)]
+            assert c[0]["rx_packets"] + c[0]["tx_packets"] == sent, (sent, c)
+            assert c[1]["rx_packets"] + c[1]["tx_packets"] == sent, (sent, c)
+    release_all(b)
 
 
 @test("counters_are_fetched")

@@ -1,43 +1,84 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""tests/tables/dbus-inputs.md: one test a row."""
+# time limit: 240
+"""tests/tables/dbus-inputs.md: one test a row, against vnicd with its datapath. What has to be slow is: the keeper is
+stopped for as long."""
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
-from played import SYSTEM_BUS, UUID2, Played, add, key, mac, path, ports, release_all, spec  # noqa: E402
-from rawbus import Bus, DBusError, V  # noqa: E402
+import hooks  # noqa: E402
+from busports import UUID, UUID2, add, key, mac, path, ports, release_all, spec  # noqa: E402
+from daemon import CONF, Vnicd  # noqa: E402
+from net import Bridge, links  # noqa: E402
+from rawbus import SYSTEM_BUS, Bus, DBusError, V  # noqa: E402
+from vhost_client import Client  # noqa: E402
 from vt import main, run, test, wait_for  # noqa: E402
 
 BUS_LIMIT = "org.freedesktop.DBus.Error.LimitsExceeded"
 DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 HUGE = "a" * 65536
-_daemon = None
+_bed = {}
 
 
 def daemon():
-    global _daemon
-    if _daemon is None:
-        _daemon = Played()
-    return _daemon
+    """Bridge, datapath and vnicd, once for all tests."""
+    if not _bed:
+        _bed["bridge"] = Bridge("br0")
+        _bed["vnicd"] = Vnicd(CONF).start()
+        _bed["vnicd"].wait_connected()
+    return _bed["vnicd"]
 
 
 def case(name):
-    """A test that leaves no port and a quick outside, whatever comes of it."""
+    """A test that leaves no port, whatever comes of it, and the daemon that it found."""
     def register(fn):
         def whole():
-            daemon()
+            pid = daemon().daemon.pid
             try:
                 fn()
             finally:
-                if _daemon and _daemon.p.poll() is None:
-                    _daemon.do("step-ms 0")
-                    _daemon.do("fail -")
+                if daemon().daemon.running():
                     release_all(Bus())
+            assert daemon().daemon.pid == pid and daemon().daemon.running(), f"vnicd has ended: {said()}"
         return test(name)(whole)
     return register
+
+
+@contextlib.contextmanager
+def stopped(*pids):
+    """These processes stand still."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def slow():
+    """The datapath does nothing it is asked: a port's making and its release wait, for up to 10 s."""
+    return stopped(daemon().keeper.pid)
+
+
+def rss_kib():
+    with open(f"/proc/{daemon().daemon.pid}/status", encoding="ascii") as f:
+        return next(int(s.split()[1]) for s in f if s.startswith("VmRSS"))
+
+
+def said():
+    """All that vnicd has said since it was started first."""
+    return daemon().daemon.said(100000) + "\n"
+
+
+def wait_said(words, before, timeout=15.0):
+    """Until vnicd says it once more than it had in `before`."""
+    wait_for(f"vnicd to say '{words}'", lambda: said().count(words) > before.count(words), timeout)
 
 
 def fails(fn, *args, **kwargs):
@@ -198,18 +239,17 @@ def _():
 
 @case("pending_calls_10000")
 def _():
-    d = daemon()
-    d.do("step-ms 300")
     b, other = Bus(timeout=30), Bus()
     serials = []
-    for n in range(10000):
-        serials.append(b.send("PortAdd", "a{sv}", spec(n)))
-        if n % 500 == 0:
-            while b.pump(0):
-                pass
-            t = time.monotonic()
-            assert other.get_all()["Version"]
-            assert time.monotonic() - t < 5, "another client had to wait for seconds"
+    with slow():
+        for n in range(10000):
+            serials.append(b.send("PortAdd", "a{sv}", spec(n)))
+            if n % 500 == 0:
+                while b.pump(0):
+                    pass
+                t = time.monotonic()
+                assert other.get_all()["Version"]
+                assert time.monotonic() - t < 5, "another client had to wait for seconds"
     taken, codes = 0, set()
     for s in serials:
         try:
@@ -220,19 +260,14 @@ def _():
     # The bus, too, bounds what may wait for an answer.
     assert "LimitReached" in codes and codes <= {"LimitReached", BUS_LIMIT}, codes
     assert 32 <= taken < 2000, taken
-    d.do("step-ms 0")
+    assert len(ports(other)) == taken
     b.close()
-    release_all(other)
 
 
 @case("pending_calls_many_clients")
 def _():
-    d = daemon()
-    d.do("step-ms 2000")
     clients = [Bus() for _ in range(20)]
-    for i, b in enumerate(clients):
-        for n in range(32):
-            b.send("PortAdd", "a{sv}", spec(32 * i + n))
+    other = Bus()
 
     def answers():
         for b in clients:
@@ -240,23 +275,25 @@ def _():
                 pass
         return [m.error for b in clients for m in b.replies.values()]
 
-    wait_for("all but 256 calls refused", lambda: len(answers()) >= 640 - 256)
-    assert set(answers()) == {"org.vnicd1.Error.LimitReached"} and len(answers()) == 640 - 256, len(answers())
-    # They leave with their calls waiting: what was begun is undone.
-    for b in clients:
-        b.close()
-    d.do("step-ms 0")
-    other = Bus()
+    with slow():
+        for i, b in enumerate(clients):
+            for n in range(32):
+                b.send("PortAdd", "a{sv}", spec(32 * i + n))
+        wait_for("all but 256 calls refused", lambda: len(answers()) >= 640 - 256)
+        assert set(answers()) == {"org.vnicd1.Error.LimitReached"} and len(answers()) == 640 - 256, len(answers())
+        # They leave with their calls waiting: what was begun is undone.
+        for b in clients:
+            b.close()
     wait_for("all undone", lambda: not ports(other), timeout=20)
+    assert not os.path.exists("/run/vnicd/sock/gold")
 
 
 @case("client_never_reads")
 def _():
-    d = daemon()
     other = Bus()
     for n in range(20):
         add(other, n)
-    before = d.rss_kib()
+    before = rss_kib()
     deaf = Bus(timeout=5)
     deaf.sock.setsockopt(1, 8, 4096)  # SO_RCVBUF
     sent = 0
@@ -270,7 +307,7 @@ def _():
     t = time.monotonic()
     assert len(ports(other)) == 20
     assert time.monotonic() - t < 10
-    assert d.rss_kib() < before + 64 * 1024, f"grew from {before} to {d.rss_kib()} KiB after {sent} calls"
+    assert rss_kib() < before + 64 * 1024, f"grew from {before} to {rss_kib()} KiB after {sent} calls"
     deaf.close()
     release_all(other)
 
@@ -450,33 +487,30 @@ def _():
 
 @case("caller_gone")
 def _():
-    d = daemon()
-    d.do("step-ms 400")
     b, other = Bus(), Bus()
-    b.send("PortAdd", "a{sv}", spec())
-    wait_for("the port being made", lambda: key() in ports(other))
-    assert ports(other)[key()]["State"] == "preparing"
-    b.close()
+    with slow():
+        b.send("PortAdd", "a{sv}", spec())
+        wait_for("the port being made", lambda: key() in ports(other))
+        assert ports(other)[key()]["State"] == "preparing"
+        b.close()
     wait_for("the port undone", lambda: not ports(other))
-    d.do("step-ms 0")
+    wait_for("nothing of it left", lambda: not os.path.exists("/run/vnicd/sock/gold") and "vn0-lan" not in links())
 
 
 @case("caller_gone_release")
 def _():
-    d = daemon()
     b, other = Bus(), Bus()
     add(other)
     generation = ports(other)[key()]["Generation"]
-    b.send("PortDel", "st", key(), generation)
-    b.close()
+    with slow():
+        b.send("PortDel", "st", key(), generation)
+        wait_for("the release begun", lambda: ports(other)[key()]["State"] == "releasing")
+        b.close()
     wait_for("the port released", lambda: not ports(other))
-    assert d.p.poll() is None
 
 
 @case("cancel_and_release")
 def _():
-    d = daemon()
-    d.do("step-ms 2")
     other = Bus()
     for i in range(50):
         a = Bus()
@@ -490,35 +524,39 @@ def _():
             other.wait(serial)
         except DBusError as e:
             assert e.code in ("UnknownPort", "StaleGeneration", "Busy"), e
-        wait_for("no port", lambda: not ports(other))
-    d.do("step-ms 0")
+        # The bus may tell of the caller's end before its call, and PortAdd be through before either.
+        wait_for("no port, or one that is ready", lambda: all(p["State"] == "ready" for p in ports(other).values()))
+        release_all(other)
 
 
 @case("add_twice")
 def _():
-    d = daemon()
-    d.do("step-ms 20")
     b = Bus()
-    serials = [b.send("PortAdd", "a{sv}", spec()) for _ in range(2)]
+    with slow():
+        serials = [b.send("PortAdd", "a{sv}", spec()) for _ in range(2)]
+        e = fails(b.wait, serials[1])
+        assert e.code == "Busy" and key() in e.message, e
     assert b.wait(serials[0]) == [path()]
-    e = fails(b.wait, serials[1])
-    assert e.code == "Busy" and key() in e.message, e
     assert list(ports(b)) == [key()]
-    d.do("step-ms 0")
-    release_all(b)
 
 
 @case("step_fails")
 def _():
-    d = daemon()
-    d.do("fail sock-listen")
-    e = fails(add, Bus())
-    d.do("fail -")
-    assert e.code == "StepFailed" and "told to fail" in e.message, e
     b = Bus()
-    wait_for("all undone", lambda: not ports(b))
-    add(b)
-    release_all(b)
+    # Somebody else's interface has the tap's name, somebody else's file the socket's.
+    run("ip", "link", "add", "vn0-lan", "type", "veth", "peer", "name", "vn0-peer")
+    e = fails(add, b, name="web")
+    assert e.code == "StepFailed" and "vn0-lan" in e.message, e
+    assert not ports(b) and not os.path.exists("/run/vnicd/sock/gold")
+    run("ip", "link", "del", "vn0-lan")
+    os.mkdir("/run/vnicd/sock/gold")
+    with open("/run/vnicd/sock/gold/web.sock", "w", encoding="ascii"):
+        pass
+    e = fails(add, b, name="web")
+    assert e.code == "StepFailed" and "/run/vnicd/sock/gold/web.sock" in e.message and "remove it" in e.message, e
+    wait_for("all undone", lambda: not ports(b) and "vn0-lan" not in links())
+    os.unlink("/run/vnicd/sock/gold/web.sock")
+    add(b, name="web")
 
 
 def _system_bus(*options):
@@ -550,83 +588,73 @@ def _kill_bus():
 
 @case("bus_restarts")
 def _():
-    d = daemon()
-    add(Bus())
-    d.do("step-ms 1000")
-    b = Bus()
-    b.send("PortAdd", "a{sv}", spec(2))
-    other = Bus()
-    wait_for("the second port being made", lambda: key(2) in ports(other))
-    _kill_bus()
-    assert "Connection" in d.p.stdout.readline()
-    d.do("step-ms 0")
-    _system_bus()
-    d.expect("connected")
-    b = Bus()
-    # The first stays; the second's caller has gone with the bus.
-    wait_for("the port whose caller has gone undone", lambda: list(ports(b)) == [key()])
-    release_all(b)
+    before, b, other = said(), Bus(), Bus()
+    add(other, name="web")
+    seen = ports(other)[key()]
+    with Client(seen["Socket"]).run():
+        wait_for("the guest", lambda: ports(other)[key()]["State"] == "running")
+        with slow():
+            b.send("PortAdd", "a{sv}", spec(2))
+            wait_for("the second port being made", lambda: key(2) in ports(other))
+            _kill_bus()
+            wait_said("not on the system bus: Connection", before)
+        # Hooks do not need the bus.
+        assert hooks.hook("prepare", UUID2, "db", [(mac(3), "gold", "db")])["ok"]
+        assert hooks.hook("release", UUID2, "db", [(mac(3), "gold", "db")])["ok"]
+        _system_bus()
+        wait_said("on the system bus\n", before)
+        b = Bus()
+        # The first stays as it was, its guest connected; the second's caller has gone with the bus.
+        wait_for("the port whose caller has gone undone", lambda: list(ports(b)) == [key()])
+        now = ports(b)[key()]
+        same = ("State", "Generation", "PeerPid", "QueuesActive", "Restarts", "Socket")
+        assert [now[k] for k in same] == ["running", *(seen["Generation"], os.getpid(), 1, 0, seen["Socket"])], now
+        assert b.get_all()["State"] == "running"
 
 
 @case("bus_hangs")
 def _():
-    d = daemon()
-    add(Bus())
-    before = d.rss_kib()
-    pids = _bus_pids()
-    for pid in pids:
-        os.kill(pid, 19)
-    try:
-        n, said = 0, "ok"
-        while said == "ok":
-            assert n < 20000, "it queues for ever"
-            n += 1
-            # One at a time: changes of one turn of the loop are one signal.
-            d.p.stdin.write(f"state {key()} {'connected' if n % 2 else 'running'}\n")
-            d.p.stdin.flush()
-            said = d.p.stdout.readline().strip()
-        assert "does not take" in said, said
-        d.expect("ok")
-        assert d.rss_kib() < before + 16 * 1024, f"grew from {before} to {d.rss_kib()} KiB"
-    finally:
-        for pid in pids:
-            os.kill(pid, 18)
-    d.expect("connected")
-    assert key() in ports(Bus())
+    nics = [(mac(n), "gold", f"web{n}") for n in range(8)]
+    before, words = rss_kib(), said()
+    with stopped(*_bus_pids()):
+        for n in range(4000):
+            assert hooks.hook("prepare", UUID, "web", nics)["ok"] and hooks.hook("release", UUID, "web", nics)["ok"]
+            if "does not take" in said()[len(words):]:
+                break
+        else:
+            raise AssertionError("it queues for ever")
+        assert rss_kib() < before + 16 * 1024, f"grew from {before} to {rss_kib()} KiB"
+        assert hooks.hook("prepare", UUID, "web", nics[:1])["ok"]
+    wait_said("on the system bus\n", words)
+    assert list(ports(Bus())) == [key(0)]
 
 
 @test("bus_hangs_at_start")
 def _():
-    global _daemon
-    daemon().stop()
-    pids = _bus_pids()
-    for pid in pids:
-        os.kill(pid, 19)
-    try:
-        _daemon = Played(wait=False)
-        _daemon.expect("the bus does not answer")
-        _daemon.do("step-ms 0")
-    finally:
-        for pid in pids:
-            os.kill(pid, 18)
-    _daemon.expect("connected")
+    d = daemon()
+    d.daemon.stop()
+    before = said()
+    with stopped(*_bus_pids()):
+        d.daemon.start()
+        wait_said("the bus does not answer", before)
+    wait_said("on the system bus\n", before)
     assert Bus().get_all()["State"] == "running"
 
 
 @test("bus_absent_at_start")
 def _():
-    global _daemon
-    daemon().stop()
+    d = daemon()
+    d.daemon.stop()
+    before = said()
     _kill_bus()
-    _daemon = Played(wait=False)
-    assert "No such file" in _daemon.p.stdout.readline()
-    _daemon.do("step-ms 0")
+    d.daemon.start()
+    wait_said("not on the system bus: No such file", before)
     _system_bus()
-    _daemon.expect("connected")
+    wait_said("on the system bus\n", before)
     b = Bus()
     add(b)
     release_all(b)
-    _daemon.stop()
+    d.stop()
 
 
 main()

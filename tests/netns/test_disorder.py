@@ -4,7 +4,6 @@
 """Hooks, D-Bus calls, deaths and changes of the host in any order: afterwards the host is as it was.
 
     DISORDER_SEED=N DISORDER_SECONDS=N repeat a run, or lengthen it."""
-import json
 import os
 import random
 import socket
@@ -13,6 +12,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import hooks  # noqa: E402
 import hoststate  # noqa: E402
 from daemon import CONF, Vnicd  # noqa: E402
 from net import Bridge, links  # noqa: E402
@@ -37,20 +37,10 @@ class Disorder:
     def ask(self, op, domain):
         """A hook that asks and does not wait yet."""
         uuid, name, macs = domain
-        nics = [{"mac": m, "type": "vhostuser", "mode": "client", "model": "virtio",
-                 "socket": f"/run/vnicd/sock/{'gold' if i else 'blue'}/{name}{i}.sock"}
-                for i, m in enumerate(macs)]
-        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        s.settimeout(20)
         try:
-            s.connect("/run/vnicd/hook.sock")
-            s.send(json.dumps({"op": op, "version": 1, "interfaces": nics, "overrides": [], "domain": {
-                "uuid": uuid, "name": name, "shared_memory": True,
-                "pidfile": f"/run/libvirt/qemu/{name}.pid"}}).encode())
+            return hooks.ask(op, uuid, name, [(m, "gold" if i else "blue", f"{name}{i}") for i, m in enumerate(macs)])
         except OSError:
-            s.close()
             return None
-        return s
 
     def hook(self):
         op = self.random.choice(["prepare"] * 4 + ["start", "started", "stopped", "release", "reconnect"])
@@ -129,9 +119,8 @@ class Disorder:
 
         def released():
             for d in DOMAINS:
-                with self.ask("release", d) as s:
-                    answer = json.loads(s.recv(65536))
-                    assert answer.get("ok") or answer["error"]["code"] in ("Busy", "StepFailed"), answer
+                answer = hooks.answer(self.ask("release", d))
+                assert answer.get("ok") or answer["error"]["code"] in ("Busy", "StepFailed"), answer
             return not self.v.ports()
         wait_for("all ports to be gone", released, 30, 0.2)
         wait_for("the tap to be gone", lambda: "vn0-lan" not in links(), 30)
@@ -153,11 +142,9 @@ def _():
         wait_for(f"no descriptor to be left over, now {d.descriptors()}",
                  lambda: all(n <= was + 1 for n, was in zip(d.descriptors(), fds)))
         # And it still serves.
-        with d.ask("prepare", DOMAINS[0]) as s:
-            answer = json.loads(s.recv(65536))
+        answer = hooks.answer(d.ask("prepare", DOMAINS[0]))
         assert answer.get("ok") and len(answer["ports"]) == 2, answer
-        with d.ask("release", DOMAINS[0]) as s:
-            answer = json.loads(s.recv(65536))
+        answer = hooks.answer(d.ask("release", DOMAINS[0]))
         assert answer.get("ok"), answer
         hoststate.same_again(d.before)
         # A sanitizer that found something makes this another status.

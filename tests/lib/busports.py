@@ -1,40 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""tests/bus/fake_vnicd: vnicd's bus and core with a played outside, on this sandbox's system bus."""
+"""Ports over D-Bus, by hand: for tests of org.vnicd1."""
 import os
-import subprocess
 import xml.etree.ElementTree as ET
 
-from rawbus import SYSTEM_BUS, DBusError, V
+from rawbus import DBusError, V
 from vt import TOP, wait_for
 
-PROGRAM = os.environ.get("VNIC_PLAYED", os.path.join(TOP, "build/check/tests/bus/fake_vnicd"))
 UUID = "12345678-9abc-def0-1234-56789abcdef0"
 UUID2 = "22345678-9abc-def0-1234-56789abcdef0"
-
-
-class Played:
-    def __init__(self, wait=True):
-        self.p = subprocess.Popen([PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        if wait:
-            self.expect("connected")
-
-    def expect(self, line):
-        got = self.p.stdout.readline().strip()
-        assert got == line, f"played vnicd says {got!r}, not {line!r}"
-
-    def do(self, words):
-        self.p.stdin.write(words + "\n")
-        self.p.stdin.flush()
-        self.expect("ok")
-
-    def rss_kib(self):
-        with open(f"/proc/{self.p.pid}/status", encoding="ascii") as f:
-            return next(int(s.split()[1]) for s in f if s.startswith("VmRSS"))
-
-    def stop(self):
-        """End it; a leak or a fault that a sanitizer found is a failure."""
-        self.p.stdin.close()
-        assert self.p.wait(10) == 0, f"played vnicd ended with {self.p.returncode}"
 
 
 def mac(n):
@@ -100,7 +73,3 @@ def same_contract(bus, name, where):
         assert not differ, differ[:4]
     with open(file, "rb") as f, open(f"/usr/share/dbus-1/interfaces/org.vnicd1.{name}.xml", "rb") as g:
         assert f.read() == g.read(), f"{g.name} is not {f.name}"
-
-
-__all__ = ["Played", "SYSTEM_BUS", "UUID", "UUID2", "add", "key", "mac", "path", "ports", "release_all",
-           "same_contract", "spec"]
