@@ -71,7 +71,7 @@ struct wire_ring {
 #define WIRE_PORT_TRUST	   0x2
 #define WIRE_PORT_LOG	   0x4 /* VHOST_F_LOG_ALL: every write to guest memory is logged */
 #define WIRE_PORT_ANNOUNCE \
-	0x8 /* send a RARP for mac on its VLAN once rings run (a guest moved here) */
+	0x8 /* send RARPs for mac on its VLAN once rings run (a guest moved here); see forward/announce.h */
 
 /*
  * Descriptors, in this order: the port_state memfd; one a region; the log where log_size > 0; then for

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 
 #include "base/cleanup.h"
+#include "datapath/forward/announce.h"
 #include "datapath/forward/deliver.h"
 #include "datapath/forward/forward.h"
 #include "datapath/forward/port.h"
@@ -193,7 +194,8 @@ void engine_port_del(struct engine *e, unsigned int index)
 	port_free(p);
 }
 
-static int port_enter(struct engine *e, struct port *p, bool was_running, const char **reason)
+static int port_enter(struct engine *e, struct port *p, const struct port *old, bool was_running,
+		      const char **reason)
 {
 	int r;
 
@@ -205,8 +207,12 @@ static int port_enter(struct engine *e, struct port *p, bool was_running, const 
 		return r;
 	rebuild_table(e);
 	take_up_frames(e, p);
-	if (!was_running && p->n_rx > 0 && (p->cfg.flags & WIRE_PORT_ANNOUNCE))
-		uplink_announce(&e->uplink, p->cfg.mac, p->cfg.vlan);
+	if (p->n_rx == 0)
+		return 0;
+	if (was_running)
+		announce_go_on(e, p, old);
+	else if (p->cfg.flags & WIRE_PORT_ANNOUNCE)
+		announce_begin(e, p);
 	return 0;
 }
 
@@ -226,7 +232,7 @@ int engine_port_set(struct engine *e, const struct wire_port_set *cfg, const int
 	}
 	if (old)
 		port_leave(e, old, p);
-	r = port_enter(e, p, was_running, reason);
+	r = port_enter(e, p, old, was_running, reason);
 	if (r < 0)
 		engine_port_del(e, index);
 	if (e->live)
@@ -283,7 +289,7 @@ int engine_go(struct engine *e)
 			continue;
 		take_up_frames(e, p);
 		if (p->n_rx > 0 && (p->cfg.flags & WIRE_PORT_ANNOUNCE))
-			uplink_announce(&e->uplink, p->cfg.mac, p->cfg.vlan);
+			announce_begin(e, p);
 	}
 	return r;
 }
@@ -366,6 +372,7 @@ unsigned int engine_turn(struct engine *e, uint64_t now)
 		forward_flush(e);
 	while (e->table_stale)
 		sort_out_broken(e);
+	announce_service(e);
 	return total;
 }
 

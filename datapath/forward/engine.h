@@ -80,6 +80,7 @@ struct ring {
  * @n_rx: receive rings that run; a port without one does not claim its MAC
  * @off: broken: its rings are left alone
  * @broken: why, to be reported (once: @reported)
+ * @announce_left, @announce_at: announcements still to be sent, and when the next one is; announce.h
  */
 struct port {
 	struct engine *engine;
@@ -94,6 +95,8 @@ struct port {
 	bool mergeable;
 	bool off, reported;
 	const char *broken;
+	uint8_t announce_left;
+	uint64_t announce_at;
 	uint16_t n_rx;
 	struct ring *rx[DP_QUEUE_PAIRS_MAX];
 	struct ring ring[DP_RINGS_MAX];
@@ -108,6 +111,7 @@ struct port {
  * @uplink: what the uplink's frames go through
  * @run, @n_run: indices of ports that claim their MAC, ascending
  * @generation: of the table
+ * @announce_at: when a port's announcement is due next; 0: never
  * @polled: rings looked at each turn
  * @any_broken: a port was given up; see engine_next_broken()
  * @frame, @piece: the burst being worked on
@@ -121,6 +125,7 @@ struct engine {
 	int epoll_fd;
 	uint64_t now;
 	uint64_t spin_ns;
+	uint64_t announce_at;
 	struct uplink uplink;
 	struct table table;
 	uint32_t generation;

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "datapath/forward/announce.h"
 #include "datapath/forward/confine.h"
 #include "datapath/forward/engine.h"
 #include "datapath/forward/fault.h"
@@ -244,7 +245,7 @@ static void turn(struct worker *w)
 		report_broken(w);
 	if (engine_idle(&w->engine) && !w->uplink_ready) {
 		atomic_store(&w->ws->busy, 0);
-		events(w, -1);
+		events(w, announce_timeout(&w->engine, now_ns()));
 		wake(w);
 		w->last_events = now_ns();
 	} else if (now - w->last_events >= EVENTS_NS) {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "datapath/forward/announce.h"
 #include "tests/lib/bed.h"
 
 #define TYPE 0x88b5
@@ -297,12 +298,50 @@ static void moved_guests_are_announced(void **state)
 			    14);
 	assert_memory_equal(out + 26, bed.g[0].mac, 6);
 	assert_memory_equal(out + 36, bed.g[0].mac, 6);
-	/* Once, not with each configuration while it runs. */
+	/* Not with each configuration while it runs. */
 	bed_set(&bed, 0, true);
 	assert_int_equal(bed_outside(&bed, out, NULL), 0);
 	bed_set(&bed, 0, false);
 	bed_set(&bed, 0, true);
 	assert_int_equal(bed_outside(&bed, out, NULL), 64);
+	bed_deinit(&bed);
+}
+
+/* Five times, each pause longer than the last; a new configuration in between changes nothing. */
+static void moved_guests_are_announced_again(void **state)
+{
+	static const uint64_t ms = 1000000;
+	static const unsigned int pause[] = { 50, 150, 250, 350 };
+
+	(void)state;
+	setup(1, NULL, WIRE_PORT_ANNOUNCE);
+	assert_int_equal(bed_outside(&bed, out, NULL), 60);
+	for (size_t i = 0; i < ARRAY_SIZE(pause); i++) {
+		assert_int_equal(announce_timeout(bed.e, bed.e->now), pause[i]);
+		bed_turn(&bed, (pause[i] - 1) * ms);
+		assert_int_equal(bed_outside(&bed, out, NULL), 0);
+		bed_set(&bed, 0, true);
+		bed_turn(&bed, ms);
+		assert_int_equal(bed_outside(&bed, out, NULL), 60);
+		assert_memory_equal(out + 6, bed.g[0].mac, 6);
+	}
+	assert_int_equal(announce_timeout(bed.e, bed.e->now), -1);
+	bed_turn(&bed, 10000 * ms);
+	assert_int_equal(bed_outside(&bed, out, NULL), 0);
+	/* One that stops or goes is not announced any more. */
+	for (unsigned int i = 0; i < 2; i++) {
+		bed_set(&bed, 0, false);
+		bed_set(&bed, 0, true);
+		assert_int_equal(bed_outside(&bed, out, NULL), 60);
+		if (i == 0)
+			bed_set(&bed, 0, false);
+		else
+			engine_port_del(bed.e, 0);
+		bed_turn(&bed, 50 * ms);
+		bed_turn(&bed, 1000 * ms);
+		assert_int_equal(bed_outside(&bed, out, NULL), 0);
+		assert_int_equal(announce_timeout(bed.e, bed.e->now), -1);
+	}
 	bed_deinit(&bed);
 }
 
@@ -744,6 +783,7 @@ int main(void)
 		cmocka_unit_test(another_source_is_dropped_where_checked),
 		cmocka_unit_test(a_stopped_port_does_not_claim_its_mac),
 		cmocka_unit_test(moved_guests_are_announced),
+		cmocka_unit_test(moved_guests_are_announced_again),
 		cmocka_unit_test(checksum_offsets_move_with_the_tag),
 		cmocka_unit_test(checksum_is_passed_or_completed),
 		cmocka_unit_test(valid_checksums_are_passed_where_wanted),
