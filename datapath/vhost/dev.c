@@ -71,6 +71,7 @@ void vhost_dev_clear(struct vhost_dev *dev)
 	dev->mtu = 0;
 	dev->announce = false;
 	dev->stopping = 0;
+	dev->resetting = false;
 }
 
 bool vhost_dev_started(const struct vhost_dev *dev)
@@ -336,12 +337,12 @@ static int set_vring_fd(struct vhost_dev *dev, const struct vhost_msg *m, int *f
 }
 
 /* Back to before SET_FEATURES. Memory and calls stay: QEMU sends those of a device once, then changes. */
-static void reset_device(struct vhost_dev *dev)
+static void finish_reset(struct vhost_dev *dev)
 {
+	dev->resetting = false;
 	for (uint32_t i = 0; i < dev->n_rings; i++) {
 		struct vhost_ring *r = &dev->ring[i];
 
-		stop_ring(dev, i);
 		r->size = 0;
 		r->base = 0;
 		r->has_addr = false;
@@ -350,6 +351,17 @@ static void reset_device(struct vhost_dev *dev)
 	dev->features = 0;
 	dev->status = 0;
 	drop_log(dev);
+}
+
+/*
+ * The rings stop first. Whoever drains them (a worker's successor, where it dies before it has answered)
+ * needs the features that they were filled under, and the log that what it writes belongs into.
+ */
+static void reset_device(struct vhost_dev *dev)
+{
+	for (uint32_t i = 0; i < dev->n_rings; i++)
+		stop_ring(dev, i);
+	dev->resetting = true;
 }
 
 static void reply_u64(struct vhost_reply *reply, uint64_t v)
@@ -478,6 +490,8 @@ void vhost_dev_settle(struct vhost_dev *dev, struct vhost_reply *reply)
 		if (dev->stopping & (1U << i))
 			dev->ring[i].base = ring_state_base(&dev->state->ring[i]);
 	dev->stopping = 0;
+	if (dev->resetting)
+		finish_reset(dev);
 	if (reply->size > 0 && reply->request == VHOST_GET_VRING_BASE)
 		reply->body.state.num = dev->ring[reply->body.state.index].base;
 }

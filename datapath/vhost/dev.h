@@ -50,6 +50,7 @@ struct vhost_dev {
 	uint64_t log_size, log_offset;
 	struct vhost_ring ring[DP_RINGS_MAX];
 	uint32_t stopping; /* mask of rings stopped by the message in hand */
+	bool resetting; /* RESET_DEVICE, to be finished once they have stopped */
 	uint64_t fd_epoch; /* grows whenever a descriptor that the worker has changed */
 };
 
@@ -78,7 +79,7 @@ void vhost_dev_clear(struct vhost_dev *dev);
 int vhost_dev_handle(struct vhost_dev *dev, const struct vhost_msg *m, int *fds,
 		     struct vhost_reply *ret_reply, struct vnic_err *err);
 
-/* The worker has acknowledged: put late values (a stopped ring's position) into @reply. */
+/* The worker has acknowledged: put late values (a stopped ring's position) into @reply, end a reset. */
 void vhost_dev_settle(struct vhost_dev *dev, struct vhost_reply *reply);
 
 /**

@@ -54,8 +54,9 @@ static int new_memfd(uint64_t size)
 	return fd;
 }
 
-/* Decode and handle; @fd < 0: none. Settles at once, as with a worker that acknowledges. */
-static int send_body(struct fixture *f, uint32_t request, const void *body, uint32_t size, int fd)
+/* Decode and handle; @fd < 0: none. */
+static int send_unsettled(struct fixture *f, uint32_t request, const void *body, uint32_t size,
+			  int fd)
 {
 	const struct vhost_header h = { request, VHOST_VERSION | VHOST_FLAG_NEED_REPLY, size };
 	int fds[VHOST_FDS_MAX] = { fd, -1, -1, -1, -1, -1, -1, -1 };
@@ -68,6 +69,14 @@ static int send_body(struct fixture *f, uint32_t request, const void *body, uint
 	if (r == 0)
 		r = vhost_dev_handle(&f->dev, &m, fds, &f->reply, &f->err);
 	close_safe(fds[0]);
+	return r;
+}
+
+/* Settles at once, as with a worker that acknowledges. */
+static int send_body(struct fixture *f, uint32_t request, const void *body, uint32_t size, int fd)
+{
+	int r = send_unsettled(f, request, body, size, fd);
+
 	if (r == 0)
 		vhost_dev_settle(&f->dev, &f->reply);
 	return r;
@@ -377,6 +386,34 @@ static void reset_keeps_memory(void **state)
 	assert_int_equal(ring_flags(f, 0), WIRE_RING_RUNNING);
 }
 
+/* A successor that drains them must see them as the guest filled them, and log what it writes. */
+static void rings_are_drained_under_the_features_before_the_reset(void **state)
+{
+	struct fixture *f = *state;
+	int fds[VHOST_WIRE_FDS_MAX];
+	struct wire_port_set w = { 0 };
+
+	negotiate(f, VHOST_FEATURE_LOG_ALL);
+	assert_int_equal(send_memory(f, MEM), 0);
+	prepare(f, 0, 0);
+	assert_int_equal(send_addr(f, 0, 0x10000, VHOST_VRING_LOG), 0);
+	assert_int_equal(send_kick(f, 0), 0);
+	assert_int_equal(send_log(f, 32), 0);
+	assert_int_equal(send_unsettled(f, VHOST_RESET_DEVICE, NULL, 0, -1), 0);
+	assert_int_equal(vhost_dev_wire(&f->dev, &w, fds, false), 2);
+	assert_int_equal(w.ring[0].size, 256);
+	assert_int_equal(w.ring[0].flags, WIRE_RING_LOG);
+	assert_true(w.features == (V1_ONLY | VHOST_FEATURE_LOG_ALL));
+	assert_int_equal(w.flags & WIRE_PORT_LOG, WIRE_PORT_LOG);
+	assert_int_equal(w.log_size, 32);
+	assert_int_equal(fds[1], f->dev.log_fd);
+	vhost_dev_settle(&f->dev, &f->reply);
+	memset(&w, 0, sizeof(w));
+	assert_int_equal(vhost_dev_wire(&f->dev, &w, fds, false), 1);
+	assert_int_equal(w.features | w.flags | w.log_size | w.n_rings, 0);
+	assert_int_equal(f->dev.ring[0].size | f->dev.ring[0].base, 0);
+}
+
 static void a_full_error_eventfd_stops_nobody(void **state)
 {
 	struct fixture *f = *state;
@@ -425,6 +462,7 @@ int main(void)
 		TEST(memory_slots),
 		TEST(descriptors_of_the_wrong_kind),
 		TEST(reset_keeps_memory),
+		TEST(rings_are_drained_under_the_features_before_the_reset),
 		TEST(a_full_error_eventfd_stops_nobody),
 	};
 
