@@ -128,10 +128,14 @@ void control_answer(struct control *c, uint64_t id)
 		post(c, new_answer(id));
 }
 
-static void answer_error(struct control *c, uint64_t id, const struct vnic_err *err)
+void control_answer_error(struct control *c, uint64_t id, const struct vnic_err *err)
 {
-	struct json_object *o = json_object_new_object(), *e = json_object_new_object();
+	struct json_object *o, *e;
 
+	if (!c || c->fd < 0)
+		return;
+	o = json_object_new_object();
+	e = json_object_new_object();
 	if (!o || !e)
 		abort();
 	json_add_u64(o, "id", id);
@@ -217,7 +221,7 @@ static int on_request(struct control *c, const char *text, size_t size, int *fds
 	if (r < 0) {
 		if (!err->message[0])
 			vnic_err_set(err, r, VNIC_E_INTERNAL, "%s", strerror(-r));
-		answer_error(c, id, err);
+		control_answer_error(c, id, err);
 	} else if (r == 0) {
 		answer = new_answer(id);
 		merge(answer, take_ptr(more));

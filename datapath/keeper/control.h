@@ -15,5 +15,7 @@ struct control *control_free(struct control *c);
 
 /* Request @id is done: {"id":…,"ok":true}. Ids of a former client are dropped. */
 void control_answer(struct control *c, uint64_t id);
+/* Request @id has failed: {"id":…,"error":{…}}. */
+void control_answer_error(struct control *c, uint64_t id, const struct vnic_err *err);
 void control_port_event(struct control *c, const struct kport *p);
 void control_worker_event(struct control *c, const struct segment *s, uint64_t gap_us);

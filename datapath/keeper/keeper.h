@@ -83,6 +83,7 @@ struct kport {
 	uint64_t sent_seq; /* 0: this worker was sent nothing yet */
 	bool unacked;
 	bool deleting;
+	bool refused; /* the worker did not take what it was told last */
 
 	bool broken; /* malformed rings; until the front end stops them all, or another comes */
 	bool quarantined; /* cost two workers; see kport_blame() */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/errors.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/sock.h"
@@ -89,6 +90,16 @@ static void answer_waiters(struct kport *p)
 {
 	for (size_t i = 0; i < p->n_waiters; i++)
 		control_answer(p->keeper->control, p->waiters[i]);
+	p->n_waiters = 0;
+}
+
+static void refuse_waiters(struct kport *p, const char *reason)
+{
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	vnic_err_set(&err, -EIO, VNIC_E_STEP_FAILED, "port %s: %s", p->config.key, reason);
+	for (size_t i = 0; i < p->n_waiters; i++)
+		control_answer_error(p->keeper->control, p->waiters[i], &err);
 	p->n_waiters = 0;
 }
 
@@ -232,6 +243,9 @@ void kport_configure(struct kport *p, const struct port_config *config)
 	if (config->generation != p->config.generation && p->quarantined)
 		end_quarantine(p);
 	p->config = *config;
+	/* Who asks again wants it tried again. */
+	if (p->refused)
+		memset(&p->told, 0, sizeof(p->told));
 	/* Whoever is connected must be the one that this configuration is for. */
 	if (p->conn && new_lock && config->pidfile[0] &&
 	    peer_check(p->peer_pid, config->pidfile, &err) < 0)
@@ -253,6 +267,7 @@ void kport_acked(struct kport *p, int error, const char *reason)
 		p->told.flags &= ~(uint32_t)WIRE_PORT_ANNOUNCE;
 		p->dev.announce = false;
 	}
+	p->refused = error < 0;
 	if (error < 0) {
 		snprintf(text, sizeof(text), "the worker refuses it: %s", reason);
 		if (p->conn) {
@@ -261,6 +276,9 @@ void kport_acked(struct kport *p, int error, const char *reason)
 		}
 		set_reason(p, text);
 		vnic_log(LOG_ERR, FIELDS(p), "port %s: %s", p->config.name, text);
+		/* What has changed since is another question, answered when the worker has seen it. */
+		if (!p->dirty)
+			refuse_waiters(p, text);
 	}
 	kport_touch(p);
 }
