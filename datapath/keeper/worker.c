@@ -24,6 +24,7 @@
 #define ACK_US \
 	10000000 /* without any answer, while one is owed: mapping a large guest takes time */
 static const struct timeval tick_time = { .tv_usec = 100000 };
+static const struct timeval retry_time = { .tv_usec = 20000 };
 
 struct worker {
 	struct event_base *base;
@@ -36,6 +37,8 @@ struct worker {
 	pid_t pid; /* 0: no process */
 	int pidfd, sock;
 	struct event *death_ev, *read_ev, *write_ev, *tick_ev;
+	struct event *retry_ev; /* the socket has room, the kernel has not */
+	bool held_up; /* that was said */
 	bool hung; /* killed by us */
 	char hang_reason[DP_REASON_MAX];
 
@@ -174,6 +177,8 @@ static void drop_process(struct worker *w)
 	}
 	if (w->ticking)
 		stop_ticking(w);
+	event_del(w->retry_ev);
+	w->held_up = false;
 	w->pidfd = close_safe(w->pidfd);
 	w->sock = close_safe(w->sock);
 	w->pid = 0;
@@ -186,7 +191,8 @@ static void judge(struct worker *w, const siginfo_t *si, struct worker_death *d)
 	uint32_t at = atomic_load(&w->state->at_port), fault = atomic_load(&w->state->fault_port);
 
 	d->pid = w->pid;
-	if (w->hung) {
+	/* It may have been dead already when it was found to be deaf, and of something else. */
+	if (w->hung && si->si_code != CLD_EXITED && si->si_status == SIGKILL) {
 		d->guilty = strstr(w->hang_reason, "heartbeat") != NULL;
 		snprintf(d->reason, sizeof(d->reason), "%s", w->hang_reason);
 	} else if (si->si_code == CLD_EXITED) {
@@ -280,18 +286,52 @@ static void on_worker_writable(evutil_socket_t fd, short what, void *userdata)
 	w->ops->writable(w->userdata);
 }
 
+static void on_retry(evutil_socket_t fd, short what, void *userdata)
+{
+	struct worker *w = userdata;
+
+	(void)fd, (void)what;
+	w->ops->writable(w->userdata);
+}
+
+/*
+ * Descriptors on their way are limited for all processes of a user, and kernel memory for all. Neither is
+ * about this socket, which goes on being writable: to wait for that would be to spin.
+ */
+static void hold_up(struct worker *w, int error)
+{
+	if (!w->held_up)
+		log_warning(
+			"worker %d cannot be told anything at the moment, which is tried again: %s",
+			(int)w->pid, strerror(-error));
+	w->held_up = true;
+	event_add(w->retry_ev, &retry_time);
+}
+
 int worker_send(struct worker *w, const void *msg, size_t size, const int *fds, size_t n_fds)
 {
+	char why[DP_REASON_MAX];
 	int r;
 
 	if (!w->pid)
 		return -ESRCH;
 	r = sock_send(w->sock, msg, size, fds, n_fds);
-	/* Descriptors on their way are limited too; they arrive as the worker reads. */
-	if (r == -ETOOMANYREFS)
-		r = -EAGAIN;
-	if (r == -EAGAIN)
+	switch (r) {
+	case 0:
+		w->held_up = false;
+		break;
+	case -EAGAIN:
 		event_add(w->write_ev, NULL);
+		break;
+	case -ETOOMANYREFS:
+	case -ENOBUFS:
+	case -ENOMEM:
+		hold_up(w, r);
+		break;
+	default:
+		snprintf(why, sizeof(why), "it cannot be told anything: %s", strerror(-r));
+		kill_hung(w, why);
+	}
 	return r;
 }
 
@@ -392,6 +432,8 @@ struct worker *worker_free(struct worker *w)
 	}
 	if (w->tick_ev)
 		event_free(w->tick_ev);
+	if (w->retry_ev)
+		event_free(w->retry_ev);
 	map = w->state;
 	shm_drop(sizeof(*w->state), &w->state_fd, &map);
 	free(w);
@@ -417,7 +459,8 @@ int worker_new(struct event_base *base, const struct worker_ops *ops, void *user
 		return r;
 	w->state = map;
 	w->tick_ev = evtimer_new(base, on_tick, w);
-	if (!w->tick_ev)
+	w->retry_ev = evtimer_new(base, on_retry, w);
+	if (!w->tick_ev || !w->retry_ev)
 		return -ENOMEM;
 	*ret = take_ptr(w);
 	return 0;

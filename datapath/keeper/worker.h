@@ -29,7 +29,7 @@ struct worker_death {
 
 struct worker_ops {
 	void (*message)(void *userdata, const union wire_message *m);
-	/* There is room again after worker_send() said -EAGAIN. */
+	/* What worker_send() did not take may be taken now. */
 	void (*writable)(void *userdata);
 	void (*died)(void *userdata, const struct worker_death *d);
 	/* A few times a second while the worker works, and once when it has gone to sleep. */
