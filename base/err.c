@@ -4,8 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
+
+/* Also where a quoted name was cut within a character: D-Bus and JSON take UTF-8 only, or nothing at all. */
 static void make_printable(char *s)
 {
+	str_make_utf8(s);
 	for (; *s; s++)
 		if ((unsigned char)*s < 0x20 || *s == 0x7f)
 			*s = '?';

@@ -39,8 +39,8 @@ struct vnic_err {
  * @err: filled in; an error that is already there is replaced
  * @error: negative errno, returned as is, so that "return vnic_err_set(...)" reads well
  * @code: a code from api/errors.h
- * @fmt: the sentence, printf-like; control characters in the result are replaced by '?', since it
- *	 may quote hostile input
+ * @fmt: the sentence, printf-like; control characters and what is no UTF-8 are replaced by '?', since
+ *	 it may quote hostile input, or a part of it
  */
 int vnic_err_set(struct vnic_err *err, int error, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

@@ -23,6 +23,34 @@ int str_copy(char *dst, size_t size, const char *src)
 	return 0;
 }
 
+/* Length of the UTF-8 character at @s (RFC 3629), or 0 where there is none. */
+static size_t utf8_char(const unsigned char *s)
+{
+	size_t n = *s < 0x80 ? 1 : *s >= 0xc2 && *s < 0xe0 ? 2 : *s >= 0xe0 && *s < 0xf0 ? 3 : 4;
+
+	if (*s >= 0xf5 || (*s >= 0x80 && *s < 0xc2))
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	/* Overlong forms, surrogates, beyond U+10FFFF. */
+	if ((*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] >= 0xa0) ||
+	    (*s == 0xf0 && s[1] < 0x90) || (*s == 0xf4 && s[1] >= 0x90))
+		return 0;
+	return n;
+}
+
+void str_make_utf8(char *s)
+{
+	while (*s) {
+		size_t n = utf8_char((unsigned char *)s);
+
+		if (n == 0)
+			*s = '?';
+		s += n ? n : 1;
+	}
+}
+
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')

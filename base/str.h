@@ -20,6 +20,9 @@ bool str_eq(const char *a, const char *b);
 /* Copy with truncation reported: 0, or -ENAMETOOLONG with @dst untouched. */
 int str_copy(char *dst, size_t size, const char *src);
 
+/* Replace what is no UTF-8 by '?', byte by byte: a name of the kernel's, a sentence cut within a character. */
+void str_make_utf8(char *s);
+
 /**
  * mac_parse() - six pairs of hex digits with colons, nothing around them
  * Accepts any address; see mac_valid_guest() for the policy.

@@ -16,8 +16,9 @@ static void reason(struct bus_reasons *r, const char *fmt, ...)
 	if (r->n >= BUS_REASONS_MAX)
 		return;
 	va_start(ap, fmt);
-	vsnprintf(r->text[r->n++], sizeof(r->text[0]), fmt, ap);
+	vsnprintf(r->text[r->n], sizeof(r->text[0]), fmt, ap);
 	va_end(ap);
+	str_make_utf8(r->text[r->n++]);
 }
 
 static void segment_reasons(const struct bus *bus, struct bus_reasons *ret)

@@ -27,6 +27,7 @@ static void note(struct managed_port *p, const char *text)
 static void set_reason(struct managed_port *p, const char *text)
 {
 	snprintf(p->port.reason, sizeof(p->port.reason), "%.*s", PORT_REASON_MAX - 1, text);
+	str_make_utf8(p->port.reason);
 }
 
 /* Into the hash; steps refer to the segment's share, which lives as long as a port of it does. */

@@ -88,6 +88,7 @@ void port_note(struct vnic_port *port, uint64_t realtime_us, const char *fmt, ..
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
+	str_make_utf8(e->text);
 }
 
 const char *port_sock_file(const struct port_spec *spec, char buf[PORT_SOCK_FILE_MAX])

@@ -68,6 +68,7 @@ static int fail_memory(struct parser *p)
 static void set_place(const struct parser *p, struct config_place *place)
 {
 	snprintf(place->file, sizeof(place->file), "%s", p->file);
+	str_make_utf8(place->file);
 	place->line = p->line;
 }
 

@@ -7,36 +7,13 @@
 
 #include "api/errors.h"
 
-/* Length of the UTF-8 character at @s (RFC 3629), or 0 where there is none. */
-static size_t utf8_char(const unsigned char *s)
-{
-	size_t n = *s < 0x80 ? 1 : *s >= 0xc2 && *s < 0xe0 ? 2 : *s >= 0xe0 && *s < 0xf0 ? 3 : 4;
-
-	if (*s >= 0xf5 || (*s >= 0x80 && *s < 0xc2))
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	/* Overlong forms, surrogates, beyond U+10FFFF. */
-	if ((*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] >= 0xa0) ||
-	    (*s == 0xf0 && s[1] < 0x90) || (*s == 0xf4 && s[1] >= 0x90))
-		return 0;
-	return n;
-}
-
 void record_add_text(struct json_object *o, const char *key, const char *text)
 {
 	_cleanup_(freep) char *copy = strdup(text);
 
 	if (!copy)
 		abort();
-	for (char *p = copy; *p;) {
-		size_t n = utf8_char((unsigned char *)p);
-
-		if (n == 0)
-			*p = '?';
-		p += n ? n : 1;
-	}
+	str_make_utf8(copy);
 	json_add_str(o, key, copy);
 }
 

@@ -275,6 +275,8 @@ int rtnl_parse_link(const struct nlmsghdr *nlh, struct vnic_link *ret)
 	if (link.ifindex <= 0 || !attr_str(tb[IFLA_IFNAME], link.name, sizeof(link.name)) ||
 	    !ifname_valid(link.name))
 		return -EBADMSG;
+	/* The kernel takes any bytes; the bus would tell of no link at all for one that is no UTF-8. */
+	str_make_utf8(link.name);
 	link.up = ifi->ifi_flags & IFF_UP;
 	link.carrier = ifi->ifi_flags & IFF_LOWER_UP;
 	link.mtu = attr_u32(tb[IFLA_MTU]);

@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 from daemon import CONF, Vnicd  # noqa: E402
 from net import Bridge  # noqa: E402
 from busports import UUID, add, key, mac, path, ports, release_all, same_contract, spec  # noqa: E402
-from rawbus import Bus, V  # noqa: E402
+from rawbus import Bus, DBusError, V  # noqa: E402
 from vhost_client import Client, frame  # noqa: E402
 from vt import TOP, main, run, test, wait_for  # noqa: E402
 
@@ -363,6 +363,19 @@ def _():
     after = ports(b)[key()]
     assert after["Generation"] == before["Generation"] and after["Socket"] == before["Socket"]
     wait_for("ready", lambda: ports(b)[key()]["State"] == "ready")
+    release_all(b)
+
+
+@test("a_name_cut_within_a_character_is_told")
+def _():
+    bed()
+    b = Bus()
+    add(b, domain="a" * 63 + "\u00e9")
+    try:
+        add(b)
+        raise AssertionError("a key that is taken was given again")
+    except DBusError as e:
+        assert e.code == "Busy" and "a" * 63 + "?" in str(e), e
     release_all(b)
 
 

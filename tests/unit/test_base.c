@@ -110,6 +110,29 @@ static void errors_are_one_printable_sentence(void **state)
 	assert_string_equal(e.code, "X");
 }
 
+/* "%.3s" and a full buffer cut within a character: what is left of it is no UTF-8, and goes. */
+static void errors_are_whole_characters(void **state)
+{
+	struct vnic_err e = VNIC_ERR_INIT;
+	char text[] = "\xc3\xa9 \xff \xed\xa0\x80 \xf0\x9f\x98\x80 \xe2\x80", filler[510];
+
+	(void)state;
+	vnic_err_set(&e, -EINVAL, "X", "'%.3s'", "ab\xc3\xa9");
+	assert_string_equal(e.message, "'ab?'");
+	memset(filler, 'a', sizeof(filler));
+	filler[sizeof(filler) - 1] = '\0';
+	vnic_err_set(&e, -EINVAL, "X", "\xc3\xa9");
+	vnic_err_prefix(&e, "%s", filler + 1);
+	assert_int_equal(strlen(e.message), 510);
+	vnic_err_set(&e, -EINVAL, "X", "\xc3\xa9");
+	vnic_err_prefix(&e, "%s.", filler + 1);
+	assert_string_equal(e.message + 508, ".\xc3\xa9");
+	vnic_err_prefix(&e, "1");
+	assert_string_equal(e.message + 509, ".?");
+	str_make_utf8(text);
+	assert_string_equal(text, "\xc3\xa9 ? ??? \xf0\x9f\x98\x80 ??");
+}
+
 static void json_fields_are_checked(void **state)
 {
 	static const char text[] = "{\"s\":\"x\",\"n\":5,\"neg\":-1,\"b\":true,\"z\":null}";
@@ -250,6 +273,7 @@ int main(void)
 		cmocka_unit_test(numbers),
 		cmocka_unit_test(names),
 		cmocka_unit_test(errors_are_one_printable_sentence),
+		cmocka_unit_test(errors_are_whole_characters),
 		cmocka_unit_test(json_fields_are_checked),
 		cmocka_unit_test(json_hostile),
 		cmocka_unit_test(files),

@@ -199,6 +199,17 @@ static void odd_attributes_count_as_absent(void **state)
 	assert_string_equal(link.bus, "");
 }
 
+/* The kernel takes any bytes but a few (dev_valid_name()); what D-Bus cannot carry would hide all links. */
+static void a_name_that_is_no_text(void **state)
+{
+	struct vnic_link link;
+
+	(void)state;
+	start(AF_UNSPEC, 1, 0, "e\xff\xc3\xa9\xe2\x80");
+	assert_int_equal(parse(&link), 0);
+	assert_string_equal(link.name, "e?\xc3\xa9??");
+}
+
 /* A true message cut at each length, and with each length field within it wrong. */
 static void cut_and_bent(void **state)
 {
@@ -239,6 +250,7 @@ int main(void)
 		cmocka_unit_test(bridges_word_on_its_port_is_no_link),
 		cmocka_unit_test(not_believed),
 		cmocka_unit_test(odd_attributes_count_as_absent),
+		cmocka_unit_test(a_name_that_is_no_text),
 		cmocka_unit_test(cut_and_bent),
 	};
 
