@@ -182,6 +182,17 @@ static void kicked(struct worker *w, uint64_t event)
 		engine_kicked(&w->engine, r);
 }
 
+/*
+ * A tap that was deleted says so for ever, and would wake us for ever. It does not come back: whoever makes
+ * another gives us another descriptor.
+ */
+static void uplink_gone(struct worker *w)
+{
+	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, w->engine.uplink.fd, NULL);
+	engine_uplink_set(&w->engine, -1);
+	w->uplink_ready = false;
+}
+
 /* Messages last: they may take away what other events of the same batch are about. */
 static void events(struct worker *w, int timeout)
 {
@@ -194,6 +205,8 @@ static void events(struct worker *w, int timeout)
 	for (int i = 0; i < n; i++) {
 		if (ev[i].data.u64 == EVENT_CONTROL)
 			message = true;
+		else if (ev[i].data.u64 == EVENT_UPLINK && ev[i].events & EPOLLERR)
+			uplink_gone(w);
 		else if (ev[i].data.u64 == EVENT_UPLINK)
 			w->uplink_ready = true;
 		else

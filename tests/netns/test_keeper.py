@@ -210,6 +210,30 @@ def asleep():
             exchange(a, b, 1)
 
 
+@test("keeper: a deleted tap does not keep the worker awake, and guests have each other")
+def deleted_tap():
+    with Datapath(PORTS, uplink="tap=t0") as dp:
+        with Client(dp.socket("a")) as a, Client(dp.socket("b")) as b:
+            a.run()
+            b.run()
+            subprocess.run(["ip", "link", "del", "t0"], check=True)
+            a.transmit(frame("52:54:00:00:00:ff", A, b"to nowhere"))
+            exchange(a, b)
+            assert a.completed()
+
+            def spent():
+                with open(f"/proc/{dp.workers()[0]}/stat", encoding="ascii") as f:
+                    rest = f.read().rsplit(")", 1)[1].split()
+                return (int(rest[11]) + int(rest[12])) / os.sysconf("SC_CLK_TCK")
+
+            def idle():
+                before = spent()
+                time.sleep(1.0)
+                return spent() - before < 0.1
+            wait_for("a second of sleep", idle, 10)
+            exchange(a, b, 1)
+
+
 @test("keeper: workers killed under traffic are replaced, nothing is lost or doubled, no connection ends")
 def killed_under_traffic():
     with Datapath(PORTS) as dp:
