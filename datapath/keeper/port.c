@@ -292,8 +292,10 @@ void kport_malformed(struct kport *p, const char *reason)
 		 p->config.name, reason);
 	set_reason(p, reason);
 	p->broken = true;
-	vhost_dev_signal_err(&p->dev);
-	kport_touch(p);
+	if (!vhost_dev_signal_err(&p->dev))
+		on_front_end_closed(p, "it made the datapath wait for its error eventfd", true);
+	else
+		kport_touch(p);
 }
 
 void kport_blame(struct kport *p, const char *reason)

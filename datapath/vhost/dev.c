@@ -553,8 +553,10 @@ size_t vhost_dev_wire(const struct vhost_dev *dev, struct wire_port_set *w, int 
 	return n;
 }
 
-void vhost_dev_signal_err(const struct vhost_dev *dev)
+bool vhost_dev_signal_err(const struct vhost_dev *dev)
 {
 	for (size_t i = 0; i < dev->n_rings; i++)
-		fd_event_signal(dev->ring[i].err);
+		if (!fd_event_signal(dev->ring[i].err))
+			return false;
+	return true;
 }

@@ -99,5 +99,8 @@ bool vhost_dev_started(const struct vhost_dev *dev);
 /* Queue pairs whose both rings are worked. */
 uint32_t vhost_dev_queues_active(const struct vhost_dev *dev);
 
-/* Tell the front end by its ERR eventfds that a port's rings are broken. */
-void vhost_dev_signal_err(const struct vhost_dev *dev);
+/*
+ * Tell the front end by its ERR eventfds that a port's rings are broken.
+ * Return: false where it made us wait for one of them: the others are left alone, and it does not belong here.
+ */
+bool vhost_dev_signal_err(const struct vhost_dev *dev);

@@ -67,24 +67,24 @@ static void on_alarm(int sig)
 }
 
 /* There is no write(2) to an eventfd that takes RWF_NOWAIT, so a timer ends one that has to wait. */
-void fd_event_signal(int fd)
+bool fd_event_signal(int fd)
 {
 	static const struct itimerval limit = { { .tv_usec = 10000 }, { .tv_usec = 10000 } };
 	static const struct itimerval off = { 0 };
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
 	struct sigaction alarm = { .sa_handler = on_alarm }, before;
 	const uint64_t one = 1;
-	ssize_t n;
+	bool waited = false;
 
 	if (fd < 0 || poll(&p, 1, 0) <= 0 || !(p.revents & POLLOUT))
-		return; /* a full one says it already */
+		return true; /* a full one says it already */
 	sigemptyset(&alarm.sa_mask);
 	if (sigaction(SIGALRM, &alarm, &before) < 0)
-		return;
+		return true;
 	if (setitimer(ITIMER_REAL, &limit, NULL) == 0) {
-		n = write(fd, &one, sizeof(one));
-		(void)n;
+		waited = write(fd, &one, sizeof(one)) < 0 && errno == EINTR;
 		setitimer(ITIMER_REAL, &off, NULL);
 	}
 	sigaction(SIGALRM, &before, NULL);
+	return !waited;
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -31,5 +32,6 @@ int fd_check_event(int fd, const char *what, struct vnic_err *err);
  * @fd: -1: nothing is done
  * It never waits longer than 10 ms: the front end has the same open file, and may take O_NONBLOCK away and
  * fill the counter at any time, to stop whoever writes to it.
+ * Return: false where it had to wait, and so where the front end did just that.
  */
-void fd_event_signal(int fd);
+bool fd_event_signal(int fd);

@@ -3,12 +3,14 @@
 #include "tests/unit/unit.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -446,6 +448,43 @@ static void a_full_error_eventfd_stops_nobody(void **state)
 	close(fd);
 }
 
+static int fill_fd = -1;
+
+/* In place of the C library's: the front end fills its eventfd just after it was looked at. */
+int poll(struct pollfd *p, nfds_t n, int timeout)
+{
+	const struct timespec t = { .tv_nsec = timeout * 1000000L };
+	const uint64_t most = UINT64_MAX - 1;
+	int r = ppoll(p, n, &t, NULL);
+
+	if (fill_fd >= 0)
+		assert_int_equal(write(fill_fd, &most, sizeof(most)), sizeof(most));
+	fill_fd = -1;
+	return r;
+}
+
+/* It is waited for once, not once a ring. */
+static void the_first_that_makes_us_wait_is_the_last(void **state)
+{
+	struct fixture *f = *state;
+	int fd = eventfd(0, EFD_CLOEXEC), other = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	uint64_t v = 0;
+
+	negotiate(f, 0);
+	assert_int_equal(send_body(f, VHOST_SET_VRING_ERR, &v, sizeof(v), dup(fd)), 0);
+	v = 1;
+	assert_int_equal(send_body(f, VHOST_SET_VRING_ERR, &v, sizeof(v), dup(other)), 0);
+	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+	fill_fd = fd;
+	assert_false(vhost_dev_signal_err(&f->dev));
+	assert_int_equal(read(other, &v, sizeof(v)), -1);
+	assert_int_equal(read(fd, &v, sizeof(v)), sizeof(v));
+	assert_true(vhost_dev_signal_err(&f->dev));
+	assert_int_equal(read(other, &v, sizeof(v)), sizeof(v));
+	close(fd);
+	close(other);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -464,6 +503,7 @@ int main(void)
 		TEST(reset_keeps_memory),
 		TEST(rings_are_drained_under_the_features_before_the_reset),
 		TEST(a_full_error_eventfd_stops_nobody),
+		TEST(the_first_that_makes_us_wait_is_the_last),
 	};
 
 	return cmocka_run_group_tests_name("vhost_dev", tests, NULL, NULL);
