@@ -6,7 +6,11 @@
 #include "datapath/forward/deliver.h"
 #include "datapath/forward/waitlist.h"
 
-#define HOST_OFFLOADS UINT64_MAX
+/* What a tap may ask of us, as tap_prepare() sets it. */
+#define FEATURE(n) (UINT64_C(1) << (n))
+#define HOST_OFFLOADS                                                   \
+	(FEATURE(VIRTIO_NET_F_CSUM) | FEATURE(VIRTIO_NET_F_HOST_TSO4) | \
+	 FEATURE(VIRTIO_NET_F_HOST_TSO6) | FEATURE(VIRTIO_NET_F_HOST_ECN))
 
 static void completing(struct engine *e, struct ring *r)
 {
@@ -429,7 +433,7 @@ bool forward_waiting(struct engine *e, struct ring *src, uint16_t pos, struct ri
 	}
 	make_room(e);
 	d = DELIVERY_NEVER;
-	if (lookup(e, frame_dst(f), f->vlan) == dst->port)
+	if (lookup(e, frame_dst(f), f->vlan) == dst->port && takes_tag(dst->port, f))
 		d = deliver(e, dst, f);
 	if (d == DELIVERY_FULL)
 		return false;

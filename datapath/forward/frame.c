@@ -51,7 +51,9 @@ bool frame_check_offload_asked(struct frame *f, uint64_t features)
 	if (!(h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || !(features & FEATURE(VIRTIO_NET_F_CSUM)))
 		return false;
 	h->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-	if (h->csum_start < ETH_HEADER || (uint32_t)h->csum_start + h->csum_offset + 2 > f->len)
+	/* A tag put in moves csum_start; it must not come round to the Ethernet header, which was checked. */
+	if (h->csum_start < ETH_HEADER || h->csum_start > UINT16_MAX - VLAN_TAG ||
+	    (uint32_t)h->csum_start + h->csum_offset + 2 > f->len)
 		return false;
 	if (h->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
 		h->gso_size = 0;

@@ -373,6 +373,26 @@ static void checksum_offsets_move_with_the_tag(void **state)
 	bed_deinit(&bed);
 }
 
+/* One that is so far back that it would come round to the addresses, which were checked. */
+static void a_checksum_offset_does_not_come_round(void **state)
+{
+	const struct virtio_net_hdr h = { .flags = 1, .csum_start = 65532, .csum_offset = 8 };
+	const uint32_t len = 65549;
+	struct vg_config cfg[1] = { BED_CFG };
+
+	(void)state;
+	cfg[0].vlan = 5;
+	cfg[0].features |= VG_FEATURE(VIRTIO_NET_F_CSUM);
+	bed_init(&bed, 1, cfg);
+	bed_frame(out, len, bed_stranger, bed.g[0].mac, 0x800, 0);
+	assert_true(vguest_send(&bed.g[0], 0, out, len, &h, VG_TWO));
+	bed_turn(&bed, 0);
+	assert_int_equal(bed_outside(&bed, out, NULL), 0);
+	assert_int_equal(bed.g[0].state->counters.tx_errors, 1);
+	assert_int_equal(vguest_reap(&bed.g[0], 0), 1);
+	bed_deinit(&bed);
+}
+
 /* RFC 1071's sum, bit by bit slower than what is tested. */
 static uint16_t slow_sum(const uint8_t *p, uint32_t n)
 {
@@ -785,6 +805,7 @@ int main(void)
 		cmocka_unit_test(moved_guests_are_announced),
 		cmocka_unit_test(moved_guests_are_announced_again),
 		cmocka_unit_test(checksum_offsets_move_with_the_tag),
+		cmocka_unit_test(a_checksum_offset_does_not_come_round),
 		cmocka_unit_test(checksum_is_passed_or_completed),
 		cmocka_unit_test(valid_checksums_are_passed_where_wanted),
 		cmocka_unit_test(large_frames_are_passed_or_cut),
