@@ -70,10 +70,11 @@ struct worker_state {
 	uint32_t layout;
 	uint32_t size;
 	/*
-	 * beat grows with each turn of the loop; busy is 0 while the worker sleeps, so that an idle
-	 * worker owes no heartbeat and nobody has to wake up to give one. Nor does the keeper look at
-	 * it then: it clears watched when it stops looking, and a worker that wakes from its sleep,
-	 * has set busy and finds watched at 0 sets it and sends WIRE_AWAKE (see worker_wakes()).
+	 * beat grows with each turn of the loop and each burst of a ring; busy is 0 while the worker
+	 * sleeps, so that an idle worker owes no heartbeat and nobody has to wake up to give one. Nor
+	 * does the keeper look at it then: it clears watched when it stops looking, and a worker that
+	 * wakes from its sleep, has set busy and finds watched at 0 sets it and sends WIRE_AWAKE (see
+	 * worker_wakes()).
 	 */
 	_Atomic uint64_t beat __attribute__((aligned(64)));
 	_Atomic uint32_t busy;

@@ -356,6 +356,7 @@ unsigned int engine_turn(struct engine *e, uint64_t now)
 		engine_at(e, r->port);
 		n = r->port->off ? 0 : forward_burst(e, r);
 		total += n;
+		engine_beat(e);
 		if (n > 0) {
 			r->last_work = now;
 		} else if (!r->port->off) {

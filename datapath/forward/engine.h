@@ -182,6 +182,14 @@ static inline void engine_at(struct engine *e, const struct port *p)
 	atomic_store_explicit(&e->ws->at_port, p ? p->index + 1u : 0, memory_order_relaxed);
 }
 
+/* A heartbeat: with each ring's burst, since a turn of many rings with much to copy may take long. */
+static inline void engine_beat(struct engine *e)
+{
+	atomic_store_explicit(&e->ws->beat,
+			      atomic_load_explicit(&e->ws->beat, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
 /* Nothing to look at before a kick, a frame from the uplink or a message comes. */
 static inline bool engine_idle(const struct engine *e)
 {

@@ -10,6 +10,7 @@
 #define IPV4_HEADER 20
 #define IPV6_HEADER 40
 #define TCP_HEADER  20
+#define HEADERS_MAX 512 /* before the payload: they are copied to each segment */
 #define PROTO_TCP   6
 #define IP4_TOTAL   2
 #define IP4_ID	    4
@@ -91,7 +92,7 @@ static int find_tcp(struct gso *g, const struct virtio_net_hdr *hdr)
 	if (header < TCP_HEADER || g->len < g->tcp + header)
 		return -EINVAL;
 	g->data = g->tcp + header;
-	return 0;
+	return g->data > HEADERS_MAX ? -EINVAL : 0;
 }
 
 int gso_begin(struct gso *g, const uint8_t *frame, uint32_t len, const struct virtio_net_hdr *hdr)

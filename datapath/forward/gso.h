@@ -25,7 +25,7 @@ struct gso {
  * gso_begin() - look at a frame that @hdr says is to be cut
  * @frame: in one private piece; must stay until the last segment
  * Everything is checked against the frame: header lengths, protocol, gso_size. csum_start must be where
- * the TCP header is. One 802.1Q tag may stand before the IP header.
+ * the TCP header is, within the first few hundred bytes. One 802.1Q tag may stand before the IP header.
  * Return: 0, or -EINVAL where it cannot be cut.
  */
 int gso_begin(struct gso *g, const uint8_t *frame, uint32_t len, const struct virtio_net_hdr *hdr);

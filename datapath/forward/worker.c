@@ -251,7 +251,7 @@ static void turn(struct worker *w)
 		n += got;
 	}
 	atomic_store_explicit(&w->ws->at_port, 0, memory_order_relaxed);
-	atomic_store_explicit(&w->ws->beat, w->ws->beat + 1, memory_order_relaxed);
+	engine_beat(&w->engine);
 	if (n > 0)
 		atomic_store_explicit(&w->ws->bursts, w->ws->bursts + 1, memory_order_relaxed);
 	if (w->engine.any_broken)

@@ -276,6 +276,22 @@ static void what_is_no_tcp_frame_is_not_cut(void **state)
 	}
 }
 
+/* Headers go with each segment: a sender that says they are most of the frame would have us copy for seconds. */
+static void headers_have_an_end(void **state)
+{
+	struct shape s = { .v6 = true, .extension = 438, .payload = 5000, .size = 1 };
+	uint8_t f[6000];
+	struct virtio_net_hdr h;
+	struct gso g;
+	uint32_t len = make(&s, f, &h);
+
+	(void)state;
+	assert_int_equal(gso_begin(&g, f, len, &h), 0);
+	s.extension++;
+	len = make(&s, f, &h);
+	assert_int_equal(gso_begin(&g, f, len, &h), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -287,6 +303,7 @@ int main(void)
 		cmocka_unit_test(without_payload_it_is_one_segment),
 		cmocka_unit_test(no_segment_without_room),
 		cmocka_unit_test(what_is_no_tcp_frame_is_not_cut),
+		cmocka_unit_test(headers_have_an_end),
 	};
 
 	return cmocka_run_group_tests_name("gso", tests, NULL, NULL);
