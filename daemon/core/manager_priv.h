@@ -45,6 +45,7 @@ struct managed_port {
 	bool gone; /* on its way out */
 	bool dp_listed, dp_has_listener; /* on the current connection */
 	struct dp_port_status last; /* with dp_listed: what it said last */
+	bool complained; /* its reason is a failed step's: forgotten once that is repaired */
 	uint64_t free_since; /* its domain's pidfile is free and there is no peer; 0: not so */
 	uint64_t look_at; /* when to look at the pidfile again */
 	int error; /* why it could not be made */

@@ -240,8 +240,15 @@ void port_status(struct managed_port *p, const struct dp_port_status *status)
 		p->own.unrecorded = true;
 	}
 	p->port.counters = status->counters;
-	if (p->gone || p->port.state == PORT_PREPARING || p->port.state == PORT_FAILED)
+	if (p->gone || p->port.state == PORT_PREPARING)
 		return;
+	if (p->port.state == PORT_FAILED) {
+		/* The rest is caught up with; but whose guest has ended is to be released. */
+		p->port.peer_pid = status->peer_pid;
+		manager_tell_port(m, &p->port);
+		manager_kick(m);
+		return;
+	}
 	if (counted_same(&p->port, status))
 		return;
 	note_change(p, status);
@@ -276,6 +283,14 @@ void port_fdb_lost(struct managed_port *p)
 	step->has_prev = false;
 }
 
+static void repaired(struct managed_port *p, const char *reason)
+{
+	p->complained = false;
+	set_reason(p, reason);
+	note(p, "repaired");
+	manager_tell_port(p->own.m, &p->port);
+}
+
 /* All its steps are done: it has what it was promised. */
 static void pump_live(struct managed_port *p)
 {
@@ -283,6 +298,7 @@ static void pump_live(struct managed_port *p)
 		p->own.error = 0;
 		if (next_step(p) >= 0)
 			p->port.state = PORT_FAILED;
+		p->complained = true;
 		set_reason(p, p->own.err.message);
 		note(p, p->own.err.message);
 		manager_tell_port(p->own.m, &p->port);
@@ -303,12 +319,14 @@ static void pump_live(struct managed_port *p)
 	}
 	if (p->port.state == PORT_FAILED) {
 		p->port.state = PORT_READY;
-		set_reason(p, "");
-		note(p, "repaired");
-		manager_tell_port(p->own.m, &p->port);
+		repaired(p, "");
 		catch_up(p);
 	}
-	if (!pump_fdb(p) && p->own.unrecorded)
+	if (pump_fdb(p))
+		return;
+	if (p->complained)
+		repaired(p, p->dp_listed ? p->last.reason : "");
+	if (p->own.unrecorded)
 		owner_record(&p->own);
 }
 
@@ -419,6 +437,7 @@ void port_datapath_lost(struct managed_port *p)
 		p->port.state = PORT_READY;
 	p->port.peer_pid = 0;
 	p->free_since = 0;
+	p->complained = p->port.state == PORT_FAILED;
 	set_reason(p, "the datapath is away");
 	note(p, "the datapath is away");
 	manager_tell_port(p->own.m, &p->port);

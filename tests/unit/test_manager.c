@@ -329,6 +329,62 @@ static void front_end_is_early(void **state)
 	assert_int_equal(f->h.n_fdb, 1);
 }
 
+/* What went wrong is not told any more once it is right. */
+static void a_failed_fdb_entry_is_repaired(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+	const struct vnic_port *port;
+
+	assert_non_null(prepare(f, &spec, 1));
+	fake_run(&f->h, SECOND);
+	fake_set_alive(&f->h, spec.pidfile, true);
+	manager_domain_started(f->h.m, spec.key.uuid);
+	port = manager_port(f->h.m, &spec.key);
+	f->h.calls = 0;
+	f->h.fail_at = 2; /* its record, its step */
+	f->h.fail_with = -EIO;
+	fake_peer(&f->h, &spec.key, PORT_RUNNING);
+	fake_run(&f->h, 1000);
+	assert_true(f->h.failed);
+	assert_int_equal(port->state, PORT_RUNNING);
+	assert_non_null(strstr(port->reason, "could not tell the bridge"));
+	fake_run(&f->h, 5 * SECOND);
+	assert_int_equal(f->h.n_fdb, 1);
+	assert_string_equal(port->reason, "");
+}
+
+/* A port that cannot be repaired is released with its domain all the same, hook or no hook. */
+static void a_failed_port_is_reaped(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+	struct vnic_config *config = fake_config();
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	run_port(f, &spec);
+	config_class(config, "gold")->weight = 500;
+	assert_int_equal(manager_config_swap(f->h.m, config, &err), 0);
+	for (int i = 0; i < 60; i++) {
+		f->h.calls = 0;
+		f->h.failed = false;
+		f->h.fail_at = i == 0 ? 4 : 2; /* the segment's goes well, the port's never */
+		f->h.fail_with = -EIO;
+		fake_run(&f->h, SECOND / 2);
+		if (i > 0)
+			continue;
+		assert_int_equal(manager_port(f->h.m, &spec.key)->state, PORT_FAILED);
+		fake_set_alive(&f->h, spec.pidfile, false);
+		fake_peer(&f->h, &spec.key, PORT_READY);
+	}
+	assert_true(!manager_port(f->h.m, &spec.key) ||
+		    manager_port(f->h.m, &spec.key)->state == PORT_RELEASING);
+	f->h.fail_at = 0;
+	fake_run(&f->h, 60 * SECOND);
+	assert_null(manager_port(f->h.m, &spec.key));
+	same_as(f, f->before);
+}
+
 static void datapath_has_strays(void **state)
 {
 	struct fixture *f = *state;
@@ -786,6 +842,8 @@ int main(void)
 		TEST(datapath_down),
 		TEST(datapath_restarts),
 		TEST(front_end_is_early),
+		TEST(a_failed_fdb_entry_is_repaired),
+		TEST(a_failed_port_is_reaped),
 		TEST(datapath_has_strays),
 		TEST(lost_segment_record),
 		TEST(a_guest_outlives_the_daemon),
