@@ -144,10 +144,17 @@ static inline bool takes_tag(const struct port *p, const struct frame *f)
 	return !frame_tagged(f) || (p->cfg.vlan == 0 && p->cfg.flags & WIRE_PORT_TRUST);
 }
 
-/*
- * To each port of @vlan from index f->progress on. Where the transaction is full on the way, it is
- * committed with how far this frame has come.
- */
+/* Where the transaction is full it is committed, with how far @f has come: no port before @next gets it again. */
+static void make_room_on_the_way(struct engine *e, const struct frame *f, uint16_t next)
+{
+	if (__builtin_expect(!commit_full(&e->commit), 1))
+		return;
+	if (f->src)
+		commit_source(&e->commit, &f->src->vq, f->pos, next);
+	forward_flush(e);
+}
+
+/* To each port of @vlan from index f->progress on. There is room for one more step after it. */
 static void flood(struct engine *e, const struct frame *f, uint16_t vlan)
 {
 	struct port *from = f->src ? f->src->port : NULL;
@@ -160,11 +167,7 @@ static void flood(struct engine *e, const struct frame *f, uint16_t vlan)
 		if (p == from || p->cfg.vlan != vlan || p->index < f->progress || p->off ||
 		    !takes_tag(p, f))
 			continue;
-		if (commit_full(&e->commit)) {
-			if (f->src)
-				commit_source(&e->commit, &f->src->vq, f->pos, p->index);
-			forward_flush(e);
-		}
+		make_room_on_the_way(e, f, p->index);
 		dst = pick_ring(p, f);
 		if (!(dst->full && wait_dst_full(e, dst)))
 			d = deliver(e, dst, f);
@@ -173,6 +176,7 @@ static void flood(struct engine *e, const struct frame *f, uint16_t vlan)
 		else if (d == DELIVERY_FULL)
 			p->counters->rx_dropped++;
 	}
+	make_room_on_the_way(e, f, DP_PORTS_MAX);
 }
 
 static struct port *lookup(struct engine *e, uint64_t mac, uint16_t vlan)

@@ -33,12 +33,14 @@
 #ifdef DP_COMMIT_HOOK
 extern void (*commit_hook)(void);
 #define COMMIT_POINT() commit_hook()
+/* Small, so that few guests fill a transaction. */
+#define INTENT_RX_MAX  3
+#define INTENT_SRC_MAX 6
 #else
 #define COMMIT_POINT() ((void)0)
-#endif
-
 #define INTENT_RX_MAX  1024
 #define INTENT_SRC_MAX 1900
+#endif
 
 struct intent_rx {
 	uint16_t port, ring;
