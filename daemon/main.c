@@ -77,6 +77,7 @@ static int reload(struct daemon *d, struct vnic_err *err)
 	if (r < 0) {
 		config_free(config);
 		log_err("the configuration is as before: %s", err->message);
+		manager_config_refused(d->manager, err);
 		sd_notify(0, "READY=1\nSTATUS=The last reload was refused: see the log");
 		return r;
 	}

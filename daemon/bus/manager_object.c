@@ -51,6 +51,11 @@ void bus_manager_reasons(const struct bus *bus, struct bus_reasons *ret)
 		       "ones have no network if it has ended. See 'systemctl status "
 		       "vnicd-datapath'",
 		       m->dp_reason[0] ? ": " : "", m->dp_reason);
+	if (m->config_refused[0])
+		reason(ret,
+		       "the configuration in the files has an error, and the one from before is in "
+		       "force: correct it before vnicd restarts: %s",
+		       m->config_refused);
 	if (m->inv->complete)
 		segment_reasons(bus, ret);
 	for (struct vnic_port *p = m->ports; p; p = p->hh.next)

@@ -390,6 +390,19 @@ void manager_datapath_lost(struct manager *m, const char *reason)
 	manager_wake_before(m, m->dp_down_since + DP_GRACE);
 }
 
+static void config_changed(struct manager *m)
+{
+	for (struct manager_observer *o = m->observers; o; o = o->next)
+		if (o->config_changed)
+			o->config_changed(o->data);
+}
+
+void manager_config_refused(struct manager *m, const struct vnic_err *err)
+{
+	memcpy(m->config_refused, err->message, sizeof(m->config_refused));
+	config_changed(m);
+}
+
 int manager_config_swap(struct manager *m, struct vnic_config *config, struct vnic_err *err)
 {
 	int r = config_check(config, err);
@@ -412,9 +425,8 @@ int manager_config_swap(struct manager *m, struct vnic_config *config, struct vn
 	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
 		port_settings(managed(p));
 	shares_stale(m);
-	for (struct manager_observer *o = m->observers; o; o = o->next)
-		if (o->config_changed)
-			o->config_changed(o->data);
+	m->config_refused[0] = '\0';
+	config_changed(m);
 	return 0;
 }
 

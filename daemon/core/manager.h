@@ -126,6 +126,8 @@ struct manager {
 	struct segment_share *shares;
 	enum manager_dp_state dp_state;
 	char dp_reason[VNIC_ERR_MESSAGE_MAX]; /* why it is down */
+	char config_refused
+		[VNIC_ERR_MESSAGE_MAX]; /* why the files' configuration is not in force; empty: it is */
 	uint64_t dp_down_since;
 	struct manager_observer *observers;
 	struct manager_job *jobs;
@@ -171,6 +173,9 @@ void manager_datapath_lost(struct manager *m, const char *reason);
  * trust) apply to its ports at once; segment, VLAN and queues from its next start.
  */
 int manager_config_swap(struct manager *m, struct vnic_config *config, struct vnic_err *err);
+
+/* The configuration in the files has an error: the one in force stays, and who looks is told. */
+void manager_config_refused(struct manager *m, const struct vnic_err *err);
 
 /*
  * Requests. Each returns a handle, or NULL where memory is out, and calls @done once later, unless
