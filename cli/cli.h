@@ -114,6 +114,8 @@ int value_snake_case(const char *camel, char *buf, size_t size);
  * Each value is parsed here, so that a typo is a usage error (CLI_USAGE in the end).
  */
 int words_append_spec(sd_bus_message *m, int argc, char **argv, struct vnic_err *err);
+/* Are all of @keys ("uuid mac") among the KEY VALUE pairs? */
+int words_require(int argc, char **argv, const char *keys, struct vnic_err *err);
 
 /* Accessors for rendering; absent is "", 0, false. */
 const char *j_str(struct json_object *o, const char *key);

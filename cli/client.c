@@ -6,7 +6,9 @@
 #include <string.h>
 
 /* Longer than any operation of vnicd's own deadlines, detaching from a slow guest included. */
-#define CALL_TIMEOUT_US (90ULL * 1000 * 1000)
+#define CALL_TIMEOUT_S 90
+/* To look takes vnicd no time: one that does not answer is hung, and somebody waits who was woken by it. */
+#define LOOK_TIMEOUT_S 10
 
 static int daemon_down(struct vnic_err *err)
 {
@@ -29,8 +31,30 @@ int cli_connect(struct cli *cli, struct vnic_err *err)
 	return 0;
 }
 
+static unsigned timeout_of(const char *member)
+{
+	static const char *const slow[] = { "Reload",	  "PortAdd",	"PortDel",
+					    "PortAttach", "PortDetach", "DomainCheck" };
+
+	for (size_t i = 0; i < sizeof(slow) / sizeof(slow[0]); i++)
+		if (!strcmp(member, slow[i]))
+			return CALL_TIMEOUT_S;
+	return LOOK_TIMEOUT_S;
+}
+
+static int timed_out(int r, unsigned seconds, struct vnic_err *err)
+{
+	return vnic_err_set(
+		err, r, VNIC_E_TIMEOUT,
+		"vnicd did not answer within %u s: it is stopped, hung or overloaded%s. See "
+		"'journalctl -b -u vnicd', then 'systemctl restart vnicd'; guests keep their "
+		"network",
+		seconds,
+		seconds == CALL_TIMEOUT_S ? ", and what was asked for may still happen" : "");
+}
+
 /* What the bus or vnicd answered, as one of our codes. */
-static int call_failed(int r, const sd_bus_error *e, struct vnic_err *err)
+static int call_failed(int r, const sd_bus_error *e, unsigned seconds, struct vnic_err *err)
 {
 	static const char *const down[] = {
 		SD_BUS_ERROR_SERVICE_UNKNOWN,
@@ -48,7 +72,7 @@ static int call_failed(int r, const sd_bus_error *e, struct vnic_err *err)
 			"the bus refuses this call to you. Run it as root; members of the "
 			"group vnicd may only read");
 	if (r == -ETIMEDOUT || sd_bus_error_has_name(e, SD_BUS_ERROR_TIMEOUT))
-		return vnic_err_set(err, r, VNIC_E_TIMEOUT, "vnicd did not answer in time");
+		return timed_out(r, seconds, err);
 	for (size_t i = 0; i < sizeof(down) / sizeof(down[0]); i++)
 		if (sd_bus_error_has_name(e, down[i]))
 			return daemon_down(err);
@@ -68,11 +92,12 @@ static int bad_answer(int r, struct vnic_err *err)
 int cli_call_message(struct cli *cli, sd_bus_message *m, sd_bus_message **ret_reply,
 		     struct vnic_err *err)
 {
+	unsigned seconds = timeout_of(sd_bus_message_get_member(m));
 	sd_bus_error e = SD_BUS_ERROR_NULL;
-	int r = sd_bus_call(cli->bus, m, CALL_TIMEOUT_US, &e, ret_reply);
+	int r = sd_bus_call(cli->bus, m, seconds * 1000000ULL, &e, ret_reply);
 
 	if (r < 0)
-		r = call_failed(r, &e, err);
+		r = call_failed(r, &e, seconds, err);
 	sd_bus_error_free(&e);
 	return r < 0 ? r : 0;
 }

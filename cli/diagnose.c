@@ -38,12 +38,14 @@ static bool check_daemon(struct cli *cli, struct json_object *checks)
 
 	if (cli_get_manager(cli, &manager, &err) < 0) {
 		bool denied = !strcmp(err.code, VNIC_E_ACCESS);
+		bool hung = !strcmp(err.code, VNIC_E_TIMEOUT);
 
 		/* What to do is said once. */
 		if (!strncmp(err.message, "vnicd does not run", strlen("vnicd does not run")))
 			err.message[strlen("vnicd does not run")] = '\0';
 		check_add(checks, "daemon", denied ? "unknown" : "error",
 			  denied ? "Run it as root: sudo vnicctl diagnose"
+			  : hung ? NULL
 				 : "systemctl start vnicd; if it fails: journalctl -b -u vnicd",
 			  "%s", err.message);
 		return false;

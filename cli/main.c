@@ -21,7 +21,7 @@ static const struct cli_command commands[] = {
 	{ "port", "add", cmd_port_add, 2, -1,
 	  "uuid UUID mac MAC class CLASS [name NAME] [domain NAME] [pidfile FILE] "
 	  "[queues N] [vlan N] [rate RATE] [weight N] [paths LIST]" },
-	{ "port", "del", cmd_port_del, 1, 1, "KEY | MAC" },
+	{ "port", "del", cmd_port_del, 1, 1, "KEY | MAC | UUID | DOMAIN | NAME" },
 	{ "port", "attach", cmd_port_attach, 3, -1,
 	  "DOMAIN class CLASS [mac MAC] [name NAME] [queues N] [vlan N] [rate RATE] "
 	  "[weight N] [paths LIST]" },
@@ -36,8 +36,9 @@ static void usage(FILE *f)
 {
 	fputs("usage: vnicctl [-j | -p] [--dry-run] OBJECT [VERB] [ARGUMENT...]\n\n", f);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(f, "  %s%s%s %s\n", commands[i].object, commands[i].verb ? " " : "",
-			commands[i].verb ? commands[i].verb : "", commands[i].args);
+		fprintf(f, "  %s%s%s%s%s\n", commands[i].object, commands[i].verb ? " " : "",
+			commands[i].verb ? commands[i].verb : "", *commands[i].args ? " " : "",
+			commands[i].args);
 	fputs("\n"
 	      "  -j, --json     JSON on one line     -p, --pretty   JSON for reading\n"
 	      "      --dry-run  say what would be done, and do nothing\n"
@@ -90,11 +91,27 @@ static bool object_known(const char *object)
 	return false;
 }
 
+/* "show, add, del": what may stand behind @object */
+static const char *verbs(const char *object, char *buf, size_t size)
+{
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(commands) && n < size; i++)
+		if (!strcmp(commands[i].object, object) && commands[i].verb)
+			n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? ", " : "",
+					      commands[i].verb);
+	return buf;
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
+	char list[80];
 	const struct cli_command *c;
 	int words;
 
+	if (argc == 0 && cli->json)
+		return usage_error(cli, "an object is missing; 'vnicctl --help' lists them");
 	if (argc == 0) {
 		usage(stderr);
 		return CLI_USAGE;
@@ -105,12 +122,17 @@ static int run(struct cli *cli, int argc, char **argv)
 				   "\"%s\" is no object of vnicctl; 'vnicctl --help' lists them",
 				   argv[0]);
 	if (!c)
-		return usage_error(cli, "%s needs a verb; 'vnicctl --help' lists them", argv[0]);
+		return usage_error(cli, "%s needs a verb: %s", argv[0],
+				   verbs(argv[0], list, sizeof(list)));
+	/* A word in the verb's place is a name to show, unless more follows. */
+	if (c->verb && words == 1 && argc > 2)
+		return usage_error(cli, "\"%s\" is no verb of %s, which has %s", argv[1], argv[0],
+				   verbs(argv[0], list, sizeof(list)));
 	argc -= words;
 	argv += words;
 	if (argc < c->min_args || (c->max_args >= 0 && argc > c->max_args))
-		return usage_error(cli, "usage: vnicctl %s%s%s %s", c->object, c->verb ? " " : "",
-				   c->verb ? c->verb : "", c->args);
+		return usage_error(cli, "usage: vnicctl %s%s%s%s%s", c->object, c->verb ? " " : "",
+				   c->verb ? c->verb : "", *c->args ? " " : "", c->args);
 	if ((cli->count || cli->seconds) && c->run != cmd_monitor)
 		return usage_error(cli, "-n and -t belong to 'vnicctl monitor'");
 	return c->run(cli, argc, argv);
@@ -147,11 +169,13 @@ int main(int argc, char **argv)
 		{ "version", no_argument, NULL, 'V' },	  { NULL, 0, NULL, 0 },
 	};
 	struct cli cli = { 0 };
+	const char *bad = NULL;
 	int o, status = 0;
 
 	setlocale(LC_CTYPE, "");
 	look_at_terminal(&cli);
-	while (status == 0 && (o = getopt_long(argc, argv, "jpn:t:hV", options, NULL)) != -1) {
+	opterr = 0; /* errors have one form, with -j too */
+	while (status == 0 && (o = getopt_long(argc, argv, ":jpn:t:hV", options, NULL)) != -1) {
 		switch (o) {
 		case 'p':
 			cli.pretty = true;
@@ -176,10 +200,15 @@ int main(int argc, char **argv)
 			puts("vnicctl " PACKAGE_VERSION);
 			return CLI_OK;
 		default:
-			return CLI_USAGE;
+			bad = bad ? bad : argv[optind - 1];
 		}
 	}
-	if (status == 0)
+	if (status == 0 && bad)
+		status = usage_error(&cli,
+				     "option %s is not known, or lacks its value; 'vnicctl --help' "
+				     "lists them",
+				     bad);
+	else if (status == 0)
 		status = run(&cli, argc - optind, argv + optind);
 	sd_bus_flush_close_unref(cli.bus);
 	/* A result that could not be written is not a result. */

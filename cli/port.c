@@ -43,6 +43,26 @@ static int ports_named(struct cli *cli, const char *word, struct json_object **r
 	return 0;
 }
 
+/* A port's state is its own; what is wrong with all of them is vnicd's to say. */
+static void print_reasons(struct cli *cli)
+{
+	_cleanup_(json_putp) struct json_object *manager = NULL;
+	struct vnic_err err = VNIC_ERR_INIT;
+	struct json_object *reasons;
+
+	if (cli_get_manager(cli, &manager, &err) < 0)
+		return;
+	cli_make_printable(manager);
+	reasons = j_array(manager, "reasons");
+	for (size_t i = 0; reasons && i < json_object_array_length(reasons); i++) {
+		const char *text = json_object_get_string(json_object_array_get_idx(reasons, i));
+
+		/* Those of ports stand with the ports. */
+		if (strncmp(text, "port ", strlen("port ")) != 0)
+			printf("vnicd is %s: %s\n", j_str(manager, "state"), text);
+	}
+}
+
 int cmd_port_show(struct cli *cli, int argc, char **argv)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
@@ -53,19 +73,18 @@ int cmd_port_show(struct cli *cli, int argc, char **argv)
 
 	/* Counters of now, if they come; what else there is to say does not wait for them. */
 	if (cli_call(cli, "RefreshCounters", &reply, &err, "") < 0 &&
-	    !strcmp(err.code, VNIC_E_DAEMON_DOWN))
+	    (!strcmp(err.code, VNIC_E_DAEMON_DOWN) || !strcmp(err.code, VNIC_E_TIMEOUT)))
 		return cli_fail_err(cli, &err);
 	if (ports_named(cli, argc ? argv[0] : NULL, &ports, &err) < 0)
 		return cli_fail_err(cli, &err);
 	json_object_object_add(o, "ports", ports);
 	if (cli_print_json(cli, o))
 		return CLI_OK;
-	if (!argc) {
+	if (!argc)
 		render_ports(stdout, &style, ports);
-		return CLI_OK;
-	}
-	for (size_t i = 0; i < json_object_array_length(ports); i++)
+	for (size_t i = 0; argc && i < json_object_array_length(ports); i++)
 		render_port(stdout, &style, json_object_array_get_idx(ports, i));
+	print_reasons(cli);
 	return CLI_OK;
 }
 
@@ -74,6 +93,12 @@ static struct json_object *read_strings(sd_bus_message *m)
 	struct json_object *a = NULL;
 
 	return value_read(m, &a) < 0 ? json_object_new_array() : a;
+}
+
+static int usage(const struct cli *cli, const struct vnic_err *err)
+{
+	cli_fail_err(cli, err);
+	return CLI_USAGE;
 }
 
 /* --dry-run of add and attach: the path that would be taken, why, and the steps */
@@ -88,10 +113,8 @@ static int preview(struct cli *cli, int argc, char **argv)
 	json_object_object_add(o, "plan", plan);
 	if (cli_new_call(cli, VNIC_BUS_ROOT, VNIC_I_MANAGER, "PlanPreview", &m, &err) < 0)
 		return cli_fail_err(cli, &err);
-	if (words_append_spec(m, argc, argv, &err) < 0) {
-		cli_fail_err(cli, &err);
-		return CLI_USAGE;
-	}
+	if (words_append_spec(m, argc, argv, &err) < 0)
+		return usage(cli, &err);
 	if (cli_call_message(cli, m, &reply, &err) < 0)
 		return cli_fail_err(cli, &err);
 	sd_bus_message_read(reply, "s", &path);
@@ -136,14 +159,14 @@ int cmd_port_add(struct cli *cli, int argc, char **argv)
 	struct vnic_err err = VNIC_ERR_INIT;
 	const char *path, *key;
 
+	if (words_require(argc, argv, cli->dry_run ? "class" : "uuid mac class", &err) < 0)
+		return usage(cli, &err);
 	if (cli->dry_run)
 		return preview(cli, argc, argv);
 	if (cli_new_call(cli, VNIC_BUS_ROOT, VNIC_I_MANAGER, "PortAdd", &m, &err) < 0)
 		return cli_fail_err(cli, &err);
-	if (words_append_spec(m, argc, argv, &err) < 0) {
-		cli_fail_err(cli, &err);
-		return CLI_USAGE;
-	}
+	if (words_append_spec(m, argc, argv, &err) < 0)
+		return usage(cli, &err);
 	if (cli_call_message(cli, m, &reply, &err) < 0)
 		return cli_fail_err(cli, &err);
 	if (sd_bus_message_read(reply, "o", &path) < 0)
@@ -157,6 +180,21 @@ int cmd_port_add(struct cli *cli, int argc, char **argv)
 	return print_made(cli, key, "Added");
 }
 
+/* Which one? Says those that there are, as far as a message goes. */
+static int several(const struct cli *cli, const char *word, struct json_object *ports)
+{
+	size_t n = json_object_array_length(ports);
+	char keys[300] = "";
+
+	for (size_t i = 0, used = 0; i < n && used < sizeof(keys) - 64; i++)
+		used += (size_t)snprintf(keys + used, sizeof(keys) - used, "%s%s", i ? ", " : "",
+					 j_str(json_object_array_get_idx(ports, i), "key"));
+	cli_fail(cli, VNIC_E_INVALID_ARGUMENT,
+		 "\"%.60s\" names %zu ports; give the key of one: %s%s", word, n, keys,
+		 n > 4 ? ", ..." : "");
+	return CLI_USAGE;
+}
+
 int cmd_port_del(struct cli *cli, int argc, char **argv)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
@@ -168,9 +206,7 @@ int cmd_port_del(struct cli *cli, int argc, char **argv)
 	if (ports_named(cli, argv[0], &ports, &err) < 0)
 		return cli_fail_err(cli, &err);
 	if (json_object_array_length(ports) > 1)
-		return cli_fail(cli, VNIC_E_INVALID_ARGUMENT,
-				"\"%s\" names %zu ports; give the key of one, UUID/MAC", argv[0],
-				json_object_array_length(ports));
+		return several(cli, argv[0], ports);
 	port = json_object_array_get_idx(ports, 0);
 	if (cli->dry_run) {
 		cli_done(cli, "Would release %s (%s, %s).", j_str(port, "key"),
@@ -190,15 +226,15 @@ int cmd_port_attach(struct cli *cli, int argc, char **argv)
 	struct vnic_err err = VNIC_ERR_INIT;
 	const char *path, *key;
 
+	if (words_require(argc - 1, argv + 1, "class", &err) < 0)
+		return usage(cli, &err);
 	if (cli->dry_run)
 		return preview(cli, argc - 1, argv + 1);
 	if (cli_new_call(cli, VNIC_BUS_ROOT, VNIC_I_MANAGER, "PortAttach", &m, &err) < 0)
 		return cli_fail_err(cli, &err);
 	if (sd_bus_message_append(m, "s", argv[0]) < 0 ||
-	    words_append_spec(m, argc - 1, argv + 1, &err) < 0) {
-		cli_fail_err(cli, &err);
-		return CLI_USAGE;
-	}
+	    words_append_spec(m, argc - 1, argv + 1, &err) < 0)
+		return usage(cli, &err);
 	if (cli_call_message(cli, m, &reply, &err) < 0)
 		return cli_fail_err(cli, &err);
 	if (sd_bus_message_read(reply, "os", &path, &key) < 0)
@@ -214,7 +250,8 @@ int cmd_port_detach(struct cli *cli, int argc, char **argv)
 
 	(void)argc;
 	if (mac_parse(argv[1], mac) < 0) {
-		cli_fail(cli, VNIC_E_INVALID_MAC, "%s: not a MAC address", argv[1]);
+		cli_fail(cli, VNIC_E_INVALID_MAC, "%s: not a MAC address like 52:54:00:12:34:56",
+			 argv[1]);
 		return CLI_USAGE;
 	}
 	if (cli->dry_run) {

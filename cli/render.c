@@ -179,10 +179,13 @@ static void port_history(FILE *f, struct json_object *port)
 void render_port(FILE *f, const struct table_style *style, struct json_object *port)
 {
 	const char *state = j_str(port, "state"), *reason = j_str(port, "reason");
-	char vlan[32], rate[32];
+	char vlan[32], rate[64];
 
 	port_vlan(port, vlan, sizeof(vlan));
 	row_rate(port, rate, sizeof(rate));
+	/* What a person must not believe to be so: the software path has no limiter yet. */
+	if (j_u64(port, "rate"))
+		strncat(rate, " (not in force yet)", sizeof(rate) - strlen(rate) - 1);
 	fprintf(f, "%s\n", j_str(port, "key"));
 	if (style->color)
 		line(f, "state", "\033[%sm%s\033[0m%s%s", table_state_color(state), state,
@@ -194,8 +197,8 @@ void render_port(FILE *f, const struct table_style *style, struct json_object *p
 	line(f, "path", "%s, generation %llu", j_str(port, "path"),
 	     (unsigned long long)j_u64(port, "generation"));
 	line(f, "socket", "%s", j_str(port, "socket"));
-	line(f, "vlan", "%s, rate %s, weight %llu", vlan, rate,
-	     (unsigned long long)j_u64(port, "weight"));
+	line(f, "vlan", "%s, rate %s, weight %llu", j_u64(port, "vlan") ? vlan : "untagged",
+	     j_u64(port, "rate") ? rate : "unlimited", (unsigned long long)j_u64(port, "weight"));
 	line(f, "queues", "%llu of %llu in use", (unsigned long long)j_u64(port, "queues_active"),
 	     (unsigned long long)j_u64(port, "queues"));
 	if (j_u64(port, "peer_pid"))
@@ -204,8 +207,9 @@ void render_port(FILE *f, const struct table_style *style, struct json_object *p
 	else
 		line(f, "front end", "none");
 	if (j_u64(port, "restarts"))
-		line(f, "restarts", "%llu workers lost to this port",
-		     (unsigned long long)j_u64(port, "restarts"));
+		line(f, "restarts", "%llu worker%s lost to this port",
+		     (unsigned long long)j_u64(port, "restarts"),
+		     j_u64(port, "restarts") == 1 ? "" : "s");
 	port_counters(f, port);
 	port_history(f, port);
 }

@@ -6,14 +6,14 @@
 
 #include "base/str.h"
 
-enum word_type { WORD_TEXT, WORD_MAC, WORD_U32, WORD_U16, WORD_RATE, WORD_LIST };
+enum word_type { WORD_TEXT, WORD_UUID, WORD_MAC, WORD_U32, WORD_U16, WORD_RATE, WORD_LIST };
 
 static const struct word {
 	const char *key;
 	enum word_type type;
 	uint64_t min, max;
 } words[] = {
-	{ "uuid", WORD_TEXT, 0, 0 },   { "mac", WORD_MAC, 0, 0 },
+	{ "uuid", WORD_UUID, 0, 0 },   { "mac", WORD_MAC, 0, 0 },
 	{ "class", WORD_TEXT, 0, 0 },  { "name", WORD_TEXT, 0, 0 },
 	{ "domain", WORD_TEXT, 0, 0 }, { "pidfile", WORD_TEXT, 0, 0 },
 	{ "queues", WORD_U32, 1, 8 },  { "vlan", WORD_U16, 0, VNIC_VLAN_MAX },
@@ -40,14 +40,21 @@ static int append_list(sd_bus_message *m, const char *text)
 static int append_value(sd_bus_message *m, const struct word *w, const char *text,
 			struct vnic_err *err)
 {
-	uint8_t mac[VNIC_MAC_LEN];
+	uint8_t mac[VNIC_MAC_LEN], uuid[VNIC_UUID_LEN];
 	uint64_t v;
 
 	switch (w->type) {
+	case WORD_UUID:
+		if (uuid_parse(text, uuid) < 0)
+			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+					    "uuid %s: not a UUID like "
+					    "12345678-9abc-def0-1234-56789abcdef0",
+					    text);
+		return sd_bus_message_append(m, "v", "s", text);
 	case WORD_MAC:
 		if (mac_parse(text, mac) < 0)
 			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MAC,
-					    "mac %s: not six pairs of hex digits with colons",
+					    "mac %s: not a MAC address like 52:54:00:12:34:56",
 					    text);
 		return sd_bus_message_append(m, "v", "s", text);
 	case WORD_U32:
@@ -81,6 +88,20 @@ static const struct word *word_find(const char *key)
 	return NULL;
 }
 
+int words_require(int argc, char **argv, const char *keys, struct vnic_err *err)
+{
+	for (const char *key = keys; *key; key += strcspn(key, " "), key += *key == ' ') {
+		int n = (int)strcspn(key, " "), i = 0;
+
+		while (i < argc && (strncmp(argv[i], key, (size_t)n) != 0 || argv[i][n]))
+			i += 2;
+		if (i >= argc)
+			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+					    "%.*s is missing: write '%.*s VALUE'", n, key, n, key);
+	}
+	return 0;
+}
+
 int words_append_spec(sd_bus_message *m, int argc, char **argv, struct vnic_err *err)
 {
 	int r = sd_bus_message_open_container(m, 'a', "{sv}");
@@ -97,6 +118,10 @@ int words_append_spec(sd_bus_message *m, int argc, char **argv, struct vnic_err 
 		if (i + 1 == argc)
 			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
 					    "\"%s\" needs a value behind it", w->key);
+		for (int k = 0; k < i; k += 2)
+			if (!strcmp(argv[k], argv[i]))
+				return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+						    "%s is given twice", w->key);
 		r = sd_bus_message_open_container(m, 'e', "sv");
 		if (r >= 0)
 			r = sd_bus_message_append(m, "s", w->key);

@@ -121,7 +121,8 @@ static int need_connection(struct virt *v, struct vnic_err *err)
 		virConnectClose(v->conn);
 	v->conn = virConnectOpen(URI);
 	if (!v->conn)
-		return fail(err, "connecting to " URI " (is libvirtd running?)");
+		return fail(err, "libvirt cannot be reached at " URI
+				 " (systemctl start libvirtd, or virtqemud.socket)");
 	virConnectSetKeepAlive(v->conn, KEEPALIVE_S, KEEPALIVE_N);
 	if (virConnectDomainEventRegisterAny(v->conn, NULL, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
 					     VIR_DOMAIN_EVENT_CALLBACK(on_removed), v, NULL) < 0 ||

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -137,6 +138,11 @@ def changed(ear, want, timeout=10.0):
     return seen
 
 
+def manager_says(ear, state):
+    ear.signal(lambda s: s.member == "PropertiesChanged" and s.body[0] == "org.vnicd1.Manager"
+               and s.body[1].get("State") == state)
+
+
 @test("port_state_is_signalled")
 def _():
     bed()
@@ -184,6 +190,8 @@ def _():
     assert "br0" in reason and "vnicd.conf:2" in reason, reason
     out = ctl("segment")
     assert "missing" in out and "ip link add br0 type bridge" in out, out
+    # Who looks at a port learns of what its state does not say.
+    assert "vnicd is degraded: segment lan: its bridge br0" in ctl("port"), ctl("port")
     run("ip", "link", "set", "br7", "name", "br0")
     wait_for("running", lambda: b.get_all()["State"] == "running")
 
@@ -233,6 +241,19 @@ def _():
     assert "new" in [c["name"] for c in b.call("ListClasses")[0]]
     v.configure(CONF)
     ctl("reload")
+    # systemctl reload says nothing of an error, and the next restart would be vnicd's last: it must be seen.
+    ear = Bus()
+    ear.listen()
+    v.configure(CONF + "\n[class new]\nsegmnt=lan\n")
+    v.daemon.proc.send_signal(signal.SIGHUP)
+    manager_says(ear, "degraded")
+    for args in (["status"], ["port"], ["diagnose"]):
+        p = ctl(*args, check=False)
+        assert "'segmnt'" in p.stdout and "before vnicd restarts" in p.stdout, p.stdout
+    v.configure(CONF)
+    v.daemon.proc.send_signal(signal.SIGHUP)
+    manager_says(ear, "running")
+    assert "segmnt" not in ctl("port")
     assert "new" not in [c["name"] for c in b.call("ListClasses")[0]]
 
 
@@ -290,6 +311,9 @@ def _():
                           (2, "port", "add", "mac"), (2, "port", "add", "mac", "x", "class", "gold"),
                           (2, "port", "add", "colour", "red"), (2, "port", "add", "vlan", "5000"),
                           (2, "--nope"), (2, "status", "-n", "1"), (2, "port", "detach", "web", "x"),
+                          (2, "port", "add", "class", "gold"), (2, "port", "attach", "web", "vlan", "3"),
+                          (2, "port", "add", "uuid", "1", "mac", mac(1), "class", "gold"),
+                          (2, "port", "add", "uuid", UUID, "mac", mac(1), "class", "gold", "class", "gold"),
                           (4, "port", "show", "nope"), (4, "class", "show", "nope"), (4, "nic", "show", "nope"),
                           (4, "segment", "show", "nope"), (4, "port", "del", mac(9)),
                           (4, "port", "add", "uuid", UUID, "mac", mac(1), "class", "nope"),
@@ -300,10 +324,40 @@ def _():
     ctl("port", "add", "uuid", UUID, "mac", mac(1), "class", "gold")
     assert ctl("port", "add", "uuid", UUID, "mac", mac(1), "class", "gold", check=False).returncode == 6
     ctl("port", "del", mac(1))
+    for word, *args in [("no verb of port, which has show, add, del, attach, detach", "port", "switch", "x"),
+                        ("domain needs a verb: check", "domain", "web"), ("uuid is missing", "port", "add", "class", "gold"),
+                        ("like 52:54:00:12:34:56", "port", "detach", "web", "x"), ("--nope is not known", "--nope"),
+                        ("-n is not known, or lacks its value", "monitor", "-n"), ("object is missing", "-j")]:
+        p = ctl(*args, check=False)
+        assert p.returncode == 2 and word in p.stderr + p.stdout, (args, p)
+        p = ctl("-j", *args, check=False)
+        assert p.returncode == 2 and word in valid(p.stdout)["error"]["message"], (args, p)
+    for n in (1, 2):
+        ctl("port", "add", "uuid", UUID, "mac", mac(n), "class", "gold")
+    p = ctl("port", "del", UUID, check=False)
+    assert p.returncode == 2 and f"{UUID}/{mac(1)}, {UUID}/{mac(2)}" in p.stderr, p
+    for n in (1, 2):
+        ctl("port", "del", f"{UUID}/{mac(n)}")
     nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
     p = run(*nobody, "vnicctl", "status", check=False)
     assert p.returncode == 5 and "root" in p.stderr, p.stderr
     assert run(*nobody, "vnicctl", "diagnose", check=False).stdout.startswith("unknown")
+
+
+@test("hung_daemon_is_told_soon")
+def _():
+    v = bed()
+    v.daemon.proc.send_signal(signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        p = ctl("port", check=False)
+        assert p.returncode == 7 and "systemctl restart vnicd" in p.stderr and "10 s" in p.stderr, p
+        p = ctl("diagnose", check=False)
+        assert p.returncode == 1 and "did not answer within 10 s" in p.stdout, p.stdout
+        assert "systemctl start vnicd;" not in p.stdout, p.stdout
+        assert time.monotonic() - start < 60
+    finally:
+        v.daemon.proc.send_signal(signal.SIGCONT)
 
 
 @test("completion_knows_live_names")
