@@ -124,9 +124,25 @@ static int check_class(const struct vnic_config *config, const struct vnic_class
 	if (c->weight < 1 || c->weight > WEIGHT_MAX)
 		return bad_class(err, c, "weight", "%u is not between 1 and %d", c->weight,
 				 WEIGHT_MAX);
+	if (c->max_vfs && c->reserved_vfs > c->max_vfs)
+		return bad_class(err, c, "reserved-vfs",
+				 "%u is more than max-vfs=%u: lower it, or raise that",
+				 c->reserved_vfs, c->max_vfs);
 	if (c->queues < 1 || c->queues > QUEUES_MAX)
 		return bad_class(err, c, "queues", "%u is not between 1 and %d", c->queues,
 				 QUEUES_MAX);
+	return 0;
+}
+
+/* A nic has one section; whether it is there and can have the VFs is for later: it may come. */
+static int check_nic(const struct vnic_config *config, const struct vnic_nic_config *n,
+		     struct vnic_err *err)
+{
+	for (const struct vnic_nic_config *o = config->nics; o; o = o->hh.next)
+		if (o != n && *n->address && str_eq(o->address, n->address))
+			return bad(err, &n->place, "nic", n->name, "address",
+				   "%s is the address of [nic %s] too (%s:%d): remove one section",
+				   n->address, o->name, o->place.file, o->place.line);
 	return 0;
 }
 
@@ -134,6 +150,8 @@ int config_check(const struct vnic_config *config, struct vnic_err *err)
 {
 	int r = 0;
 
+	for (const struct vnic_nic_config *n = config->nics; r == 0 && n; n = n->hh.next)
+		r = check_nic(config, n, err);
 	for (const struct vnic_segment *s = config->segments; r == 0 && s; s = s->hh.next)
 		r = check_segment(config, s, err);
 	for (const struct vnic_class *c = config->classes; r == 0 && c; c = c->hh.next)

@@ -172,9 +172,15 @@ struct vnic_config *config_free(struct vnic_config *config)
 {
 	struct vnic_segment *segment, *stmp;
 	struct vnic_class *class, *ctmp;
+	struct vnic_nic_config *nic, *ntmp;
 
 	if (!config)
 		return NULL;
+	HASH_ITER(hh, config->nics, nic, ntmp)
+	{
+		HASH_DEL(config->nics, nic);
+		free(nic);
+	}
 	HASH_ITER(hh, config->segments, segment, stmp)
 	{
 		HASH_DEL(config->segments, segment);
@@ -203,6 +209,22 @@ struct vnic_class *config_class(const struct vnic_config *config, const char *na
 
 	HASH_FIND_STR(config->classes, name, class);
 	return class;
+}
+
+struct vnic_nic_config *config_nic(const struct vnic_config *config, const char *name)
+{
+	struct vnic_nic_config *nic;
+
+	HASH_FIND_STR(config->nics, name, nic);
+	return nic;
+}
+
+int config_add_nic(struct vnic_config *config, struct vnic_nic_config *nic)
+{
+	if (config_nic(config, nic->name))
+		return -EEXIST;
+	HASH_ADD_STR(config->nics, name, nic);
+	return 0;
 }
 
 int config_add_segment(struct vnic_config *config, struct vnic_segment *segment)

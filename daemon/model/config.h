@@ -11,8 +11,9 @@
 #include <net/if.h>
 #include <uthash.h>
 
-#include "base/str.h"
 #include "base/err.h"
+#include "base/str.h"
+#include "daemon/model/pf.h"
 
 enum vnic_path {
 	VNIC_PATH_NONE,
@@ -76,12 +77,26 @@ struct vnic_class {
 	bool trust;
 	uint32_t queues; /* most queue pairs a guest may use, 1 … 8 */
 	uint32_t max_ports; /* 0: no limit */
+	uint32_t max_vfs; /* VFs its ports may hold at a time; 0: no limit */
+	uint32_t reserved_vfs; /* VFs of its segment's nics that other classes leave to it */
+	uint32_t priority; /* 0 … 100: who gets hardware first when some is free again */
 	int numa_node; /* -1: any */
 	struct config_place place;
 	UT_hash_handle hh;
 };
 
+/* What is wanted of a nic: how many VFs it is to have. A nic that no section names is left as it is. */
+struct vnic_nic_config {
+	char name[IFNAMSIZ]; /* of its netdev; with an address, a label for people */
+	char address[DEV_ADDR_MAX]; /* PCI; empty: the nic is the one with that name */
+	int vfs; /* -1: as they are */
+	bool autoprobe; /* new VFs get drivers of the host; default no: they are for guests */
+	struct config_place place;
+	UT_hash_handle hh;
+};
+
 struct vnic_config {
+	struct vnic_nic_config *nics; /* uthash by name */
 	struct vnic_segment *segments; /* uthash by name */
 	struct vnic_class *classes; /* uthash by name */
 	int log_level;
@@ -97,5 +112,7 @@ struct vnic_config *config_free(struct vnic_config *config);
 struct vnic_segment *config_segment(const struct vnic_config *config, const char *name);
 /* Append to the hash, which takes it over. -EEXIST where the name is taken (then it is the caller's still). */
 int config_add_segment(struct vnic_config *config, struct vnic_segment *segment);
+int config_add_nic(struct vnic_config *config, struct vnic_nic_config *nic);
 int config_add_class(struct vnic_config *config, struct vnic_class *class);
 struct vnic_class *config_class(const struct vnic_config *config, const char *name);
+struct vnic_nic_config *config_nic(const struct vnic_config *config, const char *name);

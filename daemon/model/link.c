@@ -23,13 +23,16 @@ void inventory_init(struct inventory *inv)
 
 void inventory_deinit(struct inventory *inv)
 {
-	struct vnic_link *link, *tmp;
-
-	HASH_ITER(hh, inv->links, link, tmp)
-	{
-		HASH_DEL(inv->links, link);
-		free(link);
-	}
+	while (inv->links)
+		inventory_remove(inv, inv->links->ifindex);
+	while (inv->pfs)
+		inventory_remove_pf(inv, inv->pfs->addr);
+	while (inv->mgmtdevs)
+		inventory_remove_mgmtdev(inv, inv->mgmtdevs->name);
+	while (inv->vdpas)
+		inventory_remove_vdpa(inv, inv->vdpas->name);
+	while (inv->mdevs)
+		inventory_remove_mdev(inv, inv->mdevs->id);
 	*inv = (struct inventory){ 0 };
 }
 
@@ -80,6 +83,117 @@ int inventory_remove(struct inventory *inv, int ifindex)
 	free(old);
 	inv->generation++;
 	return 1;
+}
+
+int inventory_upsert_pf(struct inventory *inv, const struct vnic_pf *pf)
+{
+	struct vnic_pf *old;
+	int r;
+
+	HASH_FIND_STR(inv->pfs, pf->addr, old);
+	if (old && pf_same(old, pf))
+		return 0;
+	if (old) {
+		r = pf_copy(old, pf);
+		if (r < 0)
+			return r;
+	} else {
+		old = calloc(1, sizeof(*old));
+		if (!old)
+			return -ENOMEM;
+		r = pf_copy(old, pf);
+		if (r < 0) {
+			free(old);
+			return r;
+		}
+		HASH_ADD_STR(inv->pfs, addr, old);
+	}
+	inv->generation++;
+	return 1;
+}
+
+int inventory_remove_pf(struct inventory *inv, const char *addr)
+{
+	struct vnic_pf *old;
+
+	HASH_FIND_STR(inv->pfs, addr, old);
+	if (!old)
+		return 0;
+	HASH_DEL(inv->pfs, old);
+	pf_clear(old);
+	free(old);
+	inv->generation++;
+	return 1;
+}
+
+/*
+ * The rest has no pointers of its own: zeroed by its maker, whole structs are compared and copied. The key
+ * comes first and the hash handle last in each.
+ */
+#define PLAIN_FUNCTIONS(name, type, head, key)                                     \
+	int inventory_upsert_##name(struct inventory *inv, const struct type *new) \
+	{                                                                          \
+		struct type *old;                                                  \
+                                                                                   \
+		HASH_FIND_STR(inv->head, new->key, old);                           \
+		if (old && !memcmp(old, new, offsetof(struct type, hh)))           \
+			return 0;                                                  \
+		if (!old) {                                                        \
+			old = calloc(1, sizeof(*old));                             \
+			if (!old)                                                  \
+				return -ENOMEM;                                    \
+			memcpy(old, new, offsetof(struct type, hh));               \
+			HASH_ADD_STR(inv->head, key, old);                         \
+		} else {                                                           \
+			memcpy(old, new, offsetof(struct type, hh));               \
+		}                                                                  \
+		inv->generation++;                                                 \
+		return 1;                                                          \
+	}                                                                          \
+                                                                                   \
+	int inventory_remove_##name(struct inventory *inv, const char *key)        \
+	{                                                                          \
+		struct type *old;                                                  \
+                                                                                   \
+		HASH_FIND_STR(inv->head, key, old);                                \
+		if (!old)                                                          \
+			return 0;                                                  \
+		HASH_DEL(inv->head, old);                                          \
+		free(old);                                                         \
+		inv->generation++;                                                 \
+		return 1;                                                          \
+	}
+
+PLAIN_FUNCTIONS(mgmtdev, vdpa_mgmtdev, mgmtdevs, name)
+PLAIN_FUNCTIONS(vdpa, vdpa_dev, vdpas, name)
+PLAIN_FUNCTIONS(mdev, mdev_type, mdevs, id)
+
+const struct vnic_pf *inventory_pf(const struct inventory *inv, const char *addr)
+{
+	struct vnic_pf *pf;
+
+	HASH_FIND_STR(inv->pfs, addr, pf);
+	return pf;
+}
+
+const struct vnic_pf *inventory_pf_of(const struct inventory *inv, const struct vnic_link *link)
+{
+	const struct vnic_pf *pf = *link->dev_addr ? inventory_pf(inv, link->dev_addr) : NULL;
+
+	return pf && pf->ifindex == link->ifindex ? pf : NULL;
+}
+
+const struct vnic_vf *inventory_vf(const struct inventory *inv, const char *addr,
+				   const struct vnic_pf **ret_pf)
+{
+	for (const struct vnic_pf *pf = inv->pfs; pf; pf = pf->hh.next)
+		for (int i = 0; i < pf->n_vf; i++)
+			if (str_eq(pf->vf[i].addr, addr)) {
+				if (ret_pf)
+					*ret_pf = pf;
+				return &pf->vf[i];
+			}
+	return NULL;
 }
 
 const struct vnic_link *inventory_find(const struct inventory *inv, int ifindex)

@@ -13,6 +13,8 @@
 #include <uthash.h>
 
 #include "base/str.h"
+#include "daemon/model/pf.h"
+#include "daemon/model/vdpa.h"
 
 enum link_kind {
 	LINK_OTHER,
@@ -26,8 +28,6 @@ enum link_kind {
 	LINK_MACVLAN,
 	LINK_LOOPBACK,
 };
-
-#define DEV_ADDR_MAX 64
 
 /* One network interface. Key: ifindex; the name may change at any time. */
 struct vnic_link {
@@ -53,6 +53,10 @@ struct vnic_link {
 
 struct inventory {
 	struct vnic_link *links; /* uthash by ifindex */
+	struct vnic_pf *pfs; /* uthash by PCI address */
+	struct vdpa_mgmtdev *mgmtdevs; /* uthash by name */
+	struct vdpa_dev *vdpas; /* uthash by name */
+	struct mdev_type *mdevs; /* uthash by id */
 	uint64_t generation; /* grows with each change */
 	bool complete; /* the first dump has been read whole */
 };
@@ -69,6 +73,24 @@ int inventory_upsert(struct inventory *inv, const struct vnic_link *link);
 int inventory_remove(struct inventory *inv, int ifindex);
 const struct vnic_link *inventory_find(const struct inventory *inv, int ifindex);
 const struct vnic_link *inventory_find_name(const struct inventory *inv, const char *name);
+
+/* The same for PFs; inventory_upsert_pf() copies @pf deeply. */
+int inventory_upsert_pf(struct inventory *inv, const struct vnic_pf *pf);
+int inventory_remove_pf(struct inventory *inv, const char *addr);
+const struct vnic_pf *inventory_pf(const struct inventory *inv, const char *addr);
+/* The PF whose netdev @link is, or NULL. */
+const struct vnic_pf *inventory_pf_of(const struct inventory *inv, const struct vnic_link *link);
+/* The VF with PCI address @addr and its PF, or NULL. */
+const struct vnic_vf *inventory_vf(const struct inventory *inv, const char *addr,
+				   const struct vnic_pf **ret_pf);
+
+/* The same for vDPA and mdev; what is passed is copied. */
+int inventory_upsert_mgmtdev(struct inventory *inv, const struct vdpa_mgmtdev *mgmtdev);
+int inventory_remove_mgmtdev(struct inventory *inv, const char *name);
+int inventory_upsert_vdpa(struct inventory *inv, const struct vdpa_dev *vdpa);
+int inventory_remove_vdpa(struct inventory *inv, const char *name);
+int inventory_upsert_mdev(struct inventory *inv, const struct mdev_type *type);
+int inventory_remove_mdev(struct inventory *inv, const char *id);
 
 /* Is it a nic in our sense: an uplink that a segment may use? */
 bool link_is_nic(const struct vnic_link *link);

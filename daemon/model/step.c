@@ -17,6 +17,14 @@ static const char *const kinds[] = {
 	[STEP_SOCK_LISTEN] = "sock-listen",
 	[STEP_DP_PORT] = "datapath-port",
 	[STEP_FDB] = "fdb",
+	[STEP_NIC_AUTOPROBE] = "nic-autoprobe",
+	[STEP_NIC_NUMVFS] = "nic-numvfs",
+	[STEP_VF_NETDEV_MAC] = "vf-netdev-mac",
+	[STEP_VF_ATTR] = "vf-attr",
+	[STEP_VF_DRIVER] = "vf-driver",
+	[STEP_VF_RESET] = "vf-reset",
+	[STEP_VF_ATTACH] = "vf-attach",
+	[STEP_NIC_FDB] = "nic-fdb",
 };
 static_assert(ARRAY_SIZE(kinds) == STEP_KIND_COUNT, "a word for each kind of step");
 
@@ -99,6 +107,47 @@ void plan_clear(struct plan *plan)
 	*plan = (struct plan){ 0 };
 }
 
+/* Of a nic and its VFs. */
+static void describe_function(const struct step *step, char *buf, size_t size)
+{
+	char text[64];
+
+	switch (step->kind) {
+	case STEP_NIC_AUTOPROBE:
+		snprintf(buf, size, "%s the host's drivers for new VFs of %s",
+			 step->value ? "let in" : "keep out", step->dev);
+		break;
+	case STEP_NIC_NUMVFS:
+		snprintf(buf, size, "give %s %d VFs", step->dev, (int)step->value);
+		break;
+	case STEP_VF_NETDEV_MAC:
+		snprintf(buf, size, "remember the MAC of VF %d of %s (%s)", step->vf, step->dev,
+			 step->vf_addr);
+		break;
+	case STEP_VF_ATTR:
+		snprintf(buf, size, "set VF %d of %s to %s", step->vf, step->dev,
+			 vf_attr_format(step->attr, step->value, text, sizeof(text)));
+		break;
+	case STEP_VF_DRIVER:
+		snprintf(buf, size, "bind VF %d of %s (%s) to %s", step->vf, step->dev,
+			 step->vf_addr, *step->driver ? step->driver : "no driver");
+		break;
+	case STEP_VF_RESET:
+		snprintf(buf, size, "reset VF %d of %s (%s)", step->vf, step->dev, step->vf_addr);
+		break;
+	case STEP_VF_ATTACH:
+		snprintf(buf, size, "plug VF %d of %s (%s) into the domain", step->vf, step->dev,
+			 step->vf_addr);
+		break;
+	case STEP_NIC_FDB:
+		snprintf(buf, size, "tell the switch of %s that %s is behind it", step->dev,
+			 mac_format(step->mac, text));
+		break;
+	default:
+		snprintf(buf, size, "unknown step %d", (int)step->kind);
+	}
+}
+
 const char *step_describe(const struct step *step, char *buf, size_t size)
 {
 	char link[IFNAMSIZ + 24], mac[VNIC_MAC_STR];
@@ -139,7 +188,7 @@ const char *step_describe(const struct step *step, char *buf, size_t size)
 			 mac_format(step->mac, mac), step->vlan, link);
 		break;
 	default:
-		snprintf(buf, size, "unknown step %d", (int)step->kind);
+		describe_function(step, buf, size);
 	}
 	return buf;
 }

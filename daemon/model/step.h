@@ -13,6 +13,7 @@
 #include <net/if.h>
 
 #include "base/str.h"
+#include "daemon/model/pf.h"
 
 enum step_kind {
 	/* what the ports of a segment share */
@@ -26,6 +27,17 @@ enum step_kind {
 	STEP_SOCK_LISTEN, /* bind the port's socket; undo: unlink it */
 	STEP_DP_PORT, /* the datapath gets the port; undo: it forgets it */
 	STEP_FDB, /* the bridge learns that MAC+VLAN is behind the tap; undo: forget */
+	/* what the VFs of a nic share; @dev is the PF */
+	STEP_NIC_AUTOPROBE, /* sriov_drivers_autoprobe = value */
+	STEP_NIC_NUMVFS, /* sriov_numvfs = value; done once every VF has its link, netdev and group */
+	/* a port's VF; @dev is the PF, @vf the index, @vf_addr what must be behind it */
+	STEP_VF_NETDEV_MAC, /* does nothing; undo: its netdev gets back the MAC it had (prev) */
+	STEP_VF_ATTR, /* attr = value by the PF's driver; prev: what it was */
+	STEP_VF_DRIVER, /* bind @driver by driver_override; prev_driver, prev_override: what was */
+	STEP_VF_RESET, /* function reset, so that nothing of the tenant before is left; undo: again */
+	STEP_VF_ATTACH, /* libvirt plugs it into the running domain; undo: unplugs it */
+	/* reach through the card's own switch */
+	STEP_NIC_FDB, /* the PF's FDB ("self") learns a MAC that is behind its bridge; undo: forgets */
 	STEP_KIND_COUNT,
 };
 
@@ -48,6 +60,14 @@ struct step {
 		[VNIC_MAC_LEN]; /* of STEP_BRIDGE_VLAN: an uplink's, which tells it from another */
 	char class_name[VNIC_NAME_MAX],
 		name[VNIC_NAME_MAX]; /* of STEP_SOCK_LISTEN; name also of segments */
+	char dev[DEV_ADDR_MAX]; /* a PF's PCI address */
+	int vf; /* index of one of its VFs */
+	char vf_addr
+		[DEV_ADDR_MAX]; /* that VF's PCI address: both must still mean the same function */
+	enum vf_attr attr; /* of STEP_VF_ATTR */
+	int64_t value;
+	char driver[DRIVER_NAME_MAX]; /* of STEP_VF_DRIVER */
+	char prev_driver[DRIVER_NAME_MAX], prev_override[DRIVER_NAME_MAX]; /* with has_prev */
 	/* The previous value, read from the kernel just before acting; has_prev says that it was. */
 	bool has_prev;
 	int64_t prev;

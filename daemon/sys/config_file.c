@@ -40,7 +40,7 @@ struct parser {
 	bool in_section;
 	enum config_section section;
 	char section_text[VNIC_NAME_MAX + 16]; /* "segment lan" */
-	void *object; /* struct vnic_config, vnic_segment or vnic_class */
+	void *object; /* struct vnic_config, vnic_segment, vnic_class or vnic_nic_config */
 	struct set_key *keys;
 	int error;
 	struct vnic_err *err;
@@ -102,6 +102,26 @@ static int enter_class(struct parser *p, const char *name)
 	return 0;
 }
 
+static int enter_nic(struct parser *p, const char *name)
+{
+	struct vnic_nic_config *nic;
+
+	if (!ifname_valid(name))
+		return fail(p,
+			    "section [nic NAME] has the name '%.80s', which no interface can have",
+			    name);
+	nic = config_nic(p->config, name);
+	if (!nic) {
+		nic = config_nic_new(name);
+		if (!nic)
+			return fail_memory(p);
+		set_place(p, &nic->place);
+		config_add_nic(p->config, nic);
+	}
+	p->object = nic;
+	return 0;
+}
+
 static int unknown_section(struct parser *p, const char *kind)
 {
 	const char *words[CONFIG_SECTION_COUNT + 1] = { 0 };
@@ -109,7 +129,9 @@ static int unknown_section(struct parser *p, const char *kind)
 
 	memcpy(words, config_section_names, sizeof(config_section_names));
 	nearest = config_nearest(kind, words);
-	return fail(p, "unknown section [%.60s]%s%s%s: use [vnicd], [segment NAME] or [class NAME]",
+	return fail(p,
+		    "unknown section [%.60s]%s%s%s: use [vnicd], [nic NAME], [segment NAME] or "
+		    "[class NAME]",
 		    kind, nearest ? ", did you mean '" : "", nearest ? nearest : "",
 		    nearest ? "'?" : "");
 }
@@ -133,6 +155,10 @@ static int enter_section(struct parser *p, const char *kind, const char *name)
 		p->object = p->config;
 		return 0;
 	}
+	if (section == CONFIG_NIC) {
+		snprintf(p->section_text, sizeof(p->section_text), "nic %.15s", name);
+		return enter_nic(p, name);
+	}
 	if (!name_valid(name))
 		return fail(p,
 			    "section [%s NAME] has the name '%.80s': NAME takes 1 to %d letters, "
@@ -148,8 +174,8 @@ static int parse_section(struct parser *p, char *line)
 	char *end = strchr(line, ']'), *kind = line + 1, *name, *rest;
 
 	if (!end)
-		return fail(p, "a section without its ']': write [vnicd], [segment NAME] or "
-			       "[class NAME]");
+		return fail(p, "a section without its ']': write [vnicd], [nic NAME], "
+			       "[segment NAME] or [class NAME]");
 	*end = '\0';
 	rest = end + 1 + strspn(end + 1, " \t");
 	if (*rest && *rest != ';' && *rest != '#')
@@ -188,8 +214,8 @@ static int mark_key(struct parser *p, const char *key)
 static void unknown_key(struct parser *p, const char *name)
 {
 	const struct config_key *key = config_keys(p->section);
-	const char *words[16] = { 0 }, *nearest;
-	char list[160] = "";
+	const char *words[24] = { 0 }, *nearest;
+	char list[240] = "";
 	size_t used = 0;
 
 	for (size_t i = 0; key[i].name && i + 1 < ARRAY_SIZE(words); i++) {
@@ -215,8 +241,8 @@ static int on_key(void *user, const char *section, const char *name, const char 
 		return 0;
 	if (!p->in_section) {
 		fail(p,
-		     "'%.60s' before any section: put [vnicd], [segment NAME] or [class NAME] "
-		     "above it",
+		     "'%.60s' before any section: put [vnicd], [nic NAME], [segment NAME] or "
+		     "[class NAME] above it",
 		     name);
 		return 0;
 	}

@@ -2,23 +2,26 @@
 #include "daemon/sys/config_keys.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 
-#define MTU_MIN	   68
-#define MTU_MAX	   65521 /* a tap's largest (drivers/net/tun.c) */
-#define CPU_MAX	   1023 /* CPU_SETSIZE - 1 */
-#define NUMA_MAX   1023
-#define WEIGHT_MAX 1000
-#define QUEUES_MAX 8
-#define PORTS_MAX  65535
+#define MTU_MIN	     68
+#define MTU_MAX	     65521 /* a tap's largest (drivers/net/tun.c) */
+#define CPU_MAX	     1023 /* CPU_SETSIZE - 1 */
+#define NUMA_MAX     1023
+#define WEIGHT_MAX   1000
+#define QUEUES_MAX   8
+#define PORTS_MAX    65535
+#define PRIORITY_MAX 100
 
 const char *const config_section_names[CONFIG_SECTION_COUNT] = {
 	[CONFIG_VNICD] = "vnicd",
 	[CONFIG_SEGMENT] = "segment",
 	[CONFIG_CLASS] = "class",
+	[CONFIG_NIC] = "nic",
 };
 
 static int set_u32(uint32_t *field, const char *value, uint64_t min, uint64_t max)
@@ -221,6 +224,27 @@ static int set_max_ports(void *object, const char *value)
 	return set_u32(&class->max_ports, value, 0, PORTS_MAX);
 }
 
+static int set_max_vfs(void *object, const char *value)
+{
+	struct vnic_class *class = object;
+
+	return set_u32(&class->max_vfs, value, 0, PORTS_MAX);
+}
+
+static int set_reserved_vfs(void *object, const char *value)
+{
+	struct vnic_class *class = object;
+
+	return set_u32(&class->reserved_vfs, value, 0, PORTS_MAX);
+}
+
+static int set_priority(void *object, const char *value)
+{
+	struct vnic_class *class = object;
+
+	return set_u32(&class->priority, value, 0, PRIORITY_MAX);
+}
+
 static int set_numa(void *object, const char *value)
 {
 	struct vnic_class *class = object;
@@ -235,6 +259,46 @@ static int set_numa(void *object, const char *value)
 	if (r == 0)
 		class->numa_node = (int)v;
 	return r;
+}
+
+/* "DOMAIN:BUS:SLOT.FUNCTION", hexadecimal, with or without the domain: as lspci -D has it. */
+static int set_address(void *object, const char *value)
+{
+	struct vnic_nic_config *nic = object;
+	unsigned int domain = 0, bus, slot, function;
+	int end = 0;
+
+	if (sscanf(value, "%8x:%2x:%2x.%1x%n", &domain, &bus, &slot, &function, &end) != 4 ||
+	    value[end]) {
+		domain = 0;
+		end = 0;
+		if (sscanf(value, "%2x:%2x.%1x%n", &bus, &slot, &function, &end) != 3 || value[end])
+			return -EINVAL;
+	}
+	if (slot > 0x1f || function > 7 ||
+	    strspn(value, "0123456789abcdefABCDEF:.") != strlen(value))
+		return -EINVAL;
+	snprintf(nic->address, sizeof(nic->address), "%04x:%02x:%02x.%x", domain, bus, slot,
+		 function);
+	return 0;
+}
+
+static int set_vfs(void *object, const char *value)
+{
+	struct vnic_nic_config *nic = object;
+	uint64_t v;
+	int r = u64_parse(value, 0, PF_VFS_MAX, &v);
+
+	if (r == 0)
+		nic->vfs = (int)v;
+	return r;
+}
+
+static int set_autoprobe(void *object, const char *value)
+{
+	struct vnic_nic_config *nic = object;
+
+	return bool_parse(value, &nic->autoprobe);
 }
 
 static const struct config_key vnicd_keys[] = {
@@ -262,7 +326,17 @@ static const struct config_key class_keys[] = {
 	{ "trust", set_trust, "yes or no" },
 	{ "queues", set_queues, "a number from 1 to 8" },
 	{ "max-ports", set_max_ports, "a number from 0 (no limit) to 65535" },
+	{ "max-vfs", set_max_vfs, "a number from 0 (no limit) to 65535" },
+	{ "reserved-vfs", set_reserved_vfs, "a number from 0 to 65535" },
+	{ "priority", set_priority, "a number from 0 to 100" },
 	{ "numa", set_numa, "any, or the number of a NUMA node from 0 to 1023" },
+	{ 0 },
+};
+
+static const struct config_key nic_keys[] = {
+	{ "address", set_address, "a PCI address as in 0000:03:00.0" },
+	{ "vfs", set_vfs, "a number from 0 to 4096" },
+	{ "drivers-autoprobe", set_autoprobe, "yes or no" },
 	{ 0 },
 };
 
@@ -272,6 +346,7 @@ const struct config_key *config_keys(enum config_section section)
 		[CONFIG_VNICD] = vnicd_keys,
 		[CONFIG_SEGMENT] = segment_keys,
 		[CONFIG_CLASS] = class_keys,
+		[CONFIG_NIC] = nic_keys,
 	};
 
 	return keys[section];
@@ -354,8 +429,23 @@ struct vnic_class *config_class_new(const char *name)
 	}
 	class->paths.path[0] = VNIC_PATH_SOFTWARE;
 	class->weight = 100;
+	class->priority = 50;
 	class->spoofchk = true;
 	class->queues = QUEUES_MAX;
 	class->numa_node = -1;
 	return class;
+}
+
+struct vnic_nic_config *config_nic_new(const char *name)
+{
+	struct vnic_nic_config *nic = calloc(1, sizeof(*nic));
+
+	if (!nic)
+		return NULL;
+	if (str_copy(nic->name, sizeof(nic->name), name) < 0) {
+		free(nic);
+		return NULL;
+	}
+	nic->vfs = -1;
+	return nic;
 }

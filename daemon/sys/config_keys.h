@@ -9,12 +9,13 @@ enum config_section {
 	CONFIG_VNICD,
 	CONFIG_SEGMENT,
 	CONFIG_CLASS,
+	CONFIG_NIC,
 	CONFIG_SECTION_COUNT,
 };
 
 struct config_key {
 	const char *name;
-	/* @object: struct vnic_config, vnic_segment or vnic_class. Negative where @value is not taken. */
+	/* @object: struct vnic_config, vnic_segment, vnic_class or vnic_nic_config. Negative where @value is not taken. */
 	int (*set)(void *object, const char *value);
 	const char *accepts; /* completes "… takes " */
 };
@@ -31,3 +32,4 @@ const char *config_nearest(const char *word, const char *const *words);
 /* Fresh objects with the defaults of vnicd.conf(5), or NULL. */
 struct vnic_segment *config_segment_new(const char *name);
 struct vnic_class *config_class_new(const char *name);
+struct vnic_nic_config *config_nic_new(const char *name);

@@ -44,6 +44,19 @@ int record_get_u32(struct json_object *o, const char *key, uint32_t max, uint32_
 	return r;
 }
 
+/* What steps on a nic and its VFs have besides. */
+static void function_to_json(const struct step *step, struct json_object *o)
+{
+	json_add_str(o, "dev", step->dev);
+	json_add_u64(o, "vf", (uint64_t)step->vf);
+	json_add_str(o, "vf_addr", step->vf_addr);
+	json_add_str(o, "attr", vf_attr_str(step->attr));
+	json_add_u64(o, "value", (uint64_t)step->value);
+	json_add_str(o, "driver", step->driver);
+	json_add_str(o, "prev_driver", step->prev_driver);
+	json_add_str(o, "prev_override", step->prev_override);
+}
+
 static struct json_object *step_to_json(const struct step *step)
 {
 	struct json_object *o = json_object_new_object();
@@ -63,6 +76,8 @@ static struct json_object *step_to_json(const struct step *step)
 	record_add_text(o, "name", step->name);
 	if (step->has_prev)
 		json_add_u64(o, "prev", (uint64_t)step->prev);
+	if (*step->dev)
+		function_to_json(step, o);
 	return o;
 }
 
@@ -115,6 +130,55 @@ static int step_words(struct json_object *o, struct step *step, struct vnic_err 
 	return r;
 }
 
+/* A name in sysfs: of a device or a driver. */
+static bool sysfs_name_valid(const char *s)
+{
+	if (*s == '.')
+		return false;
+	for (; *s; s++)
+		if (*s == '/' || *s <= ' ' || *s > '~')
+			return false;
+	return true;
+}
+
+static int step_function(struct json_object *o, struct step *step, struct vnic_err *err)
+{
+	const struct {
+		const char *key;
+		char *dst;
+		size_t size;
+	} names[] = {
+		{ "dev", step->dev, sizeof(step->dev) },
+		{ "vf_addr", step->vf_addr, sizeof(step->vf_addr) },
+		{ "driver", step->driver, sizeof(step->driver) },
+		{ "prev_driver", step->prev_driver, sizeof(step->prev_driver) },
+		{ "prev_override", step->prev_override, sizeof(step->prev_override) },
+	};
+	uint32_t vf = 0;
+	uint64_t value = 0;
+	const char *s;
+	int r = 0;
+
+	if (!json_has(o, "dev"))
+		return 0;
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(names); i++)
+		r = record_get_name(o, names[i].key, sysfs_name_valid, true, names[i].dst,
+				    names[i].size, err);
+	if (r == 0)
+		r = record_get_u32(o, "vf", PF_VFS_MAX - 1, &vf, err);
+	if (r == 0)
+		r = json_get_u64(o, "value", 0, INT64_MAX, &value, err);
+	if (r == 0)
+		r = json_get_str(o, "attr", &s, err);
+	if (r < 0)
+		return r;
+	if (vf_attr_parse(s, &step->attr) < 0)
+		return bad("attr", s, err);
+	step->vf = (int)vf;
+	step->value = (int64_t)value;
+	return 0;
+}
+
 static int step_numbers(struct json_object *o, struct step *step, struct vnic_err *err)
 {
 	uint32_t ifindex = 0, master = 0, vlan = 0;
@@ -158,6 +222,8 @@ int record_plan_from_json(struct json_object *array, struct plan *ret, struct vn
 			r = step_words(o, &step, err);
 		if (r == 0)
 			r = step_numbers(o, &step, err);
+		if (r == 0)
+			r = step_function(o, &step, err);
 		if (r == 0)
 			r = plan_add(&plan, &step);
 		if (r < 0)

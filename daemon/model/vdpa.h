@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * vDPA management devices and devices as vdpa(8) shows them, and the mdev types of this host: a part of the
+ * inventory, written by daemon/sys only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uthash.h>
+
+#include "base/str.h"
+#include "daemon/model/pf.h"
+
+/* "BUS/DEV" or, where there is no bus, "DEV": how vdpa(8) names a management device. */
+#define MGMTDEV_NAME_MAX 96
+
+struct vdpa_mgmtdev {
+	char name[MGMTDEV_NAME_MAX]; /* the key */
+	char pf[DEV_ADDR_MAX]; /* PCI address of the PF that it is, or whose VF it is; empty: neither */
+	bool net; /* makes virtio-net devices */
+	uint32_t max_vqp; /* queue pairs */
+	uint64_t features; /* virtio feature bits its devices may have */
+	UT_hash_handle hh;
+};
+
+struct vdpa_dev {
+	char name[VNIC_NAME_MAX]; /* the key */
+	char mgmtdev[MGMTDEV_NAME_MAX];
+	uint32_t device_id; /* virtio's: 1 is net */
+	uint32_t vendor_id;
+	uint32_t max_vqs;
+	char driver[DRIVER_NAME_MAX]; /* "vhost_vdpa", "virtio_vdpa", or empty */
+	char node[32]; /* "vhost-vdpa-0", where vhost_vdpa is bound */
+	UT_hash_handle hh;
+};
+
+struct mdev_type {
+	char id[160]; /* "PARENT/TYPE", the key */
+	char parent[DEV_ADDR_MAX];
+	char type[64];
+	char device_api[32];
+	uint32_t available;
+	UT_hash_handle hh;
+};
