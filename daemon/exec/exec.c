@@ -15,6 +15,7 @@ static const struct step_ops {
 	int (*probe)(struct exec *exec, struct step *step, struct vnic_err *err);
 	int (*perform)(struct exec *exec, struct step *step, struct vnic_err *err);
 	int (*undo)(struct exec *exec, const struct step *step, struct vnic_err *err);
+	bool slow;
 } ops[STEP_KIND_COUNT] = {
 	[STEP_TAP_CREATE] = { NULL, tap_create, tap_delete },
 	[STEP_LINK_MASTER] = { link_probe, link_do, link_undo },
@@ -23,11 +24,23 @@ static const struct step_ops {
 	[STEP_BRIDGE_VLAN] = { vlan_probe, vlan_do, vlan_undo },
 	[STEP_SOCK_LISTEN] = { NULL, listen_do, listen_undo },
 	[STEP_FDB] = { NULL, fdb_do, fdb_undo },
+	[STEP_NIC_AUTOPROBE] = { nic_probe, nic_do, nic_undo },
+	[STEP_NIC_NUMVFS] = { nic_probe, nic_do, nic_undo, .slow = true },
+	[STEP_VF_NETDEV_MAC] = { netdev_mac_probe, netdev_mac_do, netdev_mac_undo },
+	[STEP_VF_ATTR] = { vf_probe, vf_do, vf_undo },
+	[STEP_VF_DRIVER] = { driver_probe, driver_do, driver_undo, .slow = true },
+	[STEP_VF_RESET] = { NULL, reset_do, reset_undo, .slow = true },
+	[STEP_NIC_FDB] = { nic_fdb_probe, nic_fdb_do, nic_fdb_undo },
 };
 
 bool exec_handles(enum step_kind kind)
 {
 	return kind > 0 && kind < STEP_KIND_COUNT && ops[kind].perform;
+}
+
+bool exec_slow(enum step_kind kind)
+{
+	return exec_handles(kind) && ops[kind].slow;
 }
 
 int held_put(struct held_fd **table, const char *id, int fd)
@@ -102,6 +115,7 @@ int exec_new(const char *sock_dir, struct exec **ret, struct vnic_err *err)
 
 	if (!exec)
 		return -ENOMEM;
+	exec_set_sysfs(exec, "/sys");
 	r = str_copy(exec->sock_dir, sizeof(exec->sock_dir), sock_dir);
 	if (r < 0)
 		return vnic_err_set(err, r, VNIC_E_INTERNAL, "%s: too long", sock_dir);
@@ -114,6 +128,11 @@ int exec_new(const char *sock_dir, struct exec **ret, struct vnic_err *err)
 		return vnic_err_set(err, r, VNIC_E_INTERNAL, "rtnetlink socket: %s", strerror(-r));
 	*ret = take_ptr(exec);
 	return 0;
+}
+
+void exec_set_sysfs(struct exec *exec, const char *dir)
+{
+	snprintf(exec->sysfs, sizeof(exec->sysfs), "%s", dir);
 }
 
 struct exec *exec_free(struct exec *exec)

@@ -20,6 +20,8 @@ struct exec;
  * @sock_dir: where CLASS/NAME.sock go; made (0711) where it is missing
  */
 int exec_new(const char *sock_dir, struct exec **ret, struct vnic_err *err);
+/* Another sysfs than /sys: for tests. */
+void exec_set_sysfs(struct exec *exec, const char *dir);
 /* Closes the descriptors held; taps and socket files stay. */
 struct exec *exec_free(struct exec *exec);
 DEFINE_CLEANUP(struct exec *, exec_free)
@@ -40,6 +42,21 @@ int exec_do(struct exec *exec, struct step *step, struct vnic_err *err);
 
 /* Put back. What is gone already needs no undoing: 0. */
 int exec_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+
+/* May @kind take long, so that exec_start() is to be used? */
+bool exec_slow(enum step_kind kind);
+
+/**
+ * exec_start() - do or undo a step in a child process
+ * @ret: the job, for exec_job_end(); @step is copied
+ */
+struct exec_job;
+int exec_start(struct exec *exec, const struct step *step, bool undo, struct exec_job **ret,
+	       struct vnic_err *err);
+/* Readable once the job has ended. */
+int exec_job_fd(const struct exec_job *job);
+/* The result, as of exec_do() and exec_undo(); -ETIMEDOUT where it has not ended, which gives it up. Frees @job. */
+int exec_job_end(struct exec *exec, struct exec_job *job, struct vnic_err *err);
 
 /*
  * Descriptors that steps opened and that the datapath needs: exec holds them until they are dropped, which is

@@ -2,6 +2,8 @@
 /* Within daemon/exec: the state of the executor, and its steps by kind. */
 #pragma once
 
+#include <sys/types.h>
+
 #include <uthash.h>
 
 #include "daemon/exec/exec.h"
@@ -19,6 +21,9 @@ struct held_fd {
 struct exec {
 	struct nl *nl;
 	char sock_dir[108];
+	char sysfs[108];
+	pid_t lost[16]; /* children given up, not ended yet */
+	size_t n_lost;
 	struct held_fd *taps, *listeners; /* uthash by id */
 };
 
@@ -47,3 +52,22 @@ int fdb_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 
 int listen_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int listen_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+
+int nic_probe(struct exec *exec, struct step *step, struct vnic_err *err);
+int nic_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int nic_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+int driver_probe(struct exec *exec, struct step *step, struct vnic_err *err);
+int driver_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int driver_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+int reset_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int reset_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+int netdev_mac_probe(struct exec *exec, struct step *step, struct vnic_err *err);
+int netdev_mac_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int netdev_mac_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+
+int vf_probe(struct exec *exec, struct step *step, struct vnic_err *err);
+int vf_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int vf_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+int nic_fdb_probe(struct exec *exec, struct step *step, struct vnic_err *err);
+int nic_fdb_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int nic_fdb_undo(struct exec *exec, const struct step *step, struct vnic_err *err);

@@ -54,6 +54,22 @@ static void set_field(struct step *step, const char *field, const char *value)
 		str_copy(step->class_name, sizeof(step->class_name), value);
 	else if (str_eq(field, "name"))
 		str_copy(step->name, sizeof(step->name), value);
+	else if (str_eq(field, "dev"))
+		str_copy(step->dev, sizeof(step->dev), value);
+	else if (str_eq(field, "vf"))
+		step->vf = atoi(value);
+	else if (str_eq(field, "vf-addr"))
+		str_copy(step->vf_addr, sizeof(step->vf_addr), value);
+	else if (str_eq(field, "attr"))
+		vf_attr_parse(value, &step->attr);
+	else if (str_eq(field, "value"))
+		step->value = strtoll(value, NULL, 0);
+	else if (str_eq(field, "driver"))
+		str_copy(step->driver, sizeof(step->driver), value);
+	else if (str_eq(field, "prev-driver"))
+		str_copy(step->prev_driver, sizeof(step->prev_driver), value);
+	else if (str_eq(field, "prev-override"))
+		str_copy(step->prev_override, sizeof(step->prev_override), value);
 	else if (str_eq(field, "prev")) {
 		step->has_prev = true;
 		step->prev = atoll(value);
@@ -87,6 +103,10 @@ static void one_step(struct exec *exec, const char *verb, char *rest)
 	json_add_u64(o, "ifindex", (uint64_t)step.ifindex);
 	if (step.has_prev)
 		json_add_u64(o, "prev", (uint64_t)step.prev);
+	if (*step.dev) {
+		json_add_str(o, "prev-driver", step.prev_driver);
+		json_add_str(o, "prev-override", step.prev_override);
+	}
 	print(o);
 }
 

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Steps that run drivers' code, which may take seconds or hang: a child does them, and the loop goes on. The
+ * child writes its result into a pipe; a child that dies without a word has failed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "api/errors.h"
+#include "base/str.h"
+#include "daemon/exec/exec_priv.h"
+
+struct exec_job {
+	pid_t pid;
+	int fd;
+};
+
+struct result {
+	int r;
+	struct vnic_err err;
+};
+
+static void __attribute__((noreturn))
+child(struct exec *exec, const struct step *step, bool undo, int fd)
+{
+	struct result result = { .err = VNIC_ERR_INIT };
+	struct step copy = *step;
+
+	/* No socket of ours may be held open by a child that hangs in a driver. */
+	if (dup2(fd, 3) < 0)
+		_exit(1);
+	close_range(4, ~0u, 0);
+	result.r = undo ? exec_undo(exec, &copy, &result.err) : exec_do(exec, &copy, &result.err);
+	/* Less than PIPE_BUF: written whole. */
+	if (write(3, &result, sizeof(result)) != sizeof(result))
+		_exit(1);
+	_exit(0);
+}
+
+/* Children that were given up and have ended since. */
+static void reap(struct exec *exec)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < exec->n_lost; i++)
+		if (waitpid(exec->lost[i], NULL, WNOHANG) == 0)
+			exec->lost[n++] = exec->lost[i];
+	exec->n_lost = n;
+}
+
+static void give_up(struct exec *exec, pid_t pid)
+{
+	kill(pid, SIGKILL);
+	if (exec->n_lost == ARRAY_SIZE(exec->lost))
+		return; /* as many hanging drivers: a zombie more matters little */
+	exec->lost[exec->n_lost++] = pid;
+	reap(exec);
+}
+
+int exec_start(struct exec *exec, const struct step *step, bool undo, struct exec_job **ret,
+	       struct vnic_err *err)
+{
+	struct exec_job *job = calloc(1, sizeof(*job));
+	int fds[2], r;
+
+	reap(exec);
+	if (!job)
+		return -ENOMEM;
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+		r = -errno;
+		free(job);
+		return vnic_err_set(err, r, VNIC_E_STEP_FAILED, "pipe: %s", strerror(-r));
+	}
+	job->fd = fds[0];
+	job->pid = fork();
+	if (job->pid == 0)
+		child(exec, step, undo, fds[1]);
+	r = job->pid < 0 ? -errno : 0;
+	close(fds[1]);
+	if (r < 0) {
+		close(fds[0]);
+		free(job);
+		return vnic_err_set(err, r, VNIC_E_STEP_FAILED, "fork: %s", strerror(-r));
+	}
+	*ret = job;
+	return 0;
+}
+
+int exec_job_fd(const struct exec_job *job)
+{
+	return job->fd;
+}
+
+int exec_job_end(struct exec *exec, struct exec_job *job, struct vnic_err *err)
+{
+	struct result result;
+	ssize_t n = read(job->fd, &result, sizeof(result));
+	pid_t pid = job->pid;
+
+	close(job->fd);
+	free(job);
+	if (n < 0) {
+		/* Nothing yet. It ends when the driver lets it. */
+		give_up(exec, pid);
+		return vnic_err_set(err, -ETIMEDOUT, VNIC_E_STEP_FAILED,
+				    "the driver did not answer in time: see 'journalctl -k'");
+	}
+	waitpid(pid, NULL, 0);
+	if (n != sizeof(result))
+		return vnic_err_set(err, -EIO, VNIC_E_STEP_FAILED,
+				    "the process doing it died: see 'journalctl -k'");
+	if (result.r < 0 && err)
+		*err = result.err;
+	return result.r;
+}

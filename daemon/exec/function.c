@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/exec/function.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/errors.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "daemon/exec/exec_priv.h"
+
+/* Buses whose devices have sriov_numvfs: PCI's, and the kernel's test device. */
+static const char *const buses[] = { "pci", "netdevsim" };
+
+static bool component_valid(const char *s)
+{
+	return *s && *s != '.' && !strchr(s, '/');
+}
+
+static int open_dir(int dirfd, const char *name)
+{
+	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int pf_open(const struct exec *exec, const struct step *step, struct vnic_err *err)
+{
+	int fd = -ENOENT;
+
+	if (!component_valid(step->dev))
+		return vnic_err_set(err, -EINVAL, VNIC_E_STEP_FAILED, "the step names no nic");
+	for (size_t i = 0; fd == -ENOENT && i < ARRAY_SIZE(buses); i++) {
+		char name[PATH_MAX];
+
+		snprintf(name, sizeof(name), "%s/bus/%s/devices/%s", exec->sysfs, buses[i],
+			 step->dev);
+		fd = open_dir(AT_FDCWD, name);
+	}
+	if (fd == -ENOENT)
+		return vnic_err_set(err, -ENODEV, VNIC_E_STEP_FAILED,
+				    "there is no device %s any more: see 'lspci'", step->dev);
+	if (fd < 0)
+		return vnic_err_set(err, fd, VNIC_E_STEP_FAILED, "device %s: %s", step->dev,
+				    strerror(-fd));
+	return fd;
+}
+
+/* The last component of the link @name below @dirfd. */
+static int link_base(int dirfd, const char *name, char *ret, size_t size)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlinkat(dirfd, name, target, sizeof(target) - 1);
+	const char *base;
+
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	base = strrchr(target, '/');
+	return str_copy(ret, size, base ? base + 1 : target);
+}
+
+int vf_open(const struct exec *exec, const struct step *step, struct vnic_err *err)
+{
+	_cleanup_(closep) int pf = pf_open(exec, step, err);
+	char link[32], addr[DEV_ADDR_MAX];
+	int fd, r;
+
+	if (pf < 0)
+		return pf;
+	snprintf(link, sizeof(link), "virtfn%d", step->vf);
+	r = link_base(pf, link, addr, sizeof(addr));
+	if (r == -ENOENT)
+		return vnic_err_set(err, -ENODEV, VNIC_E_STEP_FAILED, "%s has no VF %d any more",
+				    step->dev, step->vf);
+	if (r == 0 && !str_eq(addr, step->vf_addr))
+		return vnic_err_set(err, -ESTALE, VNIC_E_STEP_FAILED,
+				    "VF %d of %s is %s by now, not %s", step->vf, step->dev, addr,
+				    step->vf_addr);
+	fd = r < 0 ? r : open_dir(pf, link);
+	if (fd < 0)
+		return vnic_err_set(err, fd, VNIC_E_STEP_FAILED, "VF %d of %s: %s", step->vf,
+				    step->dev, strerror(-fd));
+	return fd;
+}
+
+int function_attr(int dirfd, const char *name, char *ret, size_t size)
+{
+	_cleanup_(freep) char *data = NULL;
+	int r = file_read(dirfd, name, 4096, &data, NULL);
+
+	if (r < 0)
+		return r;
+	data[strcspn(data, "\n")] = '\0';
+	return str_copy(ret, size, data);
+}
+
+int function_number(int dirfd, const char *name)
+{
+	char text[16];
+	uint64_t v;
+	int r = function_attr(dirfd, name, text, sizeof(text));
+
+	if (r == 0)
+		r = u64_parse(text, 0, INT_MAX, &v);
+	return r < 0 ? r : (int)v;
+}
+
+bool function_driver(int dirfd, char *ret, size_t size)
+{
+	int r = link_base(dirfd, "driver", ret, size);
+
+	if (r == -ENOENT)
+		*ret = '\0';
+	return r == 0 || r == -ENOENT;
+}
+
+/* "pf0vf3" and "pf0sf2" are representors; "p0", or none, is the function's own port. */
+static bool representor(int netfd, const char *name)
+{
+	char file[300], port[32];
+
+	snprintf(file, sizeof(file), "%s/phys_port_name", name);
+	return function_attr(netfd, file, port, sizeof(port)) == 0 &&
+	       (strstr(port, "vf") || strstr(port, "sf"));
+}
+
+int function_ifindex(int dirfd)
+{
+	int netfd = open_dir(dirfd, "net"), ifindex = 0;
+	struct dirent *e;
+	DIR *dir;
+
+	if (netfd < 0)
+		return 0;
+	dir = fdopendir(netfd);
+	if (!dir) {
+		close(netfd);
+		return 0;
+	}
+	while (ifindex <= 0 && (e = readdir(dir))) {
+		char file[300];
+
+		if (*e->d_name == '.' || representor(netfd, e->d_name))
+			continue;
+		snprintf(file, sizeof(file), "%s/ifindex", e->d_name);
+		ifindex = function_number(netfd, file);
+	}
+	closedir(dir);
+	return ifindex > 0 ? ifindex : 0;
+}
+
+int pf_ifindex(const struct exec *exec, const struct step *step, struct vnic_err *err)
+{
+	_cleanup_(closep) int fd = pf_open(exec, step, err);
+	int ifindex;
+
+	if (fd < 0)
+		return fd;
+	ifindex = function_ifindex(fd);
+	if (!ifindex)
+		return vnic_err_set(err, -ENODEV, VNIC_E_STEP_FAILED,
+				    "%s has no interface: is its driver bound, and is it in this "
+				    "network namespace?",
+				    step->dev);
+	return ifindex;
+}
