@@ -7,23 +7,33 @@
 
 #include "api/errors.h"
 #include "daemon/core/path_software.h"
+#include "daemon/core/path_sriov.h"
 
 /*
  * The paths this version has. A later path adds its line here, its eligibility and its plan; nothing else
  * in the decision changes.
  */
-typedef bool (*path_eligible)(const struct inventory *inv, const struct vnic_segment *segment,
-			      struct path_reason *ret_reason);
-static const path_eligible eligible[VNIC_PATH_COUNT] = {
-	[VNIC_PATH_SOFTWARE] = path_software_eligible,
+static bool judge_software(const struct path_ask *ask, struct alloc_choice *choice,
+			   struct path_reason *ret)
+{
+	(void)choice;
+	return path_software_eligible(ask->host->inv, ask->segment, ret);
+}
+
+static const struct {
+	bool (*eligible)(const struct path_ask *ask, struct alloc_choice *choice,
+			 struct path_reason *ret);
+} table[VNIC_PATH_COUNT] = {
+	[VNIC_PATH_SRIOV] = { path_sriov_eligible },
+	[VNIC_PATH_SOFTWARE] = { judge_software },
 };
 
-static void judge(const struct inventory *inv, const struct vnic_segment *segment,
-		  enum vnic_path path, struct path_reason *ret)
+static void judge(const struct path_ask *ask, enum vnic_path path, struct alloc_choice *choice,
+		  struct path_reason *ret)
 {
 	*ret = (struct path_reason){ .path = path };
-	if (eligible[path])
-		ret->eligible = eligible[path](inv, segment, ret);
+	if (table[path].eligible)
+		ret->eligible = table[path].eligible(ask, choice, ret);
 	else
 		snprintf(ret->text, sizeof(ret->text), "this version of vnicd has no %s path",
 			 vnic_path_str(path));
@@ -138,14 +148,15 @@ static int no_path(const struct alloc_choice *choice, const struct port_spec *sp
 			    all);
 }
 
-int alloc(const struct inventory *inv, const struct vnic_config *config,
-	  const struct vnic_port *ports, const struct port_spec *spec, struct alloc_choice *ret,
+int alloc(const struct alloc_host *host, const struct port_spec *spec, struct alloc_choice *ret,
 	  struct vnic_err *err)
 {
+	const struct vnic_config *config = host->config;
 	const struct vnic_class *class = config_class(config, spec->class_name);
 	const struct vnic_segment *segment;
 	const struct path_list *paths;
 	struct alloc_choice choice = { 0 };
+	struct path_ask ask;
 	int r;
 
 	if (!class)
@@ -162,9 +173,9 @@ int alloc(const struct inventory *inv, const struct vnic_config *config,
 	if (r == 0)
 		r = check_vlan(class, spec, &choice.vlan, err);
 	if (r == 0)
-		r = check_mac(inv, segment, ports, spec, choice.vlan, err);
+		r = check_mac(host->inv, segment, host->ports, spec, choice.vlan, err);
 	if (r == 0)
-		r = check_limits(class, ports, spec, err);
+		r = check_limits(class, host->ports, spec, err);
 	if (r < 0)
 		return r;
 
@@ -174,14 +185,17 @@ int alloc(const struct inventory *inv, const struct vnic_config *config,
 	choice.spoofchk = class->spoofchk;
 	choice.trust = class->trust;
 	choice.queues = spec->queues ? spec->queues : class->queues;
+	ask = (struct path_ask){ .host = host, .spec = spec, .class = class, .segment = segment };
 	paths = spec->has_paths ? &spec->paths : &class->paths;
 	for (int i = 0; i < VNIC_PATH_COUNT && paths->path[i]; i++) {
 		struct path_reason *reason = &choice.reason[choice.n_reasons++];
 
-		judge(inv, segment, paths->path[i], reason);
+		judge(&ask, paths->path[i], &choice, reason);
 		if (reason->eligible && !choice.path)
 			choice.path = reason->path;
 	}
 	*ret = choice;
+	if (choice.path != VNIC_PATH_SRIOV)
+		ret->vf = (struct vf_choice){ 0 };
 	return choice.path ? 0 : no_path(&choice, spec, err);
 }

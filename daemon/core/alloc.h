@@ -14,7 +14,14 @@ struct path_reason {
 	enum vnic_path path;
 	bool eligible;
 	char text
-		[192]; /* an administrator's words: "bridge br0 of segment lan does not exist: …" */
+		[400]; /* an administrator's words: "bridge br0 of segment lan does not exist: …" */
+};
+
+/* A VF by its PF, index and address. */
+struct vf_choice {
+	char pf[DEV_ADDR_MAX];
+	int vf;
+	char vf_addr[DEV_ADDR_MAX];
 };
 
 /**
@@ -24,6 +31,7 @@ struct path_reason {
  */
 struct alloc_choice {
 	enum vnic_path path;
+	struct vf_choice vf; /* of path sriov; no address where it has none */
 	char segment[VNIC_NAME_MAX];
 	uint16_t vlan;
 	uint64_t rate;
@@ -35,13 +43,23 @@ struct alloc_choice {
 };
 
 /**
+ * struct alloc_host - what there is to choose from
+ * @ports: the ports there are (uthash by key); one of the same key is not counted against what is asked
+ * @before: the PCI address of the VF that this key had last, or NULL: it gets the same where it can
+ */
+struct alloc_host {
+	const struct inventory *inv;
+	const struct vnic_config *config;
+	const struct vnic_port *ports;
+	const char *before;
+};
+
+/**
  * alloc() - choose a path for @spec
- * @ports: the ports there are (uthash by key); one of the same key is not counted against @spec
  * @ret: also filled in where no path is eligible (-ENOTSUP, NoPath), for its reasons
  *
  * Errors, each with @err: UnknownClass, InvalidMac, InvalidArgument, VlanNotAllowed, DuplicateMac,
  * SocketInUse, LimitReached, NoPath.
  */
-int alloc(const struct inventory *inv, const struct vnic_config *config,
-	  const struct vnic_port *ports, const struct port_spec *spec, struct alloc_choice *ret,
+int alloc(const struct alloc_host *host, const struct port_spec *spec, struct alloc_choice *ret,
 	  struct vnic_err *err);

@@ -261,7 +261,7 @@ static int make_ports(struct manager_job *job)
 
 		if (job->kind == JOB_RECONNECT && manager_port(m, &spec->key))
 			continue;
-		r = alloc(m->inv, m->config, m->ports, spec, &choice, &job->err);
+		r = manager_alloc(m, spec, &choice, &job->err);
 		if (r < 0) {
 			char mac[VNIC_MAC_STR];
 

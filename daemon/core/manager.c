@@ -480,6 +480,14 @@ static int missing(const struct manager *m, const char *segment, const struct pl
 	return r;
 }
 
+int manager_alloc(const struct manager *m, const struct port_spec *spec, struct alloc_choice *ret,
+		  struct vnic_err *err)
+{
+	struct alloc_host host = { .inv = m->inv, .config = m->config, .ports = m->ports };
+
+	return alloc(&host, spec, ret, err);
+}
+
 int manager_preview(const struct manager *m, const struct port_spec *spec,
 		    struct manager_preview *ret, struct vnic_err *err)
 {
@@ -494,7 +502,7 @@ int manager_preview(const struct manager *m, const struct port_spec *spec,
 		return vnic_err_set(err, -EBUSY, VNIC_E_BUSY,
 				    "port %s of domain '%.64s' is there already", port->spec.name,
 				    port->spec.domain);
-	r = alloc(m->inv, m->config, m->ports, spec, &ret->choice, err);
+	r = manager_alloc(m, spec, &ret->choice, err);
 	if (r < 0)
 		return r;
 	memcpy(would.segment, ret->choice.segment, sizeof(would.segment));

@@ -82,6 +82,8 @@ void manager_wake_before(struct manager *m,
 void manager_tell_port(struct manager *m, const struct vnic_port *port);
 void manager_tell_segment(struct manager *m, const char *segment);
 bool manager_dp_away(const struct manager *m); /* down for longer than requests wait */
+int manager_alloc(const struct manager *m, const struct port_spec *spec, struct alloc_choice *ret,
+		  struct vnic_err *err);
 int manager_dp_error(const struct manager *m, struct vnic_err *err);
 
 /* owner.c */

@@ -32,6 +32,27 @@ int port_state_parse(const char *s, enum port_state *ret)
 	return -EINVAL;
 }
 
+static const char *const device_states[] = {
+	[DEVICE_NONE] = "none",		  [DEVICE_RESERVED] = "reserved",
+	[DEVICE_ATTACHING] = "attaching", [DEVICE_ATTACHED] = "attached",
+	[DEVICE_DETACHING] = "detaching",
+};
+
+const char *device_state_str(enum device_state state)
+{
+	return state < ARRAY_SIZE(device_states) ? device_states[state] : "unknown";
+}
+
+int device_state_parse(const char *s, enum device_state *ret)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(device_states); i++)
+		if (str_eq(s, device_states[i])) {
+			*ret = (enum device_state)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
 const char *port_key_format(const struct port_key *key, char buf[PORT_KEY_STR])
 {
 	char uuid[VNIC_UUID_STR], mac[VNIC_MAC_STR];
@@ -74,6 +95,7 @@ struct vnic_port *port_free(struct vnic_port *port)
 {
 	if (port) {
 		plan_clear(&port->plan);
+		plan_clear(&port->device.plan);
 		free(port);
 	}
 	return NULL;

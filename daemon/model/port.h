@@ -33,6 +33,8 @@ struct port_spec {
 	char class_name[VNIC_NAME_MAX];
 	char name[VNIC_NAME_MAX]; /* NAME of /run/vnicd/sock/CLASS/NAME.sock */
 	char pidfile[512]; /* whose lock says that the domain lives; empty: none is checked */
+	char standby[VNIC_NAME_MAX]; /* alias of its interface, where that says <teaming
+					type='persistent'/>: a VF may be plugged in beside it */
 	uint32_t queues; /* queue pairs asked for, 1 … 8 */
 	/* Overrides of the class; the flag says whether there is one. */
 	bool has_vlan, has_rate, has_weight, has_paths;
@@ -65,6 +67,28 @@ struct port_event {
 	char text[128];
 };
 
+/* Where a port's VF is on its way into the guest. */
+enum device_state {
+	DEVICE_NONE, /* it has none */
+	DEVICE_RESERVED, /* chosen: nobody else gets it; the domain does not run yet */
+	DEVICE_ATTACHING,
+	DEVICE_ATTACHED, /* the guest has it: it carries the frames */
+	DEVICE_DETACHING,
+};
+
+const char *device_state_str(enum device_state state);
+int device_state_parse(const char *s, enum device_state *ret);
+
+/* The VF of a port of path sriov; the guest's virtio NIC stands by. */
+struct port_device {
+	enum device_state state;
+	char pf[DEV_ADDR_MAX];
+	int vf;
+	char vf_addr[DEV_ADDR_MAX];
+	char reason[PORT_REASON_MAX]; /* why it has none, or not yet */
+	struct plan plan;
+};
+
 struct vnic_port {
 	struct port_spec spec;
 	enum port_state state;
@@ -88,6 +112,7 @@ struct vnic_port {
 	struct port_event history[PORT_HISTORY]; /* a ring; history_n grows */
 	uint64_t history_n;
 	struct plan plan; /* its own steps, with what they found before */
+	struct port_device device;
 	UT_hash_handle hh; /* by spec.key */
 };
 

@@ -5,10 +5,14 @@
  * difference before it is committed.
  *
  *	link NAME KIND [master=NAME] [down] [mac=MAC] [filtering]
+ *	pf NAME ADDRESS DRIVER vfs=N [total=N] [numa=N] [shared] [nogroup] [making] [switchdev] [nofn]
+ *	vf ADDRESS-OF-PF INDEX user=WORD[:NAME]
  *	segment NAME bridge=NAME [uplink=NAME]…
  *	class NAME segment=NAME [paths=…] [vlans=…] [vlan=N] [rate=…] [weight=N] [queues=N] [max-ports=N] [trust]
- *	port DOMAIN MAC CLASS/NAME [vlan=N]
- *	ask DOMAIN MAC CLASS/NAME [vlan=N] [rate=…] [weight=N] [queues=N] [paths=…]
+ *		[max-vfs=N] [reserved-vfs=N] [numa=N]
+ *	port DOMAIN MAC CLASS/NAME [vlan=N] [vf=ADDRESS]
+ *	ask DOMAIN MAC CLASS/NAME [vlan=N] [rate=…] [weight=N] [queues=N] [paths=…] [standby] [before=ADDRESS]
+ *	plan (the device's steps of what was asked last)
  */
 #include "tests/unit/unit.h"
 
@@ -23,6 +27,7 @@
 #include "base/file.h"
 #include "daemon/core/alloc.h"
 #include "daemon/core/config_check.h"
+#include "daemon/core/path_sriov.h"
 #include "daemon/core/request.h"
 
 struct world {
@@ -30,6 +35,8 @@ struct world {
 	struct vnic_config *config;
 	struct vnic_port *ports;
 	FILE *out;
+	struct alloc_choice last;
+	struct port_spec last_spec;
 };
 
 struct words {
@@ -79,6 +86,61 @@ static void add_link(struct world *world, const struct words *w)
 	assert_int_equal(inventory_upsert(&world->inv, &link), 1);
 }
 
+/* The netdev is a link of that name already; VF N of PF B:S.0 is at B:10.N. */
+static void add_pf(struct world *world, const struct words *w)
+{
+	const struct vnic_link *old = inventory_find_name(&world->inv, w->word[1]);
+	struct vnic_link link = *old;
+	struct vnic_pf pf = { .eswitch = ESWITCH_LEGACY };
+
+	strcpy(link.dev_addr, w->word[2]);
+	strcpy(link.driver, w->word[3]);
+	assert_int_equal(inventory_upsert(&world->inv, &link), 1);
+	strcpy(pf.addr, w->word[2]);
+	strcpy(pf.driver, w->word[3]);
+	pf.ifindex = link.ifindex;
+	pf.numa_node = option(w, "numa") ? (int)number(w, "numa", 0) : -1;
+	pf.num_vfs = (int)number(w, "vfs", 0);
+	pf.total_vfs = (int)number(w, "total", 7);
+	pf.vfs_complete = !option(w, "making");
+	if (option(w, "switchdev"))
+		pf.eswitch = ESWITCH_SWITCHDEV;
+	assert_int_equal(pf_resize(&pf, pf.num_vfs), 0);
+	for (int i = 0; i < pf.n_vf; i++) {
+		struct vnic_vf *vf = &pf.vf[i];
+
+		if (!option(w, "nofn"))
+			snprintf(vf->addr, sizeof(vf->addr), "%.8s10.%d", pf.addr, i);
+		vf->iommu_group = option(w, "nogroup") ? -1 : 20 + i;
+		vf->group_shared = option(w, "shared");
+		vf->numa_node = pf.numa_node;
+		vf->known = (1u << VF_ATTR_COUNT) - 1;
+	}
+	assert_int_equal(inventory_upsert_pf(&world->inv, &pf), 1);
+	pf_clear(&pf);
+}
+
+static void set_vf(struct world *world, const struct words *w)
+{
+	struct vnic_pf pf = { 0 };
+	struct vnic_vf *vf;
+	char *name;
+
+	assert_int_equal(pf_copy(&pf, inventory_pf(&world->inv, w->word[1])), 0);
+	vf = &pf.vf[atoi(w->word[2])];
+	name = strchr(option(w, "user"), ':');
+	if (name) {
+		*name++ = '\0';
+		strcpy(vf->user_name, name);
+	}
+	while (!str_eq(vf_user_str(vf->user), option(w, "user"))) {
+		assert_true(vf->user < VF_USER_DOMAIN);
+		vf->user++;
+	}
+	assert_int_equal(inventory_upsert_pf(&world->inv, &pf), 1);
+	pf_clear(&pf);
+}
+
 static void add_segment(struct world *world, const struct words *w)
 {
 	struct vnic_segment *s = calloc(1, sizeof(*s));
@@ -109,6 +171,9 @@ static void add_class(struct world *world, const struct words *w)
 	c->weight = (uint32_t)number(w, "weight", 100);
 	c->queues = (uint32_t)number(w, "queues", 8);
 	c->max_ports = (uint32_t)number(w, "max-ports", 0);
+	c->max_vfs = (uint32_t)number(w, "max-vfs", 0);
+	c->reserved_vfs = (uint32_t)number(w, "reserved-vfs", 0);
+	c->numa_node = option(w, "numa") ? (int)number(w, "numa", 0) : -1;
 	c->trust = option(w, "trust");
 	c->spoofchk = !c->trust;
 	assert_int_equal(config_add_class(world->config, c), 0);
@@ -125,6 +190,8 @@ static struct port_spec make_spec(const struct words *w)
 	assert_int_equal(mac_parse(w->word[2], spec.key.mac), 0);
 	memcpy(spec.class_name, w->word[3], (size_t)(slash - w->word[3]));
 	strcpy(spec.name, slash + 1);
+	if (option(w, "standby"))
+		strcpy(spec.standby, "ua-standby");
 	spec.queues = (uint32_t)number(w, "queues", 0);
 	assert_int_equal(request_overrides(&spec, option(w, "vlan"), option(w, "rate"),
 					   option(w, "weight"), option(w, "paths"), &err),
@@ -139,7 +206,35 @@ static void add_port(struct world *world, const struct words *w)
 
 	strcpy(port->segment, config_class(world->config, spec.class_name)->segment);
 	port->vlan = spec.has_vlan ? spec.vlan : config_class(world->config, spec.class_name)->vlan;
+	if (option(w, "vf")) {
+		port->device.state = DEVICE_ATTACHED;
+		strcpy(port->device.vf_addr, option(w, "vf"));
+	}
 	HASH_ADD(hh, world->ports, spec.key, sizeof(port->spec.key), port);
+}
+
+/* What a port of that choice would have done to its VF. */
+static void print_plan(struct world *world, const struct words *w)
+{
+	const struct alloc_choice *c = &world->last;
+	struct vnic_port *port = port_new(&world->last_spec);
+	struct plan plan = { 0 };
+	char text[160];
+
+	(void)w;
+	port->vlan = c->vlan;
+	port->rate = c->rate;
+	port->spoofchk = c->spoofchk;
+	port->trust = c->trust;
+	port->device.vf = c->vf.vf;
+	strcpy(port->device.pf, c->vf.pf);
+	strcpy(port->device.vf_addr, c->vf.vf_addr);
+	assert_int_equal(path_sriov_device(port, inventory_pf(&world->inv, c->vf.pf), &plan), 0);
+	for (size_t i = 0; i < plan.n; i++)
+		fprintf(world->out, "\t%zu. %s\n", i + 1,
+			step_describe(&plan.step[i], text, sizeof(text)));
+	plan_clear(&plan);
+	port_free(port);
 }
 
 static void ask(struct world *world, const struct words *w)
@@ -147,7 +242,11 @@ static void ask(struct world *world, const struct words *w)
 	struct port_spec spec = make_spec(w);
 	struct alloc_choice c = { 0 };
 	struct vnic_err err = VNIC_ERR_INIT;
-	int r = alloc(&world->inv, world->config, world->ports, &spec, &c, &err);
+	struct alloc_host host = { .inv = &world->inv,
+				   .config = world->config,
+				   .ports = world->ports,
+				   .before = option(w, "before") };
+	int r = alloc(&host, &spec, &c, &err);
 
 	fprintf(world->out, "%s %s:", w->word[1], w->word[3]);
 	if (r < 0) {
@@ -162,6 +261,8 @@ static void ask(struct world *world, const struct words *w)
 	for (size_t i = 0; i < c.n_reasons; i++)
 		fprintf(world->out, "\t%s %s: %s\n", c.reason[i].eligible ? "+" : "-",
 			vnic_path_str(c.reason[i].path), c.reason[i].text);
+	world->last = c;
+	world->last_spec = spec;
 }
 
 static void one_line(struct world *world, char *line)
@@ -169,11 +270,10 @@ static void one_line(struct world *world, char *line)
 	static const struct {
 		const char *word;
 		void (*fn)(struct world *world, const struct words *w);
-	} lines[] = { { "link", add_link },
-		      { "segment", add_segment },
-		      { "class", add_class },
-		      { "port", add_port },
-		      { "ask", ask } };
+	} lines[] = { { "link", add_link },	  { "pf", add_pf },
+		      { "vf", set_vf },		  { "plan", print_plan },
+		      { "segment", add_segment }, { "class", add_class },
+		      { "port", add_port },	  { "ask", ask } };
 	struct words w = { .n = 0 };
 	char *save = NULL;
 

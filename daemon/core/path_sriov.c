@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/core/path_sriov.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/core/driver_quirks.h"
+
+/* A nic of the segment and what it has for us. */
+struct candidate {
+	const struct vnic_link *link;
+	const struct vnic_pf *pf;
+	const struct vnic_vf *vf; /* the one to take; NULL: none */
+	int taken; /* VFs that anybody has */
+	bool before; /* vf is the one that the port had last */
+	char why_not[160];
+};
+
+static void __attribute__((format(printf, 2, 3))) refuse(struct candidate *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(c->why_not, sizeof(c->why_not), fmt, ap);
+	va_end(ap);
+}
+
+/* The port of ours that holds the VF; the one that asks does not count. */
+static const struct vnic_port *holder(const struct path_ask *ask, const struct vnic_vf *vf)
+{
+	for (const struct vnic_port *p = ask->host->ports; p; p = p->hh.next)
+		if (p->device.state != DEVICE_NONE && str_eq(p->device.vf_addr, vf->addr) &&
+		    !port_key_eq(&p->spec.key, &ask->spec->key))
+			return p;
+	return NULL;
+}
+
+/* Is the VF anybody's? While it is ours, it looks to the kernel as if a driver for user space had it. */
+static bool taken(const struct path_ask *ask, const struct vnic_vf *vf)
+{
+	if (holder(ask, vf))
+		return true;
+	for (const struct vnic_port *p = ask->host->ports; p; p = p->hh.next)
+		if (p->device.state != DEVICE_NONE && str_eq(p->device.vf_addr, vf->addr))
+			return false;
+	return vf->user != VF_FREE;
+}
+
+/* Can this function be given to a guest at all? */
+static bool fit(const struct vnic_vf *vf)
+{
+	return *vf->addr && vf->iommu_group >= 0 && !vf->group_shared;
+}
+
+static const char *unfit_reason(const struct vnic_pf *pf)
+{
+	for (int i = 0; i < pf->n_vf; i++) {
+		if (!*pf->vf[i].addr)
+			return "its VFs are no PCI functions";
+		if (pf->vf[i].iommu_group < 0)
+			return "its VFs have no IOMMU group: switch the IOMMU on in the firmware "
+			       "and "
+			       "boot with intel_iommu=on";
+		if (pf->vf[i].group_shared)
+			return "its VFs share an IOMMU group with other devices: the slot has no "
+			       "ACS";
+	}
+	return "it has no VF that could be given to a guest";
+}
+
+/* The attributes that the port needs set, in words where the driver cannot. NULL: it can all. */
+static const char *cannot_set(const struct candidate *c, const struct vnic_vf *vf,
+			      const struct alloc_choice *choice, enum vf_attr *ret)
+{
+	const struct {
+		enum vf_attr attr;
+		bool wanted;
+		const char *what;
+	} needs[] = {
+		{ VF_MAC, true, "give a VF its MAC" },
+		{ VF_VLAN, choice->vlan != 0, "put a VF into a VLAN" },
+		{ VF_RATE, choice->rate != 0, "limit a VF's rate" },
+		{ VF_SPOOFCHK, choice->spoofchk, "check a VF's source MAC" },
+		{ VF_TRUST, choice->trust, "trust a VF" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
+		if (needs[i].wanted && !driver_sets(c->pf, vf, needs[i].attr)) {
+			*ret = needs[i].attr;
+			return needs[i].what;
+		}
+	return NULL;
+}
+
+/* The free VF to take: the one it had, else the first. */
+static void look_for_vf(const struct path_ask *ask, const struct alloc_choice *choice,
+			struct candidate *c)
+{
+	const struct vnic_pf *pf = c->pf;
+	bool any_fit = false;
+	enum vf_attr attr;
+	const char *what;
+
+	for (int i = 0; i < pf->n_vf; i++) {
+		const struct vnic_vf *vf = &pf->vf[i];
+		bool before = ask->host->before && str_eq(vf->addr, ask->host->before);
+
+		if (taken(ask, vf)) {
+			c->taken++;
+			continue;
+		}
+		if (!fit(vf))
+			continue;
+		any_fit = true;
+		if (!c->vf || before) {
+			c->vf = vf;
+			c->before = before;
+		}
+	}
+	if (!c->vf && c->taken == pf->n_vf) {
+		refuse(c, "no free VF (%d of %d taken)", c->taken, pf->n_vf);
+		return;
+	}
+	if (!any_fit) {
+		refuse(c, "%s", unfit_reason(pf));
+		return;
+	}
+	what = cannot_set(c, c->vf, choice, &attr);
+	if (what)
+		refuse(c, "its driver %s cannot %s (%s)", pf->driver, what, vf_attr_str(attr));
+	else if (choice->rate && driver_quirks(pf->driver)->rate_needs_link && !c->link->carrier)
+		refuse(c, "its driver %s takes no rate while there is no carrier", pf->driver);
+	if (*c->why_not)
+		c->vf = NULL;
+}
+
+static void judge_nic(const struct path_ask *ask, const struct alloc_choice *choice,
+		      const char *ifname, struct candidate *c)
+{
+	const struct inventory *inv = ask->host->inv;
+	const struct vnic_link *bridge = inventory_find_name(inv, ask->segment->bridge);
+
+	c->link = inventory_find_name(inv, ifname);
+	if (!c->link) {
+		refuse(c, "it does not exist");
+		return;
+	}
+	if (!bridge || c->link->master != bridge->ifindex) {
+		refuse(c, "it is not in bridge %s, so its VFs could not reach the segment",
+		       ask->segment->bridge);
+		return;
+	}
+	c->pf = inventory_pf_of(inv, c->link);
+	if (!c->pf || c->pf->total_vfs <= 0)
+		refuse(c, "%s",
+		       c->link->kind == LINK_BOND ? "a bond's VFs would not follow it"
+						  : "it has no SR-IOV");
+	else if (c->pf->num_vfs == 0)
+		refuse(c, "it has no VFs: write vfs=N (at most %d) into [nic %s] of vnicd.conf",
+		       c->pf->total_vfs, ifname);
+	else if (!c->link->up)
+		refuse(c, "it is down: 'ip link set %s up'", ifname);
+	else if (!c->pf->vfs_complete)
+		refuse(c, "its VFs are still being made");
+	else if (c->pf->eswitch == ESWITCH_SWITCHDEV)
+		refuse(c, "it is in switchdev mode, and this version has no representors yet");
+	else
+		look_for_vf(ask, choice, c);
+}
+
+/* VFs that the class may still take: its own limit, and what others' reservations leave. */
+static bool quota_allows(const struct path_ask *ask, int free_vfs, struct path_reason *ret)
+{
+	const struct vnic_class *own = ask->class;
+	uint32_t mine = 0, promised = 0;
+
+	for (const struct vnic_port *p = ask->host->ports; p; p = p->hh.next)
+		if (p->device.state != DEVICE_NONE && str_eq(p->spec.class_name, own->name) &&
+		    !port_key_eq(&p->spec.key, &ask->spec->key))
+			mine++;
+	if (own->max_vfs && mine >= own->max_vfs) {
+		snprintf(ret->text, sizeof(ret->text),
+			 "class %s has %u of %u VFs: raise max-vfs= of [class %s]", own->name, mine,
+			 own->max_vfs, own->name);
+		return false;
+	}
+	if (mine < own->reserved_vfs)
+		return true;
+	for (const struct vnic_class *c = ask->host->config->classes; c; c = c->hh.next) {
+		uint32_t has = 0;
+
+		if (c == own || !c->reserved_vfs || !str_eq(c->segment, own->segment))
+			continue;
+		for (const struct vnic_port *p = ask->host->ports; p; p = p->hh.next)
+			has += p->device.state != DEVICE_NONE &&
+			       str_eq(p->spec.class_name, c->name);
+		promised += has < c->reserved_vfs ? c->reserved_vfs - has : 0;
+	}
+	if ((uint32_t)free_vfs > promised)
+		return true;
+	snprintf(ret->text, sizeof(ret->text),
+		 "the %d free VFs of segment %s are reserved for other classes (reserved-vfs=)",
+		 free_vfs, own->segment);
+	return false;
+}
+
+/* Is a smaller part of @a's VFs taken? */
+static bool lighter(const struct candidate *a, const struct candidate *b)
+{
+	return (int64_t)a->taken * b->pf->n_vf < (int64_t)b->taken * a->pf->n_vf;
+}
+
+/* Is @a the better one? The class' NUMA node, the VF it had, the least loaded nic, the order of uplink=. */
+static bool better(const struct path_ask *ask, const struct candidate *a, const struct candidate *b)
+{
+	int node = ask->class->numa_node;
+	bool a_near = node < 0 || a->vf->numa_node == node;
+	bool b_near = node < 0 || b->vf->numa_node == node;
+
+	if (a_near != b_near)
+		return a_near;
+	if (a->before != b->before)
+		return a->before;
+	return lighter(a, b);
+}
+
+static void describe(const struct path_ask *ask, const struct candidate *all, int n,
+		     const struct candidate *best, struct path_reason *ret)
+{
+	size_t used = 0, size = sizeof(ret->text);
+
+	*ret->text = '\0';
+	if (best) {
+		used = (size_t)snprintf(ret->text, size, "VF %d of %s (%s)", best->vf->index,
+					best->link->name, best->vf->addr);
+		if (best->vf->numa_node >= 0)
+			used += (size_t)snprintf(ret->text + used, size - used, ", NUMA node %d",
+						 best->vf->numa_node);
+	}
+	for (int i = 0; i < n && used < size; i++) {
+		const struct candidate *c = &all[i];
+		const char *name = ask->segment->uplink[i];
+
+		if (c == best)
+			continue;
+		if (!c->vf)
+			used += (size_t)snprintf(ret->text + used, size - used, "%snot %s: %s",
+						 used ? "; " : "", name, c->why_not);
+		else if (best && ask->class->numa_node >= 0 &&
+			 c->vf->numa_node != ask->class->numa_node)
+			used += (size_t)snprintf(ret->text + used, size - used,
+						 "; not %s: NUMA node %d, class wants %d", name,
+						 c->vf->numa_node, ask->class->numa_node);
+		else if (best && best->before)
+			used += (size_t)snprintf(ret->text + used, size - used,
+						 "; not %s: it had this one before", name);
+		else if (best && lighter(best, c))
+			used += (size_t)snprintf(ret->text + used, size - used,
+						 "; not %s: %d of %d VFs taken", name, c->taken,
+						 c->pf->n_vf);
+		else if (best)
+			used += (size_t)snprintf(ret->text + used, size - used,
+						 "; not %s: it comes later in uplink=", name);
+	}
+}
+
+bool path_sriov_eligible(const struct path_ask *ask, struct alloc_choice *choice,
+			 struct path_reason *ret)
+{
+	struct candidate all[SEGMENT_UPLINKS_MAX] = { 0 };
+	const struct candidate *best = NULL;
+	int n = ask->segment->n_uplinks, free_vfs = 0;
+
+	if (!*ask->spec->standby) {
+		snprintf(ret->text, sizeof(ret->text),
+			 "its interface has no <teaming type='persistent'/>, beside which a VF "
+			 "could "
+			 "be plugged in: see vnicctl domain check");
+		return false;
+	}
+	if (n == 0) {
+		snprintf(ret->text, sizeof(ret->text),
+			 "segment %s has no nic: name one in uplink= of [segment %s]",
+			 ask->segment->name, ask->segment->name);
+		return false;
+	}
+	for (int i = 0; i < n; i++) {
+		judge_nic(ask, choice, ask->segment->uplink[i], &all[i]);
+		if (!all[i].vf)
+			continue;
+		free_vfs += all[i].pf->n_vf - all[i].taken;
+		if (!best || better(ask, &all[i], best))
+			best = &all[i];
+	}
+	if (best && !quota_allows(ask, free_vfs, ret))
+		return false;
+	describe(ask, all, n, best, ret);
+	if (!best)
+		return false;
+	memcpy(choice->vf.pf, best->pf->addr, sizeof(choice->vf.pf));
+	memcpy(choice->vf.vf_addr, best->vf->addr, sizeof(choice->vf.vf_addr));
+	choice->vf.vf = best->vf->index;
+	return true;
+}
+
+uint32_t path_sriov_mbit(uint64_t rate)
+{
+	uint64_t mbit = rate / 1000000 + (rate % 1000000 != 0);
+
+	return mbit < UINT32_MAX ? (uint32_t)mbit : UINT32_MAX;
+}
+
+static int add_attr(struct plan *plan, const struct step *base, const struct vnic_pf *pf,
+		    enum vf_attr attr, int64_t value)
+{
+	const struct vnic_vf *vf = &pf->vf[base->vf];
+	struct step step = *base;
+
+	/* What the driver cannot set is left alone where its absence was found to do no harm. */
+	if (!driver_sets(pf, vf, attr))
+		return 0;
+	step.kind = STEP_VF_ATTR;
+	step.attr = attr;
+	step.value = value;
+	return plan_add(plan, &step);
+}
+
+int path_sriov_device(const struct vnic_port *port, const struct vnic_pf *pf, struct plan *ret)
+{
+	const struct port_device *device = &port->device;
+	struct step base = { .vf = device->vf }, step;
+	struct plan plan = { 0 };
+	int r;
+
+	if (device->vf < 0 || device->vf >= pf->n_vf ||
+	    !str_eq(pf->vf[device->vf].addr, device->vf_addr))
+		return -ENODEV;
+	memcpy(base.dev, device->pf, sizeof(base.dev));
+	memcpy(base.vf_addr, device->vf_addr, sizeof(base.vf_addr));
+	memcpy(base.mac, port->spec.key.mac, sizeof(base.mac));
+
+	/*
+	 * In reverse: out of the guest, attributes as they were, a reset, its driver back, which takes the MAC
+	 * that the PF now says, and last what the netdev was called by.
+	 */
+	step = base;
+	step.kind = STEP_VF_NETDEV_MAC;
+	r = plan_add(&plan, &step);
+	step.kind = STEP_VF_DRIVER;
+	strcpy(step.driver, "vfio-pci");
+	if (r == 0)
+		r = plan_add(&plan, &step);
+	step = base;
+	step.kind = STEP_VF_RESET;
+	if (r == 0)
+		r = plan_add(&plan, &step);
+	/* Trust before the MAC, and the VLAN before the rate: each may be refused without the other. */
+	if (r == 0)
+		r = add_attr(&plan, &base, pf, VF_TRUST, port->trust);
+	if (r == 0)
+		r = add_attr(&plan, &base, pf, VF_SPOOFCHK, port->spoofchk);
+	if (r == 0)
+		r = add_attr(&plan, &base, pf, VF_VLAN, port->vlan);
+	if (r == 0 && port->rate)
+		r = add_attr(&plan, &base, pf, VF_RATE, path_sriov_mbit(port->rate));
+	if (r == 0)
+		r = add_attr(&plan, &base, pf, VF_MAC, vf_mac_value(port->spec.key.mac));
+	step = base;
+	step.kind = STEP_VF_ATTACH;
+	if (r == 0)
+		r = plan_add(&plan, &step);
+	if (r < 0) {
+		plan_clear(&plan);
+		return r;
+	}
+	*ret = plan;
+	return 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The sriov path: a VF is plugged into the running guest beside its virtio NIC, which stands by on the software
+ * path. Judges and builds plans; does nothing.
+ */
+#pragma once
+
+#include "daemon/core/alloc.h"
+
+/* What a path is asked; @segment and @class are those of @spec. */
+struct path_ask {
+	const struct alloc_host *host;
+	const struct port_spec *spec;
+	const struct vnic_class *class;
+	const struct vnic_segment *segment;
+};
+
+/**
+ * path_sriov_eligible() - is there a VF for the port, and which?
+ * @choice: VLAN, rate, spoofchk and trust in; vf out, where there is one
+ * @ret_reason: the VF chosen, or for each nic of the segment why it has none to give
+ */
+bool path_sriov_eligible(const struct path_ask *ask, struct alloc_choice *choice,
+			 struct path_reason *ret_reason);
+
+/**
+ * path_sriov_device() - the steps from a free VF to one in the guest
+ * @port: with its device set; the plan goes by its VLAN, rate, spoofchk and trust
+ * @pf: the PF of its device
+ * @ret: a new plan, all STEP_PLANNED; the caller clears it
+ */
+int path_sriov_device(const struct vnic_port *port, const struct vnic_pf *pf, struct plan *ret);
+
+/* A VF's max_tx_rate in Mbit/s for a rate in bit/s: rounded up, so that it is never 0, which means none. */
+uint32_t path_sriov_mbit(uint64_t rate);
