@@ -62,8 +62,11 @@ struct managed_share *share_get(struct manager *m, const struct vnic_segment *se
 	struct segment_share *old = manager_share(m, segment->name);
 	struct managed_share *s;
 
-	if (old)
+	if (old) {
+		/* Its undoing may be waiting for another try, for longer than whoever needs it now does. */
+		managed_share(old)->own.retry_at = 0;
 		return managed_share(old);
+	}
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return NULL;

@@ -807,6 +807,34 @@ static void an_undo_that_fails_is_tried_again(void **state)
 	same_as(f, f->before);
 }
 
+/* A hook does not wait for what is tried again every 30 s: the segment is needed, not to be undone. */
+static void a_start_amid_a_failing_undo(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+
+	run_port(f, &spec);
+	fake_set_alive(&f->h, spec.pidfile, false);
+	fake_peer(&f->h, &spec.key, PORT_READY);
+	fake_run(&f->h, SECOND);
+	memset(&f->o, 0, sizeof(f->o));
+	manager_domain_release(f->h.m, spec.key.uuid, answered, &f->o);
+	for (int i = 0; i < 152; i++) {
+		f->h.calls = 0;
+		f->h.failed = false;
+		f->h.fail_at = i == 0 ? 8 : 1;
+		f->h.fail_with = -EBUSY;
+		fake_run(&f->h, i == 0 ? 1000 : SECOND);
+	}
+	assert_null(manager_port(f->h.m, &spec.key));
+	assert_non_null(manager_share(f->h.m, "lan"));
+	f->h.fail_at = 0;
+	prepare(f, &spec, 1);
+	fake_run(&f->h, 5 * SECOND);
+	assert_true(f->o.answered);
+	assert_string_equal(f->o.err.message, "");
+}
+
 static void a_refused_release_answers_at_once(void **state)
 {
 	struct port_spec specs[] = { fake_spec(1, 1), fake_spec(1, 2) };
@@ -865,6 +893,7 @@ int main(void)
 		TEST(reconnect),
 		TEST(fifty_domains),
 		TEST(an_undo_that_fails_is_tried_again),
+		TEST(a_start_amid_a_failing_undo),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
