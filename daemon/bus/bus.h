@@ -57,6 +57,3 @@ int bus_new(struct event_base *base, struct manager *manager, const struct bus_o
 	    struct bus **ret);
 /* Leaves the bus; pending calls are cancelled as if their callers had gone. Before manager_free(). */
 struct bus *bus_free(struct bus *bus);
-
-/* Is the name ours right now? */
-bool bus_ready(const struct bus *bus);

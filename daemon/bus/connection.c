@@ -22,11 +22,6 @@
 
 static void bus_lost(struct bus *bus, const char *reason);
 
-bool bus_ready(const struct bus *bus)
-{
-	return bus->named;
-}
-
 void bus_kick(struct bus *bus)
 {
 	event_active(bus->kick, EV_TIMEOUT, 0);

@@ -136,7 +136,6 @@ int bus_port_list(sd_bus *sd, const char *prefix, void *userdata, char ***ret, s
 const char *bus_port_path(const struct port_key *key, char buf[BUS_PATH_MAX]);
 const char *bus_nic_path(int ifindex, char buf[BUS_PATH_MAX]);
 void bus_nic_view(const struct bus *bus, const struct vnic_link *link, struct bus_nic *ret);
-const char *bus_manager_state(const struct bus *bus);
 void bus_manager_reasons(const struct bus *bus, struct bus_reasons *ret);
 /* "running" where there is nothing in @reasons, else "degraded"; or "starting" */
 const char *bus_manager_state_of(const struct bus *bus, const struct bus_reasons *reasons);

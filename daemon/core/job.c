@@ -222,7 +222,9 @@ static int clear_keys(struct manager_job *job)
 		if (!port)
 			continue;
 		if (job->kind == JOB_RECONNECT && !managed(port)->gone) {
-			port->started = true;
+			/* libvirt reconnects to what runs. */
+			if (!port->started)
+				manager_domain_started(m, spec->key.uuid);
 			continue;
 		}
 		if (managed(port)->gone) {

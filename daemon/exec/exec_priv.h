@@ -13,7 +13,7 @@
 #define TAP_ALIAS "vnicd segment "
 
 struct held_fd {
-	char id[2 * VNIC_NAME_MAX + 2]; /* "tap/NAME", or "CLASS/NAME" */
+	char id[2 * VNIC_NAME_MAX + 2]; /* a tap's name, or CLASS/NAME */
 	int fd;
 	UT_hash_handle hh;
 };

@@ -39,8 +39,9 @@ int tap_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
 		return r;
 	if (!tap_is_ours(&link, ""))
 		return vnic_err_set(err, -ESTALE, VNIC_E_STEP_FAILED,
-				    "ifindex %d is %s by now, which is no tap of vnicd's",
-				    link.ifindex, link.name);
+				    "ifindex %d is %s by now, which has not the alias of vnicd's "
+				    "taps; where it is one, delete it with 'ip link del %s'",
+				    link.ifindex, link.name, link.name);
 	*ret = link;
 	return 0;
 }
@@ -179,9 +180,11 @@ int tap_delete(struct exec *exec, const struct step *step, struct vnic_err *err)
 		/* Begun and never made; the name is somebody else's. */
 		if (step->ifindex == 0)
 			return 0;
-		return vnic_err_set(err, -ESTALE, VNIC_E_STEP_FAILED,
-				    "ifindex %d is %s by now, which is not that tap", link.ifindex,
-				    link.name);
+		return vnic_err_set(
+			err, -ESTALE, VNIC_E_STEP_FAILED,
+			"ifindex %d is %s by now, which has not that tap's alias; where "
+			"it is that tap, delete it with 'ip link del %s'",
+			link.ifindex, link.name, link.name);
 	}
 	ifi.ifi_index = link.ifindex;
 	nl_start(&req, RTM_DELLINK, 0, &ifi, sizeof(ifi));

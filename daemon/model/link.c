@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -216,15 +215,6 @@ bool link_is_nic(const struct vnic_link *link)
 {
 	/* A VF belongs to its nic; what stands on others (bridges, taps, VLANs) is no uplink of its own. */
 	return link->kind == LINK_PHYSICAL || link->kind == LINK_BOND;
-}
-
-const char *link_describe(const struct vnic_link *link, char *buf, size_t size)
-{
-	if (*link->dev_addr)
-		snprintf(buf, size, "%s (%s)", link->name, link->dev_addr);
-	else
-		snprintf(buf, size, "%s (ifindex %d)", link->name, link->ifindex);
-	return buf;
 }
 
 const char *link_kind_str(enum link_kind kind)

@@ -95,6 +95,4 @@ int inventory_remove_mdev(struct inventory *inv, const char *id);
 /* Is it a nic in our sense: an uplink that a segment may use? */
 bool link_is_nic(const struct vnic_link *link);
 
-/* "eth3 (0000:03:00.0)": how messages name a link. */
-const char *link_describe(const struct vnic_link *link, char *buf, size_t size);
 const char *link_kind_str(enum link_kind kind);

@@ -754,6 +754,27 @@ static void reconnect(void **state)
 	assert_true(manager_port(f->h.m, &specs[1].key)->started);
 }
 
+/* `started` went amiss: libvirt's reconnect tells it too, and a later daemon knows. */
+static void reconnect_means_started(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+	struct domain_request req = { .op = REQUEST_RECONNECT, .specs = &spec, .n_specs = 1 };
+
+	prepare(f, &spec, 1);
+	fake_run(&f->h, SECOND);
+	fake_set_alive(&f->h, spec.pidfile, true);
+	assert_false(manager_port(f->h.m, &spec.key)->started);
+	memset(&f->o, 0, sizeof(f->o));
+	manager_prepare(f->h.m, &req, answered, &f->o);
+	fake_run(&f->h, SECOND);
+	assert_true(f->o.answered);
+	fake_kill(&f->h);
+	fake_start(&f->h, fake_config());
+	fake_run(&f->h, SECOND);
+	assert_true(manager_port(f->h.m, &spec.key)->started);
+}
+
 static void fifty_domains(void **state)
 {
 	struct fixture *f = *state;
@@ -891,6 +912,7 @@ int main(void)
 		TEST(a_segment_taken_out_of_the_configuration),
 		TEST(preview_does_nothing),
 		TEST(reconnect),
+		TEST(reconnect_means_started),
 		TEST(fifty_domains),
 		TEST(an_undo_that_fails_is_tried_again),
 		TEST(a_start_amid_a_failing_undo),
