@@ -79,7 +79,7 @@ def no_libvirtd():
     helper = Helper()
     helper.good("ping")
     m = helper.bad("LibvirtFailed", "domains")
-    assert "qemu:///system" in m and "is libvirtd running?" in m, m
+    assert "qemu:///system" in m and "systemctl start libvirtd" in m, m
     # The hooks have a scenario of their own; here is no vnicd to answer them.
     for kind in ("qemu", "network"):
         os.unlink(f"/etc/libvirt/hooks/{kind}.d/vnicd")
