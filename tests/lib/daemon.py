@@ -8,6 +8,7 @@ import time
 
 from datapath import children, find
 from guest import die_with_me
+from units import confinement
 from vt import run, wait_for
 
 CONF = """
@@ -26,10 +27,12 @@ vlan=12
 
 
 class Service:
-    """A program that is started and ended by hand. With notify, start() waits for READY=1."""
+    """A program that is started and ended by hand. With notify, start() waits for READY=1; with unit, it may do
+    what NAME.service lets it."""
 
-    def __init__(self, name, *argv, notify=False):
+    def __init__(self, name, *argv, notify=False, unit=False):
         self.name, self.argv, self.notify = name, list(argv), notify
+        self.confine = confinement(name) if unit else lambda: None
         self.proc = None
         self.log = f"/var/log/{name}.log"
 
@@ -59,9 +62,13 @@ class Service:
             s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             s.bind(path)
             env["NOTIFY_SOCKET"] = path
+
+        def prepare():
+            die_with_me()
+            self.confine()
         with open(self.log, "ab") as log:
             self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env,
-                                         preexec_fn=die_with_me)
+                                         preexec_fn=prepare)
         if s:
             with s:
                 self._ready(s, timeout)
@@ -101,13 +108,14 @@ class Service:
 
 
 class Vnicd:
-    """The daemon and the keeper together. conf: the text of /etc/vnicd/vnicd.conf."""
+    """The daemon and the keeper together. conf: the text of /etc/vnicd/vnicd.conf; units: confined as by their
+    units."""
 
-    def __init__(self, conf=CONF):
+    def __init__(self, conf=CONF, units=False):
         os.makedirs("/etc/vnicd/vnicd.conf.d", mode=0o755, exist_ok=True)
         self.configure(conf)
-        self.keeper = Service("vnicd-datapath", "vnicd-datapath", "--managed", notify=True)
-        self.daemon = Service("vnicd", "vnicd", notify=True)
+        self.keeper = Service("vnicd-datapath", "vnicd-datapath", "--managed", notify=True, unit=units)
+        self.daemon = Service("vnicd", "vnicd", notify=True, unit=units)
 
     @staticmethod
     def configure(conf):

@@ -81,7 +81,7 @@ def house():
     """The bridge and both programs; they serve all tests."""
     if not bed:
         bed["bridge"] = Bridge("br0", "10.9.0.254/24", mac="52:54:00:00:ff:fe")
-        bed["v"] = Vnicd(CONF).start()
+        bed["v"] = Vnicd(CONF, units=True).start()
         bed["v"].wait_connected()
         bed["before"] = hoststate.snapshot()
     return bed["v"]
