@@ -32,6 +32,14 @@ static int answers(const struct sockaddr_un *addr, int type)
 	       errno == EPROTOTYPE;
 }
 
+int sock_answers(const char *file, int type)
+{
+	struct sockaddr_un addr;
+	int r = make_addr(file, &addr);
+
+	return r < 0 ? r : answers(&addr, type);
+}
+
 int sock_listen(const char *file, int type, mode_t mode)
 {
 	_cleanup_(closep) int fd = -1;

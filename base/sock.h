@@ -22,6 +22,12 @@
  */
 int sock_listen(const char *file, int type, mode_t mode);
 
+/**
+ * sock_answers() - does anybody listen at @file? Asked with a connect, which a listener sees as a hang-up.
+ * Return: 1, 0, or a negative errno where it cannot be told: then it is not ours to take away.
+ */
+int sock_answers(const char *file, int type);
+
 /* Connect; blocking socket, close-on-exec. Return: the descriptor or a negative errno. */
 int sock_connect(const char *file, int type);
 

@@ -300,6 +300,7 @@ int dp_parse_port(struct json_object *o, struct dp_port_status *ret, struct vnic
 	    (r = json_get_bool(o, "logging", &s.logging, err)) < 0 ||
 	    (r = get_number(o, "restarts", UINT32_MAX, 0, &restarts, err)) < 0 ||
 	    (r = get_sentence(o, "reason", s.reason, sizeof(s.reason), err)) < 0 ||
+	    (r = get_sentence(o, "segment", s.segment, sizeof(s.segment), err)) < 0 ||
 	    (r = parse_counters(o, &s.counters, err)) < 0)
 		return r;
 	s.peer_pid = (pid_t)pid;

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/paths.h"
 #include "daemon/core/request.h"
+#include "daemon/domain_list.h"
 
 #define LOOK_MS	  10000
 #define ATTACH_MS 15000
@@ -368,29 +369,10 @@ static void add_finding(struct json_object *findings, const struct vnic_err *err
 	json_object_array_add(findings, o);
 }
 
-/* The hook's message that this domain's start would send (api/hook.md). */
-static struct json_object *as_prepare(struct json_object *answer)
-{
-	static const char *const identity[] = { "uuid", "name", "shared_memory" };
-	static const char *const lists[] = { "interfaces", "overrides" };
-	struct json_object *o = json_object_new_object(), *domain = json_object_new_object(), *v;
-
-	json_add_str(o, "op", "prepare");
-	json_add_u64(o, "version", 1);
-	for (size_t i = 0; i < ARRAY_SIZE(identity); i++)
-		if (json_object_object_get_ex(answer, identity[i], &v))
-			json_object_object_add(domain, identity[i], json_object_get(v));
-	json_object_object_add(o, "domain", domain);
-	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-		if (json_object_object_get_ex(answer, lists[i], &v))
-			json_object_object_add(o, lists[i], json_object_get(v));
-	return o;
-}
-
 /* Would each of its ports be made here, now? As the hook would have it. */
 static void check_ports(struct manager *m, struct json_object *answer, struct json_object *findings)
 {
-	_cleanup_(json_putp) struct json_object *message = as_prepare(answer);
+	_cleanup_(json_putp) struct json_object *message = domain_message(answer, "prepare");
 	struct vnic_err err = VNIC_ERR_INIT;
 	struct domain_request req;
 

@@ -21,6 +21,7 @@
 #include "daemon/bus/bus.h"
 #include "daemon/core/config_check.h"
 #include "daemon/core/manager.h"
+#include "daemon/domain_list.h"
 #include "daemon/domain_ops.h"
 #include "daemon/exec/exec.h"
 #include "daemon/hook_server.h"
@@ -43,6 +44,7 @@ struct daemon {
 	struct hook_server *hooks;
 	struct libvirt_client *libvirt;
 	struct domain_ops *domain_ops;
+	struct domain_list *domain_list;
 	struct bus *bus;
 	struct loop_source *hup, *term, *intr;
 	int log_level; /* of the command line, or -1 */
@@ -191,9 +193,17 @@ static int start(struct daemon *d)
 	struct vnic_err err = VNIC_ERR_INIT;
 	int r;
 
-	r = outside_start(d->outside, d->manager, VNIC_DP_SOCK, &err);
+	r = libvirt_client_new(loop_base(d->loop), NULL, &d->libvirt);
+	if (r == 0)
+		r = domain_ops_new(d->manager, d->libvirt, &d->domain_ops);
+	if (r == 0)
+		r = domain_list_new(d->manager, d->libvirt, &d->domain_list);
+	if (r == 0)
+		r = outside_start(d->outside, d->manager, VNIC_DP_SOCK, domain_list_ask,
+				  d->domain_list, &err);
 	if (r < 0) {
-		log_err("the records cannot be read: %s", err.message);
+		log_err("the records cannot be read: %s",
+			*err.message ? err.message : strerror(-r));
 		return r;
 	}
 	d->observer = (struct manager_observer){ .data = d,
@@ -201,11 +211,7 @@ static int start(struct daemon *d)
 						 .segment_changed = on_segment };
 	manager_observe(d->manager, &d->observer);
 	manager_start(d->manager);
-	r = libvirt_client_new(loop_base(d->loop), NULL, &d->libvirt);
-	if (r == 0)
-		r = domain_ops_new(d->manager, d->libvirt, &d->domain_ops);
-	if (r == 0)
-		r = bus_new(loop_base(d->loop), d->manager, &bus_ops, &d->bus);
+	r = bus_new(loop_base(d->loop), d->manager, &bus_ops, &d->bus);
 	if (r < 0) {
 		log_err("out of memory");
 		return r;
@@ -306,6 +312,7 @@ static void tear_down(struct daemon *d)
 	bus_free(d->bus);
 	libvirt_client_free(d->libvirt);
 	domain_ops_free(d->domain_ops);
+	domain_list_free(d->domain_list);
 	hook_server_free(d->hooks);
 	outside_free(d->outside);
 	manager_free(d->manager);

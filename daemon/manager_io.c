@@ -31,6 +31,8 @@ struct outside {
 	struct manager *manager;
 	struct dp_client *dp;
 	struct loop_source *wake;
+	void (*ask_domains)(void *data);
+	void *ask_data;
 	struct dp_tap *taps; /* uthash by segment */
 	LIST_HEAD(, dp_call) calls; /* not answered yet */
 };
@@ -412,6 +414,30 @@ static int io_domain_alive(void *data, const char *pidfile)
 	return pidlock_holder(pidfile, NULL);
 }
 
+static void io_ask_domains(void *data)
+{
+	struct outside *o = data;
+
+	o->ask_domains(o->ask_data);
+}
+
+static bool is_a_ports(void *data, const char *class_name, const char *name)
+{
+	const struct outside *o = data;
+
+	for (const struct vnic_port *p = o->manager->ports; p; p = p->hh.next)
+		if (str_eq(p->spec.class_name, class_name) && str_eq(p->spec.name, name))
+			return true;
+	return false;
+}
+
+static void io_sweep_sockets(void *data)
+{
+	struct outside *o = data;
+
+	exec_sweep_sockets(o->exec, is_a_ports, o);
+}
+
 struct manager_io outside_io(struct outside *o)
 {
 	return (struct manager_io){
@@ -429,6 +455,8 @@ struct manager_io outside_io(struct outside *o)
 		.record_shared = io_record_shared,
 		.erase_shared = io_erase_shared,
 		.domain_alive = io_domain_alive,
+		.ask_domains = io_ask_domains,
+		.sweep_sockets = io_sweep_sockets,
 	};
 }
 
@@ -542,9 +570,12 @@ int outside_new(struct loop *loop, struct exec *exec, struct records *records, s
 }
 
 int outside_start(struct outside *o, struct manager *manager, const char *dp_sock,
-		  struct vnic_err *err)
+		  void (*ask_domains)(void *data), void *ask_data, struct vnic_err *err)
 {
 	int r;
+
+	o->ask_domains = ask_domains;
+	o->ask_data = ask_data;
 
 	o->manager = manager;
 	r = records_load(o->records, &record_ops, o, err);

@@ -26,7 +26,8 @@ struct manager_io outside_io(struct outside *outside);
 /**
  * outside_start() - give the records to @manager, and connect it with the datapath
  * @dp_sock: the keeper's socket
+ * @ask_domains: who asks libvirt, and calls manager_domains() later
  * After it, the caller calls manager_start().
  */
 int outside_start(struct outside *outside, struct manager *manager, const char *dp_sock,
-		  struct vnic_err *err);
+		  void (*ask_domains)(void *data), void *ask_data, struct vnic_err *err);

@@ -59,9 +59,10 @@ void bus_manager_reasons(const struct bus *bus, struct bus_reasons *ret)
 	if (m->inv->complete)
 		segment_reasons(bus, ret);
 	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
-		if (p->state == PORT_FAILED || p->state == PORT_QUARANTINED)
+		if (p->state == PORT_FAILED || p->state == PORT_QUARANTINED || p->orphan)
 			reason(ret, "port %s (%s) is %s: %s", port_key_format(&p->spec.key, key),
-			       p->spec.domain, port_state_str(p->state), p->reason);
+			       *p->spec.domain ? p->spec.domain : "domain unknown",
+			       port_state_str(p->state), p->reason);
 }
 
 const char *bus_manager_state_of(const struct bus *bus, const struct bus_reasons *reasons)

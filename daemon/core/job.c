@@ -222,6 +222,7 @@ static int clear_keys(struct manager_job *job)
 		if (!port)
 			continue;
 		if (job->kind == JOB_RECONNECT && !managed(port)->gone) {
+			orphan_identify(managed(port), spec);
 			/* libvirt reconnects to what runs. */
 			if (!port->started)
 				manager_domain_started(m, spec->key.uuid);

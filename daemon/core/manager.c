@@ -120,6 +120,15 @@ bool manager_dp_away(const struct manager *m)
 	return m->dp_state == MANAGER_DP_DOWN && manager_now(m) >= m->dp_down_since + DP_GRACE;
 }
 
+bool manager_dp_unmet(struct manager *m)
+{
+	if (m->dp_met || manager_dp_away(m))
+		return false;
+	if (m->dp_state == MANAGER_DP_DOWN)
+		manager_wake_before(m, m->dp_down_since + DP_GRACE);
+	return true;
+}
+
 int manager_dp_error(const struct manager *m, struct vnic_err *err)
 {
 	return vnic_err_set(err, -ENOTCONN, VNIC_E_DATAPATH_DOWN,
@@ -161,6 +170,8 @@ void manager_wake(struct manager *m)
 		{
 			port_reap(managed(port));
 		}
+		if (!m->dirty)
+			orphans_look(m);
 	} while (m->dirty);
 	if (m->dp_state == MANAGER_DP_DOWN && m->jobs && !manager_dp_away(m))
 		manager_wake_before(m, m->dp_down_since + DP_GRACE);
@@ -204,6 +215,7 @@ int manager_restore_port(struct manager *m, struct vnic_port *port, struct vnic_
 	p->gone = p->port.state == PORT_PREPARING || p->port.state == PORT_RELEASING;
 	p->port.state = p->gone ? PORT_RELEASING : PORT_READY;
 	p->port.peer_pid = 0;
+	p->unsure = !p->gone && *p->port.spec.pidfile;
 	port_adopt(m, p);
 	return 0;
 }
@@ -314,7 +326,7 @@ static void adopt_stray(struct managed_share *s, const char *tap)
 void manager_datapath_segment(struct manager *m, const char *name, const char *tap, bool has_tap)
 {
 	struct segment_share *share = manager_share(m, name);
-	struct vnic_segment unknown = { 0 };
+	struct vnic_segment *segment = config_segment(m->config, name), unknown = { 0 };
 	struct managed_share *s;
 
 	if (m->dp_state != MANAGER_DP_SYNCING || !name_valid(name))
@@ -323,7 +335,7 @@ void manager_datapath_segment(struct manager *m, const char *name, const char *t
 		s = managed_share(share);
 	} else {
 		str_copy(unknown.name, sizeof(unknown.name), name);
-		s = share_get(m, &unknown);
+		s = share_get(m, segment ? segment : &unknown);
 		if (!s)
 			return;
 	}
@@ -340,6 +352,8 @@ void manager_datapath_port(struct manager *m, const struct dp_port_status *statu
 		return;
 	if (port)
 		port_status(managed(port), status);
+	else if (m->dp_state == MANAGER_DP_SYNCING && !m->dp_met)
+		orphan_take(m, status);
 	else if (m->dp_state == MANAGER_DP_SYNCING)
 		m->io.dp_forget_port(m->io.data, &status->key, status->generation);
 }
@@ -364,6 +378,8 @@ void manager_datapath_hello_end(struct manager *m)
 	if (m->dp_state != MANAGER_DP_SYNCING)
 		return;
 	m->dp_state = MANAGER_DP_UP;
+	m->sweep |= !m->dp_met;
+	m->dp_met = true;
 	m->dp_reason[0] = '\0';
 	for (struct segment_share *s = m->shares; s; s = s->hh.next) {
 		/* Where nobody needs it, it is to be undone, not made again. */
@@ -424,6 +440,9 @@ int manager_config_swap(struct manager *m, struct vnic_config *config, struct vn
 	}
 	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
 		port_settings(managed(p));
+	/* What had no place in the old one may have one now. */
+	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
+		managed(p)->unsure |= p->orphan;
 	shares_stale(m);
 	m->config_refused[0] = '\0';
 	config_changed(m);
@@ -437,7 +456,7 @@ void manager_domain_started(struct manager *m, const uint8_t uuid[VNIC_UUID_LEN]
 			continue;
 		p->started = true;
 		if (!managed(p)->gone && p->state != PORT_PREPARING)
-			m->io.record_port(m->io.data, p);
+			owner_record(&managed(p)->own);
 		manager_tell_port(m, p);
 	}
 	manager_kick(m);

@@ -41,6 +41,9 @@ typedef void (*manager_step_done)(void *arg, int error, const struct vnic_err *e
  *	is not there is 0
  * @domain_alive: 1 while a process holds the lock on @pidfile, 0 where none does or there is no such
  *	file, negative errno where it cannot be told
+ * @ask_domains: ask libvirt which domains run; manager_domains() is called once with the answer, later
+ * @sweep_sockets: remove the files of sockets that no port of the manager's has and nobody listens on;
+ *	may be NULL
  */
 struct manager_io {
 	void *data;
@@ -60,6 +63,8 @@ struct manager_io {
 	int (*record_shared)(void *data, const char *segment, const struct plan *plan);
 	int (*erase_shared)(void *data, const char *segment);
 	int (*domain_alive)(void *data, const char *pidfile);
+	void (*ask_domains)(void *data);
+	void (*sweep_sockets)(void *data);
 };
 
 /* What the ports of a segment share. Read-only outside the manager. */
@@ -84,6 +89,7 @@ enum manager_dp_state {
 struct dp_port_status {
 	struct port_key key;
 	uint64_t generation;
+	char segment[VNIC_NAME_MAX]; /* empty where it is not told */
 	bool has_listener;
 	enum port_state state;
 	pid_t peer_pid;
@@ -135,6 +141,10 @@ struct manager {
 	bool started; /* records are restored: work may begin */
 	bool in_wake, dirty;
 	uint64_t wake_at;
+	bool dp_met; /* the datapath has told what it has, once */
+	bool sweep; /* sockets may be left of ports that nobody knows any more */
+	bool asking; /* libvirt, for the domains that run */
+	uint64_t ask_at, ask_backoff;
 };
 
 /**
@@ -166,6 +176,14 @@ void manager_datapath_segment(struct manager *m, const char *name, const char *t
 void manager_datapath_port(struct manager *m, const struct dp_port_status *status);
 void manager_datapath_hello_end(struct manager *m);
 void manager_datapath_lost(struct manager *m, const char *reason);
+
+/**
+ * manager_domains() - the answer to io.ask_domains
+ * @domains: those that run, with what is vnicd's of their interfaces; one whose XML cannot be read has no specs
+ * @err: NULL, or why libvirt could not be asked: it is asked again later
+ */
+void manager_domains(struct manager *m, const struct domain_request *domains, size_t n,
+		     const struct vnic_err *err);
 
 /**
  * manager_config_swap() - check @config and put it in the old one's place

@@ -46,6 +46,8 @@ struct managed_port {
 	bool dp_listed, dp_has_listener; /* on the current connection */
 	struct dp_port_status last; /* with dp_listed: what it said last */
 	bool complained; /* its reason is a failed step's: forgotten once that is repaired */
+	bool unsure, asked; /* libvirt is to be asked of it, is being asked: orphan.c */
+	char remark[PORT_REASON_MAX]; /* its reason where the datapath has none to tell */
 	uint64_t free_since; /* its domain's pidfile is free and there is no peer; 0: not so */
 	uint64_t look_at; /* when to look at the pidfile again */
 	int error; /* why it could not be made */
@@ -85,6 +87,8 @@ bool manager_dp_away(const struct manager *m); /* down for longer than requests 
 int manager_alloc(const struct manager *m, const struct port_spec *spec, struct alloc_choice *ret,
 		  struct vnic_err *err);
 int manager_dp_error(const struct manager *m, struct vnic_err *err);
+/* It is not known yet what the datapath serves: nothing may be taken from it. Looks again in time. */
+bool manager_dp_unmet(struct manager *m);
 
 /* owner.c */
 void owner_init(struct owner *o, struct manager *m, struct plan *plan,
@@ -128,6 +132,24 @@ void port_datapath_back(struct managed_port *p);
 void port_datapath_lost(struct managed_port *p);
 void port_fdb_lost(struct managed_port *p);
 void port_settings(struct managed_port *p);
+
+/* A line of its history */
+void port_event(struct managed_port *p, const char *text);
+/* What is to be said of it for as long as the datapath says nothing; empty: nothing any more */
+void port_remark(struct managed_port *p, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* What was asked for and what is in force by that. */
+void port_choose(struct vnic_port *port, const struct port_spec *spec,
+		 const struct alloc_choice *choice);
+
+/* orphan.c */
+void orphan_take(struct manager *m, const struct dp_port_status *status);
+/* 0 where it is a port like others now (or is none, or goes). */
+int orphan_identify(struct managed_port *p, const struct port_spec *spec);
+void orphan_let_go(struct managed_port *p);
+/* Is there one in @segment (NULL: at all)? */
+bool orphans_in(const struct manager *m, const char *segment);
+void orphans_look(struct manager *m);
 
 /* job.c */
 void jobs_pump(struct manager *m);

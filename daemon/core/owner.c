@@ -22,8 +22,12 @@ void owner_init(struct owner *o, struct manager *m, struct plan *plan,
 int owner_record(struct owner *o)
 {
 	const struct manager_io *io = &o->m->io;
-	int r = o->port ? io->record_port(io->data, o->port)
-			: io->record_shared(io->data, o->segment->name, o->plan);
+	int r;
+
+	if (o->port && o->port->orphan)
+		return 0; /* there is nothing true to write */
+	r = o->port ? io->record_port(io->data, o->port)
+		    : io->record_shared(io->data, o->segment->name, o->plan);
 
 	if (r >= 0)
 		o->unrecorded = false;

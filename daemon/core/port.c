@@ -14,7 +14,7 @@
 #include "daemon/core/manager_priv.h"
 #include "daemon/core/path_software.h"
 
-static void note(struct managed_port *p, const char *text)
+void port_event(struct managed_port *p, const char *text)
 {
 	const struct manager_io *io = &p->own.m->io;
 
@@ -28,6 +28,24 @@ static void set_reason(struct managed_port *p, const char *text)
 {
 	snprintf(p->port.reason, sizeof(p->port.reason), "%.*s", PORT_REASON_MAX - 1, text);
 	str_make_utf8(p->port.reason);
+}
+
+void port_remark(struct managed_port *p, const char *fmt, ...)
+{
+	char old[PORT_REASON_MAX];
+	va_list ap;
+
+	memcpy(old, p->remark, sizeof(old));
+	va_start(ap, fmt);
+	vsnprintf(p->remark, sizeof(p->remark), fmt, ap);
+	va_end(ap);
+	str_make_utf8(p->remark);
+	if (str_eq(old, p->remark) || (*p->port.reason && !str_eq(p->port.reason, old)))
+		return;
+	set_reason(p, p->remark);
+	if (*p->remark)
+		port_event(p, p->remark);
+	manager_tell_port(p->own.m, &p->port);
 }
 
 /* Into the hash; steps refer to the segment's share, which lives as long as a port of it does. */
@@ -44,6 +62,20 @@ void port_adopt(struct manager *m, struct managed_port *p)
 				o->port_added(o->data, &p->port);
 }
 
+void port_choose(struct vnic_port *port, const struct port_spec *spec,
+		 const struct alloc_choice *choice)
+{
+	port->spec = *spec;
+	port->path = choice->path;
+	memcpy(port->segment, choice->segment, sizeof(port->segment));
+	port->vlan = choice->vlan;
+	port->rate = choice->rate;
+	port->weight = choice->weight;
+	port->spoofchk = choice->spoofchk;
+	port->trust = choice->trust;
+	port->queues = choice->queues;
+}
+
 struct managed_port *port_make(struct manager *m, const struct port_spec *spec,
 			       const struct alloc_choice *choice)
 {
@@ -51,17 +83,9 @@ struct managed_port *port_make(struct manager *m, const struct port_spec *spec,
 
 	if (!p)
 		return NULL;
-	p->port.spec = *spec;
+	port_choose(&p->port, spec, choice);
 	p->port.state = PORT_PREPARING;
-	p->port.path = choice->path;
 	p->port.generation = ++m->last_generation;
-	memcpy(p->port.segment, choice->segment, sizeof(p->port.segment));
-	p->port.vlan = choice->vlan;
-	p->port.rate = choice->rate;
-	p->port.weight = choice->weight;
-	p->port.spoofchk = choice->spoofchk;
-	p->port.trust = choice->trust;
-	p->port.queues = choice->queues;
 	if (path_software_port(&p->port, &p->port.plan) < 0 ||
 	    !share_get(m, config_segment(m->config, choice->segment))) {
 		plan_clear(&p->port.plan);
@@ -69,7 +93,7 @@ struct managed_port *port_make(struct manager *m, const struct port_spec *spec,
 		return NULL;
 	}
 	port_adopt(m, p);
-	note(p, "asked for");
+	port_event(p, "asked for");
 	return p;
 }
 
@@ -79,8 +103,10 @@ void port_release(struct managed_port *p)
 		return;
 	p->gone = true;
 	p->port.state = PORT_RELEASING;
+	if (p->port.orphan)
+		orphan_let_go(p);
 	p->own.retry_at = p->own.backoff = 0;
-	note(p, "being released");
+	port_event(p, "being released");
 	/* Undone or not, a restart must not bring it back. */
 	if (owner_last(&p->own) >= 0 || p->own.busy)
 		owner_record(&p->own);
@@ -93,7 +119,7 @@ void port_fail(struct managed_port *p, int error, const struct vnic_err *err)
 	p->error = error;
 	p->err = *err;
 	set_reason(p, err->message);
-	note(p, err->message);
+	port_event(p, err->message);
 	port_release(p);
 }
 
@@ -110,6 +136,7 @@ static void remove_port(struct managed_port *p)
 		if (o->port_removed)
 			o->port_removed(o->data, &p->port);
 	HASH_DEL(m->ports, &p->port);
+	m->sweep |= p->port.orphan;
 	plan_clear(&p->port.plan);
 	free(p);
 	shares_stale(m);
@@ -132,6 +159,8 @@ static void pump_release(struct managed_port *p)
 		manager_wake_before(p->own.m, p->own.retry_at);
 		return;
 	}
+	if (manager_dp_unmet(p->own.m))
+		return;
 	last = owner_last(&p->own);
 	if (last >= 0)
 		owner_begin(&p->own, (size_t)last, true);
@@ -202,11 +231,18 @@ static bool pump_fdb(struct managed_port *p)
 	return true;
 }
 
-static bool counted_same(const struct vnic_port *port, const struct dp_port_status *status)
+static const char *reason_of(const struct managed_port *p, const struct dp_port_status *status)
 {
+	return *status->reason ? status->reason : p->remark;
+}
+
+static bool counted_same(const struct managed_port *p, const struct dp_port_status *status)
+{
+	const struct vnic_port *port = &p->port;
+
 	return port->state == status->state && port->peer_pid == status->peer_pid &&
 	       port->queues_active == status->queues_active && port->logging == status->logging &&
-	       port->restarts == status->restarts && str_eq(port->reason, status->reason);
+	       port->restarts == status->restarts && str_eq(port->reason, reason_of(p, status));
 }
 
 static void note_change(struct managed_port *p, const struct dp_port_status *status)
@@ -216,12 +252,12 @@ static void note_change(struct managed_port *p, const struct dp_port_status *sta
 	if (p->port.state != status->state) {
 		snprintf(text, sizeof(text), "%s%s%.90s", port_state_str(status->state),
 			 *status->reason ? ": " : "", status->reason);
-		note(p, text);
+		port_event(p, text);
 	}
 	if (p->port.logging != status->logging)
-		note(p, status->logging ? "dirty logging on" : "dirty logging off");
+		port_event(p, status->logging ? "dirty logging on" : "dirty logging off");
 	if (p->port.restarts < status->restarts)
-		note(p, "its worker was replaced");
+		port_event(p, "its worker was replaced");
 }
 
 void port_status(struct managed_port *p, const struct dp_port_status *status)
@@ -249,7 +285,7 @@ void port_status(struct managed_port *p, const struct dp_port_status *status)
 		manager_kick(m);
 		return;
 	}
-	if (counted_same(&p->port, status))
+	if (counted_same(p, status))
 		return;
 	note_change(p, status);
 	p->port.state = status->state;
@@ -257,7 +293,7 @@ void port_status(struct managed_port *p, const struct dp_port_status *status)
 	p->port.queues_active = status->queues_active;
 	p->port.logging = status->logging;
 	p->port.restarts = status->restarts;
-	set_reason(p, status->reason);
+	set_reason(p, reason_of(p, status));
 	manager_tell_port(m, &p->port);
 	manager_kick(m);
 }
@@ -287,20 +323,22 @@ static void repaired(struct managed_port *p, const char *reason)
 {
 	p->complained = false;
 	set_reason(p, reason);
-	note(p, "repaired");
+	port_event(p, "repaired");
 	manager_tell_port(p->own.m, &p->port);
 }
 
 /* All its steps are done: it has what it was promised. */
 static void pump_live(struct managed_port *p)
 {
+	if (p->port.orphan)
+		return; /* as the datapath has it */
 	if (p->own.error) {
 		p->own.error = 0;
 		if (next_step(p) >= 0)
 			p->port.state = PORT_FAILED;
 		p->complained = true;
 		set_reason(p, p->own.err.message);
-		note(p, p->own.err.message);
+		port_event(p, p->own.err.message);
 		manager_tell_port(p->own.m, &p->port);
 		owner_back_off(&p->own);
 		return;
@@ -319,13 +357,13 @@ static void pump_live(struct managed_port *p)
 	}
 	if (p->port.state == PORT_FAILED) {
 		p->port.state = PORT_READY;
-		repaired(p, "");
+		repaired(p, p->remark);
 		catch_up(p);
 	}
 	if (pump_fdb(p))
 		return;
 	if (p->complained)
-		repaired(p, p->dp_listed ? p->last.reason : "");
+		repaired(p, p->dp_listed ? reason_of(p, &p->last) : p->remark);
 	if (p->own.unrecorded)
 		owner_record(&p->own);
 }
@@ -354,7 +392,7 @@ static void pump_prepare(struct managed_port *p)
 		return;
 	}
 	p->port.state = PORT_READY;
-	note(p, "ready: its socket listens");
+	port_event(p, "ready: its socket listens");
 	if (owner_record(&p->own) < 0) {
 		vnic_err_set(&err, -EIO, VNIC_E_STEP_FAILED,
 			     "the record of port %s could not be written to /run/vnicd/ports: see "
@@ -387,10 +425,11 @@ void port_pump(struct managed_port *p)
 void port_reap(struct managed_port *p)
 {
 	struct manager *m = p->own.m;
-	uint64_t now = manager_now(m), wait = p->port.started ? REAP_STARTED : REAP_PREPARED;
+	bool known = p->port.started || (p->port.orphan && !p->unsure);
+	uint64_t now = manager_now(m), wait = known ? REAP_STARTED : REAP_PREPARED;
 
 	if (p->gone || p->port.state == PORT_PREPARING || p->port.peer_pid ||
-	    !*p->port.spec.pidfile) {
+	    (!*p->port.spec.pidfile && !p->port.orphan)) {
 		p->free_since = p->look_at = 0;
 		return;
 	}
@@ -399,12 +438,12 @@ void port_reap(struct managed_port *p)
 		return;
 	}
 	p->look_at = now + REAP_LOOK;
-	if (m->io.domain_alive(m->io.data, p->port.spec.pidfile) != 0) {
+	if (*p->port.spec.pidfile && m->io.domain_alive(m->io.data, p->port.spec.pidfile) != 0) {
 		p->free_since = 0;
 	} else if (!p->free_since) {
 		p->free_since = now;
 	} else if (now >= p->free_since + wait) {
-		note(p, "its domain has ended without a word");
+		port_event(p, "its domain has ended without a word");
 		port_release(p);
 		return;
 	}
@@ -416,6 +455,11 @@ void port_datapath_back(struct managed_port *p)
 {
 	bool listens = p->dp_listed && p->dp_has_listener;
 
+	if (p->port.orphan) {
+		if (!p->dp_listed)
+			port_release(p); /* it was all there was of it */
+		return;
+	}
 	for (size_t i = 0; i < p->port.plan.n; i++) {
 		struct step *step = &p->port.plan.step[i];
 
@@ -439,7 +483,7 @@ void port_datapath_lost(struct managed_port *p)
 	p->free_since = 0;
 	p->complained = p->port.state == PORT_FAILED;
 	set_reason(p, "the datapath is away");
-	note(p, "the datapath is away");
+	port_event(p, "the datapath is away");
 	manager_tell_port(p->own.m, &p->port);
 }
 
@@ -462,6 +506,6 @@ void port_settings(struct managed_port *p)
 	p->port.spoofchk = class->spoofchk;
 	p->port.trust = class->trust;
 	owner_redo(&p->own, STEP_DP_PORT);
-	note(p, "settings changed with the configuration");
+	port_event(p, "settings changed with the configuration");
 	manager_tell_port(p->own.m, &p->port);
 }

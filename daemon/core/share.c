@@ -202,6 +202,9 @@ static int drop_unwanted(struct managed_share *s, const struct plan *wanted)
 
 		if (find_step(s, wanted, step) >= 0)
 			continue;
+		/* An orphan's VLAN is not known: it may be this one. */
+		if (step->kind == STEP_BRIDGE_VLAN && orphans_in(s->own.m, s->share.segment.name))
+			continue;
 		/* Undone with its link or its place in the bridge, it needs nothing of us. */
 		if ((step->state == STEP_DONE && (step->seen || s->own.settled_at == 0) &&
 		     !shown(s->own.m->inv, step)) ||
@@ -417,6 +420,8 @@ void share_pump(struct managed_share *s)
 		return;
 	}
 	if (!share_used(m, s->share.segment.name)) {
+		if (manager_dp_unmet(m))
+			return;
 		undo_all(s);
 		return;
 	}

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The sockets that guests' front ends connect to: DIR/CLASS/NAME.sock. vnicd alone makes and unlinks them. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,6 +18,7 @@
 #define SOCKET_MODE 0666
 /* Anybody may go through, nobody look around. */
 #define FOLDER_MODE 0711
+#define SUFFIX	    ".sock"
 
 struct socket_names {
 	char id[2 * VNIC_NAME_MAX]; /* CLASS/NAME */
@@ -120,4 +123,50 @@ int listen_undo(struct exec *exec, const struct step *step, struct vnic_err *err
 	/* The last socket of a class takes its folder along. */
 	rmdir(names.folder);
 	return 0;
+}
+
+/* CLASS/NAME.sock of the sockets' folder, which may be one that nobody has any more. */
+static void sweep_one(struct exec *exec, const char *class_name, const char *entry,
+		      bool (*known)(void *data, const char *class_name, const char *name),
+		      void *data)
+{
+	struct step step = { .kind = STEP_SOCK_LISTEN };
+	struct socket_names names;
+	size_t n = strlen(entry);
+
+	if (n <= strlen(SUFFIX) || !str_eq(entry + n - strlen(SUFFIX), SUFFIX) ||
+	    n - strlen(SUFFIX) >= sizeof(step.name) ||
+	    str_copy(step.class_name, sizeof(step.class_name), class_name) < 0)
+		return;
+	memcpy(step.name, entry, n - strlen(SUFFIX));
+	if (names_of_step(exec, &step, &names, NULL) < 0 || !is_socket(names.file) ||
+	    known(data, step.class_name, step.name) || sock_answers(names.file, SOCK_STREAM) != 0)
+		return;
+	listen_undo(exec, &step, NULL);
+}
+
+void exec_sweep_sockets(struct exec *exec,
+			bool (*known)(void *data, const char *class_name, const char *name),
+			void *data)
+{
+	DIR *top = opendir(exec->sock_dir), *folder;
+	struct dirent *class, *file;
+	int fd;
+
+	while (top && (class = readdir(top))) {
+		if (!name_valid(class->d_name))
+			continue;
+		fd = openat(dirfd(top), class->d_name,
+			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		folder = fd >= 0 ? fdopendir(fd) : NULL;
+		if (!folder) {
+			close_safe(fd);
+			continue;
+		}
+		while ((file = readdir(folder)))
+			sweep_one(exec, class->d_name, file->d_name, known, data);
+		closedir(folder);
+	}
+	if (top)
+		closedir(top);
 }

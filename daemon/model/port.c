@@ -115,7 +115,10 @@ void port_note(struct vnic_port *port, uint64_t realtime_us, const char *fmt, ..
 
 const char *port_sock_file(const struct port_spec *spec, char buf[PORT_SOCK_FILE_MAX])
 {
-	snprintf(buf, PORT_SOCK_FILE_MAX, "%s/%s/%s.sock", VNIC_SOCK_DIR, spec->class_name,
-		 spec->name);
+	if (!*spec->class_name)
+		*buf = '\0';
+	else
+		snprintf(buf, PORT_SOCK_FILE_MAX, "%s/%s/%s.sock", VNIC_SOCK_DIR, spec->class_name,
+			 spec->name);
 	return buf;
 }

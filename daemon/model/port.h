@@ -103,6 +103,7 @@ struct vnic_port {
 	bool spoofchk, trust;
 	uint32_t queues; /* most queue pairs the guest may use */
 	bool started; /* its domain's vCPUs have run; with a free pidfile it may be released */
+	bool orphan; /* the datapath serves it and no record tells of it: its spec is empty but for the key */
 	pid_t peer_pid; /* 0: none */
 	bool logging;
 	uint32_t queues_active;
@@ -125,6 +126,6 @@ bool port_key_eq(const struct port_key *a, const struct port_key *b);
 void port_note(struct vnic_port *port, uint64_t realtime_us, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* /run/vnicd/sock/CLASS/NAME.sock */
+/* /run/vnicd/sock/CLASS/NAME.sock, or empty where that is not known */
 #define PORT_SOCK_FILE_MAX (32 + 2 * VNIC_NAME_MAX)
 const char *port_sock_file(const struct port_spec *spec, char buf[PORT_SOCK_FILE_MAX]);

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """kill -9 of each part and of each pair, in both orders, under guests' traffic: tests/tables/kill.md."""
 # time limit: 720
+import json
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -167,6 +169,92 @@ def guest_down():
     assert h.libvirt.state("c") == "shut off"
     h.libvirt.virsh("undefine", "c")
     del h.guests["c"]
+
+
+def damage(mac):
+    """Half of the record of a port, as a full disk or a stray hand leaves it."""
+    name, = [n for n in os.listdir("/run/vnicd/ports") if n.endswith(mac + ".json")]
+    with open(f"/run/vnicd/ports/{name}", "r+b") as f:
+        f.truncate(os.fstat(f.fileno()).st_size // 2)
+    return name
+
+
+@test("kill-vnicd-record-damaged")
+def record_damaged():
+    h, a, b = setup()
+    before = h.vnicd.ports()[a.mac]
+    s = traffic.Stream(a, b, b.mac, rate=500, seconds=60, length=200)
+    h.vnicd.daemon.kill()
+    name = damage(a.mac)
+    h.vnicd.daemon.start()
+    h.vnicd.wait_port(a.mac)
+
+    def whole():
+        p = h.vnicd.ports()[a.mac]
+        return p if p["domain"] == "a" and not p["reason"] else None
+    p = wait_for("the port to be known again", whole, 15)
+    for key in ("class", "name", "socket", "segment", "generation", "peer_pid", "path", "vlan"):
+        assert p[key] == before[key], f"{key}: {p[key]}, was {before[key]}"
+    r = s.stop()
+    assert r["gap_us"] < 500000 and not r["torn"] and not r["doubled"], r
+    assert os.path.exists(f"/run/vnicd/ports/{name}.bad") and os.path.exists(f"/run/vnicd/ports/{name}")
+    os.unlink(f"/run/vnicd/ports/{name}.bad")
+    truth(h)
+
+
+@test("kill-vnicd-record-damaged-libvirtd-down")
+def record_damaged_alone():
+    h, a, b = setup()
+    c, = h.boot("c")
+    pid = h.libvirt.pid("c")
+    h.libvirt.stop()
+    h.vnicd.daemon.kill()
+    names = [damage(g.mac) for g in (a, c)]
+    h.vnicd.daemon.start()
+    h.vnicd.wait_connected()
+    h.vnicd.wait_port(a.mac)
+    c.ping(a.address)
+    p = h.vnicd.ports()[a.mac]
+    assert "libvirtd runs" in p["reason"] and p["domain"] == "" and p["socket"] == "", p
+    out = h.vnicd.ctl("diagnose", check=False)[1]
+    assert any(x["status"] == "warning" and a.mac in x["message"] and "record is lost" in x["message"]
+               for x in out["checks"]), out
+    run("vnicctl", "port", "show")
+    # One of them ends now: nobody but libvirt knows it, and that is not there.
+    os.kill(pid, signal.SIGKILL)
+    h.vnicd.wait_port(c.mac, "ready")
+    assert os.path.exists(hosted.socket_of("gold", "c"))
+    h.libvirt.start()
+    h.vnicd.wait_port(c.mac, None, 60)
+    wait_for("its socket to go", lambda: not os.path.exists(hosted.socket_of("gold", "c")), 5)
+    wait_for("the port to be known again", lambda: h.vnicd.ports()[a.mac]["domain"] == "a", 60)
+    for n in names:
+        os.unlink(f"/run/vnicd/ports/{n}.bad")
+    h.libvirt.virsh("undefine", "c")
+    del h.guests["c"]
+    truth(h)
+    a.ping(b.address)
+
+
+@test("kill-vnicd-before-started")
+def before_started():
+    h, a, b = setup()
+    mac = "52:54:00:00:77:01"
+    nic = {"mac": mac, "type": "vhostuser", "socket": hosted.socket_of("gold", "gone"), "mode": "client",
+           "reconnect": True, "model": "virtio", "queues": 1, "teaming": None}
+    message = {"op": "prepare", "version": 1, "interfaces": [nic], "overrides": [],
+               "domain": {"uuid": "11111111-2222-3333-4444-555555555577", "name": "gone", "shared_memory": True,
+                          "pidfile": "/run/libvirt/qemu/gone.pid"}}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.connect("/run/vnicd/hook.sock")
+        s.send(json.dumps(message).encode())
+        answer = json.loads(s.recv(65536))
+        assert answer.get("ok"), answer
+    h.vnicd.daemon.kill()
+    h.vnicd.daemon.start()
+    h.vnicd.wait_port(mac, None, 20)
+    assert not os.path.exists(nic["socket"])
+    truth(h)
 
 
 main()

@@ -180,6 +180,8 @@ static void dp_drop_port(struct fake_host *h, size_t i)
 {
 	memmove(&h->dp_port_segment[i], &h->dp_port_segment[i + 1],
 		(h->n_dp_ports - i - 1) * sizeof(h->dp_port_segment[0]));
+	memmove(&h->dp_port_socket[i], &h->dp_port_socket[i + 1],
+		(h->n_dp_ports - i - 1) * sizeof(h->dp_port_socket[0]));
 	DROP(h->dp_port, h->n_dp_ports, i);
 }
 
@@ -202,6 +204,8 @@ static int dp_port(struct fake_host *h, const struct vnic_port *port, bool on)
 		h->dp_port[i].key = port->spec.key;
 		h->dp_port[i].state = PORT_READY;
 		strcpy(h->dp_port_segment[i], port->segment);
+		strcpy(h->dp_port[i].segment, port->segment);
+		port_sock_file(&port->spec, h->dp_port_socket[i]);
 	}
 	if (h->dp_port[i].generation > port->generation)
 		return -ESTALE;
@@ -489,6 +493,63 @@ void fake_set_alive(struct fake_host *h, const char *pidfile, bool alive)
 		strcpy(h->alive[h->n_alive++], pidfile);
 }
 
+void fake_libvirt(struct fake_host *h, const struct port_spec *spec)
+{
+	struct domain_request *domain = &h->domain[h->n_domains];
+
+	h->libvirt_up = true;
+	if (!spec) {
+		h->n_domains = 0;
+		return;
+	}
+	h->domain_spec[h->n_domains] = *spec;
+	*domain = (struct domain_request){ .specs = &h->domain_spec[h->n_domains++], .n_specs = 1 };
+	memcpy(domain->uuid, spec->key.uuid, sizeof(domain->uuid));
+	memcpy(domain->name, spec->domain, sizeof(domain->name));
+}
+
+static void ask_domains(void *data)
+{
+	struct fake_host *h = data;
+
+	assert_false(h->asked);
+	h->asked = true;
+	h->n_asked++;
+}
+
+/* In a later turn, as from a helper's process. */
+static void answer_domains(struct fake_host *h)
+{
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	vnic_err_set(&err, -EIO, "LibvirtFailed", "libvirtd does not run");
+	h->asked = false;
+	manager_domains(h->m, h->domain, h->libvirt_up ? h->n_domains : 0,
+			h->libvirt_up ? NULL : &err);
+}
+
+static bool is_listened_on(const struct fake_host *h, const char *file)
+{
+	char buf[PORT_SOCK_FILE_MAX];
+
+	for (size_t i = 0; i < h->n_dp_ports; i++)
+		if (str_eq(h->dp_port_socket[i], file))
+			return true;
+	for (const struct vnic_port *p = h->m->ports; p; p = p->hh.next)
+		if (str_eq(port_sock_file(&p->spec, buf), file))
+			return true;
+	return false;
+}
+
+static void sweep_sockets(void *data)
+{
+	struct fake_host *h = data;
+
+	for (size_t i = h->n_sockets; i-- > 0;)
+		if (!is_listened_on(h, h->socket[i]))
+			DROP(h->socket, h->n_sockets, i);
+}
+
 static uint64_t now(void *data)
 {
 	return ((struct fake_host *)data)->now;
@@ -537,6 +598,8 @@ void fake_start(struct fake_host *h, struct vnic_config *config)
 		.record_shared = io_record_shared,
 		.erase_shared = io_erase_shared,
 		.domain_alive = domain_alive,
+		.ask_domains = ask_domains,
+		.sweep_sockets = sweep_sockets,
 	};
 	struct vnic_err err = VNIC_ERR_INIT;
 
@@ -575,6 +638,7 @@ void fake_kill(struct fake_host *h)
 	h->wake_at = UINT64_MAX;
 	h->dead = h->failed = false;
 	h->hold = 0;
+	h->asked = false;
 	h->fail_at = h->kill_at = h->calls = 0;
 }
 
@@ -631,6 +695,8 @@ void fake_run(struct fake_host *h, uint64_t us)
 
 			DROP(h->pending, h->n_pending, 0);
 			done(arg, error, NULL);
+		} else if (h->asked) {
+			answer_domains(h);
 		} else if (h->wake_at <= h->now) {
 			h->wake_at = UINT64_MAX;
 			manager_wake(h->m);

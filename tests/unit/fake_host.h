@@ -38,6 +38,7 @@ struct fake_host {
 	size_t n_dp_segments;
 	struct dp_port_status dp_port[FAKE_MAX];
 	char dp_port_segment[FAKE_MAX][VNIC_NAME_MAX];
+	char dp_port_socket[FAKE_MAX][PORT_SOCK_FILE_MAX]; /* whose listener it has */
 	size_t n_dp_ports;
 	/* the records: what survives the daemon */
 	struct vnic_port *port_record[FAKE_MAX];
@@ -50,6 +51,12 @@ struct fake_host {
 	/* domains that live */
 	char alive[FAKE_MAX][512];
 	size_t n_alive;
+	/* libvirt: what it tells of domains that run, or that it cannot be reached */
+	bool libvirt_up, asked;
+	unsigned int n_asked;
+	struct domain_request domain[FAKE_MAX]; /* one spec each, in domain_spec */
+	struct port_spec domain_spec[FAKE_MAX];
+	size_t n_domains;
 	/* the daemon */
 	struct manager *m;
 	struct inventory inv;
@@ -95,6 +102,9 @@ void fake_run(struct fake_host *h, uint64_t us);
 
 /* The host in words, without what is the daemon's alone: to compare before and after. malloc()ed. */
 char *fake_snapshot(const struct fake_host *h);
+
+/* libvirt knows the domain of @spec, which runs; NULL: it knows none. */
+void fake_libvirt(struct fake_host *h, const struct port_spec *spec);
 
 void fake_set_alive(struct fake_host *h, const char *pidfile, bool alive);
 
