@@ -34,6 +34,18 @@ static void on_added(void *arg, const struct vnic_err *err, struct vnic_port *co
 		bus_call_reply(arg, NULL, "o", bus_port_path(&ports[0]->spec.key, path));
 }
 
+/* The work has begun, as a job of the manager's or an operation of bus_ops; as neither where memory was out. */
+static int begun(struct bus_call *call, struct manager_job *job, void *op)
+{
+	if (!job && !op) {
+		bus_call_free(call);
+		return -ENOMEM;
+	}
+	call->job = job;
+	call->op = op;
+	return 1;
+}
+
 int bus_port_add(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
@@ -55,12 +67,7 @@ int bus_port_add(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	call = bus_call_new(bus, m, BUS_CALL_ADD, error);
 	if (!call)
 		return -EBUSY;
-	call->job = manager_port_add(bus->manager, &s.spec, on_added, call);
-	if (!call->job) {
-		bus_call_free(call);
-		return -ENOMEM;
-	}
-	return 1;
+	return begun(call, manager_port_add(bus->manager, &s.spec, on_added, call), NULL);
 }
 
 static void on_released(void *arg, const struct vnic_err *err, struct vnic_port *const *ports,
@@ -97,12 +104,8 @@ int bus_port_del(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	call = bus_call_new(bus, m, BUS_CALL_KEEP, error);
 	if (!call)
 		return -EBUSY;
-	call->job = manager_port_del(bus->manager, &key, generation, on_released, call);
-	if (!call->job) {
-		bus_call_free(call);
-		return -ENOMEM;
-	}
-	return 1;
+	return begun(call, manager_port_del(bus->manager, &key, generation, on_released, call),
+		     NULL);
 }
 
 static int check_domain(const char *domain, struct vnic_err *err)
@@ -121,17 +124,6 @@ static int no_libvirt(sd_bus_error *error)
 
 	vnic_err_set(&err, -ENOTSUP, VNIC_E_LIBVIRT, "this vnicd has no connection to libvirt");
 	return bus_error(error, -ENOTSUP, &err);
-}
-
-/* The operation has begun, or memory was out. */
-static int begun(struct bus_call *call, void *op)
-{
-	if (!op) {
-		bus_call_free(call);
-		return -ENOMEM;
-	}
-	call->op = op;
-	return 1;
 }
 
 static void on_attached(void *arg, const struct vnic_err *err, const struct port_key *key,
@@ -172,7 +164,8 @@ int bus_port_attach(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	call = bus_call_new(bus, m, BUS_CALL_KEEP, error);
 	if (!call)
 		return -EBUSY;
-	return begun(call, bus->ops.port_attach(bus->ops.data, domain, &s.spec, on_attached, call));
+	return begun(call, NULL,
+		     bus->ops.port_attach(bus->ops.data, domain, &s.spec, on_attached, call));
 }
 
 static void on_done(void *arg, const struct vnic_err *err, const struct port_key *key,
@@ -206,7 +199,7 @@ int bus_port_detach(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	call = bus_call_new(bus, m, BUS_CALL_KEEP, error);
 	if (!call)
 		return -EBUSY;
-	return begun(call, bus->ops.port_detach(bus->ops.data, domain, mac, on_done, call));
+	return begun(call, NULL, bus->ops.port_detach(bus->ops.data, domain, mac, on_done, call));
 }
 
 static int append_finding(sd_bus_message *m, struct json_object *finding)
@@ -269,7 +262,7 @@ int bus_domain_check(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	call = bus_call_new(bus, m, BUS_CALL_KEEP, error);
 	if (!call)
 		return -EBUSY;
-	return begun(call, bus->ops.domain_check(bus->ops.data, domain, on_checked, call));
+	return begun(call, NULL, bus->ops.domain_check(bus->ops.data, domain, on_checked, call));
 }
 
 static int append_steps(sd_bus_message *m, const struct plan *plan)
