@@ -2,6 +2,7 @@
 #include "datapath/keeper/listener.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/sock.h"
 #include "base/str.h"
+#include "datapath/vhost/discard.h"
 
 /* After somebody was turned away, or accept(2) failed: who knocks in a loop must not keep us busy. */
 static const struct timeval pause_time = { .tv_usec = 100000 };
@@ -25,6 +27,17 @@ struct listener {
 	struct sockaddr_un addr; /* client mode */
 };
 
+/* Who was not accepted yet may have sent something already: that ends with the socket. */
+static void drop_socket(struct listener *l)
+{
+	struct pollfd p = { .fd = l->fd, .events = POLLIN };
+
+	if (l->fd >= 0 && poll(&p, 1, 0) > 0)
+		fd_discard(l->userdata, &l->fd, 1);
+	else
+		close_safe(l->fd);
+}
+
 struct listener *listener_free(struct listener *l)
 {
 	if (!l)
@@ -33,7 +46,7 @@ struct listener *listener_free(struct listener *l)
 		event_free(l->read_ev);
 	if (l->timer)
 		event_free(l->timer);
-	close_safe(l->fd);
+	drop_socket(l);
 	free(l);
 	return NULL;
 }
@@ -45,6 +58,11 @@ static void on_connection(evutil_socket_t fd, short what, void *userdata)
 	int peer;
 
 	(void)what;
+	/* Who comes next may bring the like, and be turned away with what it brings. */
+	if (fd_discarding(l->userdata)) {
+		listener_pause(l);
+		return;
+	}
 	do {
 		peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	} while (peer < 0 && errno == EINTR);
@@ -95,6 +113,10 @@ static void on_retry(evutil_socket_t ignored, short what, void *userdata)
 	int fd;
 
 	(void)ignored, (void)what;
+	if (fd_discarding(l->userdata)) {
+		event_add(l->timer, &retry_time);
+		return;
+	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&l->addr, sizeof(l->addr)) < 0)
 		fd = close_safe(fd);

@@ -12,6 +12,7 @@
 #include "datapath/keeper/keeper.h"
 #include "datapath/keeper/peer.h"
 #include "datapath/keeper/shm.h"
+#include "datapath/vhost/discard.h"
 
 /* A port that costs a second worker within this time is kept out, alone. */
 #define QUARANTINE_US 60000000
@@ -203,7 +204,7 @@ static bool on_peer(void *userdata, int fd)
 	if (r < 0) {
 		vnic_log(LOG_NOTICE, FIELDS(p), "port %s: refused process %d: %s", p->config.name,
 			 (int)peer.pid, err.message);
-		close_safe(fd);
+		fd_discard_socket(p, fd);
 		return false;
 	}
 	p->peer_pid = peer.pid;

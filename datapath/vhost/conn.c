@@ -9,9 +9,14 @@
 
 #include "api/errors.h"
 #include "base/cleanup.h"
+#include "datapath/vhost/discard.h"
+#include "datapath/vhost/fdcheck.h"
 
 /* Messages of one front end in a turn of the loop, so that the others have theirs. */
 #define MESSAGES_A_TURN 16
+
+/* SCM_MAX_FD: as many come with one sendmsg(2). What finds no room here the kernel would close in our name. */
+#define RECEIVED_MAX 253
 
 struct vhost_conn {
 	int fd;
@@ -26,6 +31,7 @@ struct vhost_conn {
 	size_t body_size; /* known once the header is whole */
 	int fds[VHOST_FDS_MAX];
 	size_t n_fds;
+	bool foreign; /* one of them was of a kind that no message has; it is -1 */
 
 	unsigned char out[sizeof(struct vhost_header) + sizeof(union vhost_body)];
 	size_t out_size, out_done;
@@ -35,6 +41,7 @@ static void close_fds(struct vhost_conn *c)
 {
 	while (c->n_fds > 0)
 		close_safe(c->fds[--c->n_fds]);
+	c->foreign = false;
 }
 
 struct vhost_conn *vhost_conn_free(struct vhost_conn *c)
@@ -48,16 +55,21 @@ struct vhost_conn *vhost_conn_free(struct vhost_conn *c)
 	if (c->hup_ev)
 		event_free(c->hup_ev);
 	close_fds(c);
-	close_safe(c->fd);
+	fd_discard_socket(c->userdata, c->fd);
 	free(c);
 	return NULL;
 }
 DEFINE_CLEANUP(struct vhost_conn *, vhost_conn_free)
 
-/* Keep what came with @msg. More than a message may carry is refused, and closed. */
+/*
+ * Keep what came with @msg. More than a message may carry is refused, and closed. What could make us wait is
+ * gone before anything else is done; who looks at it finds -1, and has the words for what it should have been.
+ */
 static int take_fds(struct vhost_conn *c, struct msghdr *msg, struct vnic_err *err)
 {
 	bool too_many = msg->msg_flags & MSG_CTRUNC;
+	int foreign[RECEIVED_MAX];
+	size_t n_foreign = 0;
 
 	for (struct cmsghdr *h = CMSG_FIRSTHDR(msg); h; h = CMSG_NXTHDR(msg, h)) {
 		size_t n;
@@ -69,6 +81,10 @@ static int take_fds(struct vhost_conn *c, struct msghdr *msg, struct vnic_err *e
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(h) + i * sizeof(int), sizeof(fd));
+			if (!fd_harmless(fd) && n_foreign < RECEIVED_MAX) {
+				foreign[n_foreign++] = fd;
+				fd = -1;
+			}
 			if (c->n_fds < VHOST_FDS_MAX) {
 				c->fds[c->n_fds++] = fd;
 			} else {
@@ -77,6 +93,8 @@ static int take_fds(struct vhost_conn *c, struct msghdr *msg, struct vnic_err *e
 			}
 		}
 	}
+	fd_discard(c->userdata, foreign, n_foreign);
+	c->foreign |= n_foreign > 0;
 	if (too_many)
 		return vnic_err_set(err, -EPROTO, VNIC_E_INVALID_MESSAGE,
 				    "%s: more than %d descriptors",
@@ -89,7 +107,7 @@ static ssize_t read_some(struct vhost_conn *c, void *to, size_t size, struct vni
 {
 	union {
 		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int) * VHOST_FDS_MAX)];
+		char buf[CMSG_SPACE(sizeof(int) * RECEIVED_MAX)];
 	} control;
 	struct iovec iov = { .iov_base = to, .iov_len = size };
 	struct msghdr msg = { .msg_iov = &iov,
@@ -157,6 +175,10 @@ static int one_message(struct vhost_conn *c, struct vnic_err *err)
 	r = vhost_msg_decode(&c->header, &c->body, c->n_fds, &m, err);
 	if (r == 0)
 		r = c->ops->message(c->userdata, &m, c->fds, err);
+	if (r == 0 && c->foreign)
+		r = vnic_err_set(err, -EPROTO, VNIC_E_INVALID_MESSAGE,
+				 "%s: a descriptor that is neither memory nor an eventfd",
+				 vhost_request_name(m.request));
 	close_fds(c);
 	c->got = 0;
 	return r;

@@ -17,16 +17,36 @@
 
 #define REFUSE(err, ...) vnic_err_set(err, -EPROTO, VNIC_E_INVALID_MESSAGE, __VA_ARGS__)
 
+/* A memfd, or a file of tmpfs or hugetlbfs. O_PATH descriptors are not. */
+static bool is_memory(int fd)
+{
+	return fcntl(fd, F_GET_SEALS) >= 0;
+}
+
+static bool is_event(int fd)
+{
+	static const char want[] = "anon_inode:[eventfd]";
+	char link[32], to[64];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, to, sizeof(to));
+	return n == sizeof(want) - 1 && !memcmp(to, want, sizeof(want) - 1);
+}
+
+bool fd_harmless(int fd)
+{
+	return is_memory(fd) || is_event(fd);
+}
+
 int fd_check_memory(int fd, uint64_t end, const char *what, struct vnic_err *err)
 {
 	struct statfs fs;
 	struct stat st;
 	int flags;
 
-	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
-		return REFUSE(err, "%s: the descriptor cannot be looked at: %s", what,
-			      strerror(errno));
-	if (!S_ISREG(st.st_mode) || (fs.f_type != TMPFS_MAGIC && fs.f_type != HUGETLBFS_MAGIC))
+	if (!is_memory(fd) || fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0 || !S_ISREG(st.st_mode) ||
+	    (fs.f_type != TMPFS_MAGIC && fs.f_type != HUGETLBFS_MAGIC))
 		return REFUSE(
 			err,
 			"%s: the descriptor is not a memfd, tmpfs or hugetlbfs file; give the VM "
@@ -46,14 +66,9 @@ int fd_check_memory(int fd, uint64_t end, const char *what, struct vnic_err *err
 
 int fd_check_event(int fd, const char *what, struct vnic_err *err)
 {
-	static const char want[] = "anon_inode:[eventfd]";
-	char link[32], to[64];
-	ssize_t n;
 	int flags;
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, to, sizeof(to));
-	if (n != sizeof(want) - 1 || memcmp(to, want, sizeof(want) - 1))
+	if (!is_event(fd))
 		return REFUSE(err, "%s: the descriptor is not an eventfd", what);
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))

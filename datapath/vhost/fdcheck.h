@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What kind of descriptor did a front end pass? Nothing is mapped, read or written here: a look at
- * the inode is enough, and cannot block.
+ * What kind of descriptor did a front end pass? Nothing is mapped, read or written here, and nothing is asked
+ * of a file system before it is known to be the kernel's own: fstat(2), fstatfs(2) and close(2) of a FUSE file
+ * wait for its server, a process of the front end's choice.
  */
 #pragma once
 
@@ -9,6 +10,14 @@
 #include <stdint.h>
 
 #include "base/err.h"
+
+/**
+ * fd_harmless() - memory of the kernel's own or an eventfd: can be looked at and closed without waiting
+ *
+ * Told by F_GET_SEALS, which fcntl(2) answers itself from what kind of file it is (shared memory or hugetlbfs,
+ * any other is EINVAL), and by the name in /proc/self/fd, made without asking the file's file system.
+ */
+bool fd_harmless(int fd);
 
 /**
  * fd_check_memory() - a memfd, tmpfs or hugetlbfs file, open for writing, that covers @end bytes

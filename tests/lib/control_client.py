@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 
-from datapath import children, find
+from datapath import find, workers
 from guest import die_with_me
 from vt import wait_for
 
@@ -161,7 +161,7 @@ class Managed:
         return self.proc.pid
 
     def workers(self):
-        return children(self.proc.pid)
+        return workers(self.proc.pid)
 
     def kill(self):
         if self.proc and self.proc.poll() is None:

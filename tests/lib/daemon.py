@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 
-from datapath import children, find
+from datapath import find, workers
 from guest import die_with_me
 from units import confinement
 from vt import run, wait_for
@@ -140,7 +140,7 @@ class Vnicd:
                 s.kill()
 
     def workers(self):
-        return children(self.keeper.pid)
+        return workers(self.keeper.pid)
 
     def ctl(self, *args, check=True, timeout=30.0):
         """vnicctl -j …: what it printed, as an object. With check=False (exit status, object or text)."""

@@ -35,6 +35,19 @@ def children(pid):
     return sorted(out)
 
 
+def workers(keeper):
+    """The pids of a keeper's workers. Other children close descriptors that may make them wait."""
+    out = []
+    for p in children(keeper):
+        try:
+            with open(f"/proc/{p}/cmdline", "rb") as f:
+                if b"--worker" in f.read().split(b"\0"):
+                    out.append(p)
+        except OSError:
+            pass
+    return out
+
+
 class Datapath:
     """ports: dicts of --port's keys (name, socket, mac, vlan, …); uplink: what --uplink takes, as
     "tap=NAME", or None. Restart it with start() after kill_keeper()."""
@@ -90,7 +103,7 @@ class Datapath:
         return self.proc.pid
 
     def workers(self):
-        return children(self.proc.pid)
+        return workers(self.proc.pid)
 
     def kill_worker(self, sig=signal.SIGKILL):
         """Kill a worker and wait for its successor; the pid of that and the seconds it took."""
