@@ -156,6 +156,7 @@ static void pump(struct manager *m)
 
 void manager_wake(struct manager *m)
 {
+	uint64_t end = manager_now(m) + TURN_MAX;
 	struct vnic_port *port, *tmp;
 
 	m->wake_at = UINT64_MAX;
@@ -172,7 +173,9 @@ void manager_wake(struct manager *m)
 		}
 		if (!m->dirty)
 			orphans_look(m);
-	} while (m->dirty);
+	} while (m->dirty && manager_now(m) < end);
+	if (m->dirty)
+		manager_wake_before(m, 0); /* the rest of the loop has its turn first */
 	if (m->dp_state == MANAGER_DP_DOWN && m->jobs && !manager_dp_away(m))
 		manager_wake_before(m, m->dp_down_since + DP_GRACE);
 	m->in_wake = false;

@@ -14,6 +14,8 @@
 #define REAP_STARTED  (10 * SEC)
 #define REAP_PREPARED (120 * SEC)
 #define REAP_LOOK     (2 * SEC)
+/* Thousands of VLANs are thousands of steps: how long one turn of the loop may be at them. */
+#define TURN_MAX (SEC / 20)
 /* How long notifications may lag behind what was done, and the least time between two repairs. */
 #define SETTLE (1 * SEC)
 /* A link that goes changes several times: how long to watch before repairing it. */

@@ -356,6 +356,7 @@ static void step_do(void *data, struct step *step, const struct vnic_segment *se
 		    const struct vnic_port *port, manager_step_done done, void *arg)
 {
 	assert_non_null(segment);
+	((struct fake_host *)data)->now += ((struct fake_host *)data)->step_us;
 	run_step(data, step, segment, port, done, arg, false);
 }
 
@@ -363,6 +364,7 @@ static void step_undo(void *data, struct step *step, const struct vnic_segment *
 		      const struct vnic_port *port, manager_step_done done, void *arg)
 {
 	assert_non_null(segment);
+	((struct fake_host *)data)->now += ((struct fake_host *)data)->step_us;
 	run_step(data, step, segment, port, done, arg, true);
 }
 
@@ -698,8 +700,12 @@ void fake_run(struct fake_host *h, uint64_t us)
 		} else if (h->asked) {
 			answer_domains(h);
 		} else if (h->wake_at <= h->now) {
+			uint64_t begun = h->now;
+
 			h->wake_at = UINT64_MAX;
 			manager_wake(h->m);
+			if (h->longest_turn < h->now - begun)
+				h->longest_turn = h->now - begun;
 		} else if (h->wake_at <= end) {
 			h->now = h->wake_at;
 		} else {

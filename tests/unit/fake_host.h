@@ -61,6 +61,8 @@ struct fake_host {
 	struct manager *m;
 	struct inventory inv;
 	uint64_t now, wake_at;
+	uint64_t step_us; /* how long a step takes */
+	uint64_t longest_turn; /* of manager_wake(), in us */
 	bool async; /* steps complete in a later turn */
 	enum step_kind hold; /* those of this kind do not, until it is 0 again */
 	struct {
