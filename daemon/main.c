@@ -27,6 +27,7 @@
 #include "daemon/hook_server.h"
 #include "daemon/libvirt_client.h"
 #include "daemon/manager_io.h"
+#include "daemon/sys/bridge_watch.h"
 #include "daemon/sys/config_file.h"
 #include "daemon/sys/loop.h"
 #include "daemon/sys/records.h"
@@ -36,6 +37,7 @@ struct daemon {
 	struct loop *loop;
 	struct inventory inv;
 	struct watch *watch;
+	struct bridge_watch *bridge_watch;
 	struct exec *exec;
 	struct records *records;
 	struct outside *outside;
@@ -223,6 +225,13 @@ static int start(struct daemon *d)
 	return 0;
 }
 
+static void on_bridge_gone(void *userdata, const struct bridge_gone *what)
+{
+	struct daemon *d = userdata;
+
+	manager_bridge_gone(d->manager, what);
+}
+
 static void on_link(void *userdata, const struct vnic_link *link)
 {
 	struct daemon *d = userdata;
@@ -301,6 +310,8 @@ static int set_up(struct daemon *d, struct vnic_config *config)
 	if (r == 0)
 		r = watch_new(d->loop, &d->inv, &watch_ops, d, &d->watch);
 	if (r == 0)
+		r = bridge_watch_new(d->loop, on_bridge_gone, d, &d->bridge_watch);
+	if (r == 0)
 		r = loop_watchdog(d->loop);
 	if (r < 0)
 		log_err("cannot set up: %s", strerror(-r));
@@ -317,6 +328,7 @@ static void tear_down(struct daemon *d)
 	outside_free(d->outside);
 	manager_free(d->manager);
 	watch_free(d->watch);
+	bridge_watch_free(d->bridge_watch);
 	inventory_deinit(&d->inv);
 	records_free(d->records);
 	exec_free(d->exec);

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "daemon/core/alloc.h"
 #include "daemon/core/request.h"
+#include "daemon/model/bridge_gone.h"
 #include "daemon/model/config.h"
 #include "daemon/model/link.h"
 #include "daemon/model/port.h"
@@ -171,6 +172,8 @@ void manager_wake(struct manager *m);
 
 /* Notifications. */
 void manager_link_changed(struct manager *m, int ifindex);
+/* A bridge has forgotten something, which may be ours: it is put back. */
+void manager_bridge_gone(struct manager *m, const struct bridge_gone *what);
 void manager_datapath_hello(struct manager *m);
 void manager_datapath_segment(struct manager *m, const char *name, const char *tap, bool has_tap);
 void manager_datapath_port(struct manager *m, const struct dp_port_status *status);

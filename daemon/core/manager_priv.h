@@ -41,6 +41,12 @@ struct owner {
 	uint64_t settled_at; /* when its last step ended */
 };
 
+/* Somebody takes away what we make: contest.c */
+struct contest {
+	unsigned int n; /* how often, since it was quiet last */
+	uint64_t last, until; /* when, and when it may be put back */
+};
+
 struct managed_port {
 	struct vnic_port port;
 	struct owner own;
@@ -49,6 +55,7 @@ struct managed_port {
 	struct dp_port_status last; /* with dp_listed: what it said last */
 	bool complained; /* its reason is a failed step's: forgotten once that is repaired */
 	bool unsure, asked; /* libvirt is to be asked of it, is being asked: orphan.c */
+	struct contest contest;
 	char remark[PORT_REASON_MAX]; /* its reason where the datapath has none to tell */
 	uint64_t free_since; /* its domain's pidfile is free and there is no peer; 0: not so */
 	uint64_t look_at; /* when to look at the pidfile again */
@@ -62,6 +69,7 @@ struct managed_share {
 	bool stale; /* something changed that may concern it */
 	bool dp_listed, dp_has_tap;
 	uint64_t repaired_at, drifted_at;
+	struct contest contest; /* of its VLANs */
 };
 
 static inline struct managed_port *managed(struct vnic_port *port)
@@ -152,6 +160,12 @@ void orphan_let_go(struct managed_port *p);
 /* Is there one in @segment (NULL: at all)? */
 bool orphans_in(const struct manager *m, const char *segment);
 void orphans_look(struct manager *m);
+
+/* contest.c */
+/* Is it too early to put back what was taken? Looks again in time. */
+bool contest_waits(struct manager *m, struct contest *c);
+/* Is it over? */
+void contest_look(struct managed_port *p);
 
 /* job.c */
 void jobs_pump(struct manager *m);

@@ -206,6 +206,7 @@ static bool pump_fdb(struct managed_port *p)
 		share && share->ready ? inventory_find(m->inv, share->bridge_ifindex) : NULL;
 	bool wanted = p->port.state == PORT_RUNNING && bridge;
 	uint16_t vlan = bridge && bridge->vlan_filtering ? p->port.vlan : 0;
+	const struct vnic_link *tap;
 	struct step *step;
 	size_t i = 0;
 
@@ -223,6 +224,10 @@ static bool pump_fdb(struct managed_port *p)
 		return true;
 	}
 	if (!wanted || step->state == STEP_DONE)
+		return false;
+	tap = inventory_find(m->inv, share->tap_ifindex);
+	/* On its way into the bridge, it is looked at again once it is there. */
+	if (!tap || tap->master != bridge->ifindex || contest_waits(m, &p->contest))
 		return false;
 	step->ifindex = share->tap_ifindex;
 	step->master = bridge->ifindex;
@@ -360,6 +365,7 @@ static void pump_live(struct managed_port *p)
 		repaired(p, p->remark);
 		catch_up(p);
 	}
+	contest_look(p);
 	if (pump_fdb(p))
 		return;
 	if (p->complained)

@@ -299,7 +299,9 @@ static int do_missing(struct managed_share *s, const struct plan *wanted)
 			else
 				step->state = STEP_BEGUN;
 		}
-		if (step->state == STEP_DONE)
+		if (step->state == STEP_DONE ||
+		    (step->kind == STEP_BRIDGE_VLAN && step->state == STEP_BEGUN &&
+		     step->has_prev && contest_waits(m, &s->contest)))
 			continue;
 		if (step->kind == STEP_DP_SEGMENT && m->dp_state != MANAGER_DP_UP)
 			return 1; /* hello-end looks again */
@@ -424,6 +426,10 @@ void share_pump(struct managed_share *s)
 			return;
 		undo_all(s);
 		return;
+	}
+	if (s->contest.until && !contest_waits(m, &s->contest)) {
+		s->contest.until = 0;
+		s->stale = true;
 	}
 	if (!s->stale)
 		return;

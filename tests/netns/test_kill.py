@@ -236,6 +236,33 @@ def record_damaged_alone():
     a.ping(b.address)
 
 
+@test("kill-fdb-entry")
+def fdb_entry():
+    h, a, _b = setup()
+
+    def entries():
+        return [e for e in h.bridge.fdb() if e["mac"] == a.mac and e.get("state") == "static"]
+    wait_for("the guest's entry", entries, 10)
+
+    def take():
+        for e in entries():
+            run("bridge", "fdb", "del", a.mac, "dev", e["ifname"], "master",
+                *(["vlan", str(e["vlan"])] if "vlan" in e else []))
+    take()
+    wait_for("the entry to be put back", entries, 5)
+    # Somebody does it again and again: less and less often against, and told.
+    puts = 0
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        puts += bool(entries())
+        take()
+        time.sleep(0.1)
+    assert 1 <= puts <= 6, f"put back {puts} times in 10 s"
+    p = h.vnicd.ports()[a.mac]
+    assert p["state"] == "running" and "bridge monitor fdb" in p["reason"], p
+    wait_for("the entry to be put back at last", entries, 35)
+
+
 @test("kill-vnicd-before-started")
 def before_started():
     h, a, b = setup()

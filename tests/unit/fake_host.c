@@ -132,6 +132,31 @@ static void set_vlan(struct fake_link *f, uint16_t vlan, bool on)
 		f->vlan[f->n_vlans++] = vlan;
 }
 
+void fake_take_fdb(struct fake_host *h)
+{
+	struct bridge_gone what = { .kind = BRIDGE_FDB };
+	char mac[VNIC_MAC_STR];
+
+	while (h->n_fdb) {
+		assert_int_equal(sscanf(h->fdb[--h->n_fdb], "%d %17s %hu", &what.ifindex, mac,
+					&what.vlan),
+				 3);
+		assert_int_equal(mac_parse(mac, what.mac), 0);
+		manager_bridge_gone(h->m, &what);
+	}
+}
+
+void fake_take_vlan(struct fake_host *h, const char *name, uint16_t vlan)
+{
+	struct fake_link *f = fake_link(h, name);
+	struct bridge_gone what = { .kind = BRIDGE_VLANS, .ifindex = f->link.ifindex };
+
+	set_vlan(f, vlan, false);
+	for (size_t i = 0; i < f->n_vlans; i++)
+		what.has.bits[f->vlan[i] / 64] |= UINT64_C(1) << f->vlan[i] % 64;
+	manager_bridge_gone(h->m, &what);
+}
+
 static void set_socket(struct fake_host *h, const char *file, bool on)
 {
 	for (size_t i = 0; i < h->n_sockets; i++)

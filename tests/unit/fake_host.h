@@ -105,6 +105,10 @@ void fake_run(struct fake_host *h, uint64_t us);
 /* The host in words, without what is the daemon's alone: to compare before and after. malloc()ed. */
 char *fake_snapshot(const struct fake_host *h);
 
+/* Somebody takes every FDB entry, or a VLAN from a link, and the kernel tells. */
+void fake_take_fdb(struct fake_host *h);
+void fake_take_vlan(struct fake_host *h, const char *name, uint16_t vlan);
+
 /* libvirt knows the domain of @spec, which runs; NULL: it knows none. */
 void fake_libvirt(struct fake_host *h, const struct port_spec *spec);
 

@@ -298,9 +298,101 @@ static void preview_does_nothing(void **state)
 	manager_preview_clear(&preview);
 }
 
+static void an_fdb_entry_is_taken(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+
+	run_port(f, &spec);
+	fake_take_fdb(&f->h);
+	assert_int_equal(f->h.n_fdb, 0);
+	fake_run(&f->h, SECOND);
+	assert_int_equal(f->h.n_fdb, 1);
+	assert_string_equal(manager_port(f->h.m, &spec.key)->reason, "");
+	/* Notifications were lost: it may be gone. */
+	f->h.n_fdb = 0;
+	manager_bridge_gone(f->h.m, &(struct bridge_gone){ .kind = BRIDGE_FDB });
+	fake_run(&f->h, SECOND);
+	assert_int_equal(f->h.n_fdb, 1);
+	/* Of another link, or of one that is not wanted: nothing to do. */
+	f->h.calls = 0;
+	manager_bridge_gone(f->h.m, &(struct bridge_gone){ .kind = BRIDGE_FDB, .ifindex = 1 });
+	fake_peer(&f->h, &spec.key, PORT_CONNECTED);
+	fake_run(&f->h, SECOND);
+	f->h.calls = 0;
+	fake_take_fdb(&f->h);
+	fake_run(&f->h, SECOND);
+	assert_int_equal(f->h.calls, 0);
+	end_domain(f, &spec);
+	same_as(f, f->before);
+}
+
+static bool reason_has(struct fixture *f, const struct port_spec *spec, const char *words)
+{
+	return strstr(manager_port(f->h.m, &spec->key)->reason, words) != NULL;
+}
+
+/* Another manager takes it each time: it is not fought for ever, and told. */
+static void an_fdb_entry_is_contested(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+	unsigned int taken = 0;
+
+	run_port(f, &spec);
+	for (int i = 0; i < 1000; i++) {
+		taken += f->h.n_fdb > 0;
+		fake_take_fdb(&f->h);
+		fake_run(&f->h, SECOND / 10);
+	}
+	assert_in_range(taken, 4, 9);
+	assert_true(reason_has(f, &spec, "'bridge monitor fdb'"));
+	assert_int_equal(manager_port(f->h.m, &spec.key)->state, PORT_RUNNING);
+	/* It gives up: once more, and that is well. */
+	fake_run(&f->h, 31 * SECOND);
+	assert_int_equal(f->h.n_fdb, 1);
+	fake_run(&f->h, 60 * SECOND);
+	assert_string_equal(manager_port(f->h.m, &spec.key)->reason, "");
+	end_domain(f, &spec);
+	same_as(f, f->before);
+}
+
+static void a_vlan_is_contested(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+	unsigned int taken = 0;
+
+	fake_link(&f->h, "br0")->link.vlan_filtering = true;
+	spec.has_vlan = true;
+	spec.vlan = 12;
+	run_port(f, &spec);
+	fake_take_vlan(&f->h, "eth0", 12);
+	fake_run(&f->h, SECOND);
+	assert_true(fake_has_vlan(&f->h, "eth0", 12));
+	assert_string_equal(manager_port(f->h.m, &spec.key)->reason, "");
+	for (int i = 0; i < 1000; i++) {
+		taken += fake_has_vlan(&f->h, "vn0-lan", 12);
+		fake_take_vlan(&f->h, "vn0-lan", 12);
+		fake_run(&f->h, SECOND / 10);
+	}
+	assert_in_range(taken, 4, 9);
+	assert_true(reason_has(f, &spec, "'bridge monitor vlan'"));
+	fake_run(&f->h, 31 * SECOND);
+	assert_true(fake_has_vlan(&f->h, "vn0-lan", 12));
+	fake_run(&f->h, 60 * SECOND);
+	assert_string_equal(manager_port(f->h.m, &spec.key)->reason, "");
+	end_domain(f, &spec);
+	/* What it was before our first touch is what it is after the last. */
+	assert_int_equal(fake_link(&f->h, "eth0")->n_vlans, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(an_fdb_entry_is_taken),
+		TEST(an_fdb_entry_is_contested),
+		TEST(a_vlan_is_contested),
 		TEST(tap_deleted),
 		TEST(bridge_comes_and_goes),
 		TEST(bridge_renamed),
