@@ -34,6 +34,7 @@ struct request {
 	uint64_t deadline;
 	dp_done_fn done;
 	void *arg;
+	char *del_key; /* of a port-del that is asked again where it is stale */
 	/* Until it is sent: */
 	char *text;
 	size_t size;
@@ -66,6 +67,7 @@ static struct request *request_free(struct request *r)
 		return NULL;
 	close_safe(r->fd);
 	free(r->text);
+	free(r->del_key);
 	free(r);
 	return NULL;
 }
@@ -168,8 +170,9 @@ static void flush_unsent(struct dp_client *c)
 		loop_io_events(c->io, TAILQ_EMPTY(&c->unsent) ? LOOP_READ : LOOP_READ | LOOP_WRITE);
 }
 
-void dp_client_call(struct dp_client *c, const char *op, struct json_object *o, int fd,
-		    dp_done_fn done, void *arg)
+/* @del_key: is taken over. */
+static void call(struct dp_client *c, const char *op, struct json_object *o, int fd, char *del_key,
+		 dp_done_fn done, void *arg)
 {
 	struct request *r = calloc(1, sizeof(*r));
 	const char *text;
@@ -177,6 +180,7 @@ void dp_client_call(struct dp_client *c, const char *op, struct json_object *o, 
 	if (!r)
 		abort();
 	*r = (struct request){ .id = ++c->last_id, .done = done, .arg = arg, .fd = -1 };
+	r->del_key = del_key;
 	r->deadline = loop_now() + DEADLINE_USEC;
 	json_add_str(o, "op", op);
 	json_add_u64(o, "id", r->id);
@@ -197,6 +201,34 @@ void dp_client_call(struct dp_client *c, const char *op, struct json_object *o, 
 		flush_unsent(c);
 		set_timer(c);
 	}
+}
+
+void dp_client_call(struct dp_client *c, const char *op, struct json_object *o, int fd,
+		    dp_done_fn done, void *arg)
+{
+	call(c, op, o, fd, NULL, done, arg);
+}
+
+static void port_del(struct dp_client *c, const char *key, uint64_t generation, char *del_key,
+		     dp_done_fn done, void *arg)
+{
+	struct json_object *o = json_object_new_object();
+
+	if (!o)
+		abort();
+	json_add_str(o, "key", key);
+	json_add_u64(o, "generation", generation);
+	call(c, "port-del", o, -1, del_key, done, arg);
+}
+
+void dp_client_port_del(struct dp_client *c, const char *key, uint64_t generation, dp_done_fn done,
+			void *arg)
+{
+	char *again = strdup(key);
+
+	if (!again)
+		abort();
+	port_del(c, key, generation, again, done, arg);
 }
 
 bool dp_client_connected(const struct dp_client *c)
@@ -456,6 +488,19 @@ static struct request *find_sent(struct dp_client *c, uint64_t id)
 	return NULL;
 }
 
+/* The generation that is there, of a stale port-del's error; 0: it does not say, or wrongly. */
+static uint64_t generation_there(struct json_object *o)
+{
+	struct vnic_err ignored = VNIC_ERR_INIT;
+	struct json_object *e;
+	uint64_t generation;
+
+	if (json_get_obj(o, "error", &e, &ignored) < 0 ||
+	    json_get_u64(e, "generation", 1, PORT_GENERATION_MAX, &generation, &ignored) < 0)
+		return 0;
+	return generation;
+}
+
 static int on_answer(struct dp_client *c, struct json_object *o, struct vnic_err *err)
 {
 	struct vnic_err told = VNIC_ERR_INIT;
@@ -483,6 +528,11 @@ static int on_answer(struct dp_client *c, struct json_object *o, struct vnic_err
 	if (!r)
 		return 0; /* too late: it has timed out */
 	TAILQ_REMOVE(&c->sent, r, link);
+	if (error == -ESTALE && r->del_key && generation_there(o)) {
+		port_del(c, r->del_key, generation_there(o), NULL, r->done, r->arg);
+		request_free(r);
+		return 0;
+	}
 	request_end(r, error, error ? &told : NULL, error ? NULL : o);
 	return 0;
 }

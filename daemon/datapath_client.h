@@ -62,6 +62,15 @@ typedef void (*dp_done_fn)(void *arg, int error, const struct vnic_err *err,
 void dp_client_call(struct dp_client *client, const char *op, struct json_object *request, int fd,
 		    dp_done_fn done, void *arg);
 
+/**
+ * dp_client_port_del() - the datapath is to have no port of this key
+ * @generation: as vnicd knows it. Where the keeper's is newer, another vnicd made it whose records are lost, and
+ *	ours say that it is not to be: it is deleted as what it is. The caller has no other port of this key.
+ * @done: as for dp_client_call(); never with -ESTALE where the keeper says which generation it has
+ */
+void dp_client_port_del(struct dp_client *client, const char *key, uint64_t generation,
+			dp_done_fn done, void *arg);
+
 bool dp_client_connected(const struct dp_client *client);
 
 /**

@@ -289,12 +289,9 @@ static void on_undone(void *arg, int error, const struct vnic_err *err, struct j
 static void port_del(struct outside *o, const struct port_key *key, uint64_t generation,
 		     dp_done_fn done, void *arg)
 {
-	struct json_object *req = new_object();
 	char text[PORT_KEY_STR];
 
-	json_add_str(req, "key", port_key_format(key, text));
-	json_add_u64(req, "generation", generation);
-	dp_client_call(o->dp, "port-del", req, -1, done, arg);
+	dp_client_port_del(o->dp, port_key_format(key, text), generation, done, arg);
 }
 
 static void io_step_undo(void *data, struct step *step, const struct vnic_segment *segment,

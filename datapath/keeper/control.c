@@ -128,7 +128,9 @@ void control_answer(struct control *c, uint64_t id)
 		post(c, new_answer(id));
 }
 
-void control_answer_error(struct control *c, uint64_t id, const struct vnic_err *err)
+/* @generation: of the port that is there instead; 0: none is meant. */
+static void answer_error(struct control *c, uint64_t id, const struct vnic_err *err,
+			 uint64_t generation)
 {
 	struct json_object *o, *e;
 
@@ -141,8 +143,28 @@ void control_answer_error(struct control *c, uint64_t id, const struct vnic_err 
 	json_add_u64(o, "id", id);
 	json_add_str(e, "code", err->code[0] ? err->code : VNIC_E_INTERNAL);
 	json_add_str(e, "message", err->message);
+	if (generation)
+		json_add_u64(e, "generation", generation);
 	json_object_object_add(o, "error", e);
 	post(c, o);
+}
+
+void control_answer_error(struct control *c, uint64_t id, const struct vnic_err *err)
+{
+	answer_error(c, id, err, 0);
+}
+
+/* Whose port it is by now, where a request about @o's was stale. */
+static uint64_t generation_there(struct control *c, struct json_object *o)
+{
+	struct vnic_err ignored = VNIC_ERR_INIT;
+	const char *key;
+	struct kport *p;
+
+	if (json_get_str(o, "key", &key, &ignored) < 0)
+		return 0;
+	p = keeper_find_port(c->keeper, key);
+	return p ? p->config.generation : 0;
 }
 
 /* Put what @from has into @to; takes @from. */
@@ -221,7 +243,7 @@ static int on_request(struct control *c, const char *text, size_t size, int *fds
 	if (r < 0) {
 		if (!err->message[0])
 			vnic_err_set(err, r, VNIC_E_INTERNAL, "%s", strerror(-r));
-		control_answer_error(c, id, err);
+		answer_error(c, id, err, r == -ESTALE ? generation_there(c, o) : 0);
 	} else if (r == 0) {
 		answer = new_answer(id);
 		merge(answer, take_ptr(more));

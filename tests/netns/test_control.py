@@ -135,6 +135,8 @@ def generations():
         c.ask("port-set", **port(KEY_A, generation=7))
         refused("StaleGeneration", lambda: c.ask("port-set", **port(KEY_A, generation=6)))
         refused("StaleGeneration", lambda: c.ask("port-del", key=KEY_A, generation=6))
+        c.send("port-del", key=KEY_A, generation=6)
+        assert c.recv()["error"]["generation"] == 7, "what is there is told"
         assert c.ask("port-get", key=KEY_A)["generation"] == 7
         c.ask("port-set", **port(KEY_A, generation=8))
         c.ask("port-del", key=KEY_A, generation=8)

@@ -330,6 +330,36 @@ static void errors_have_numbers(void **state)
 	}
 }
 
+/* A port that a vnicd with other records made: asked for once more, as what it is, and not for ever. */
+static void a_newer_port_is_deleted_as_what_it_is(void **state)
+{
+	static const char *const answers[] = {
+		"\"ok\":true",
+		"\"error\":{\"code\":\"StaleGeneration\",\"message\":\"x\",\"generation\":99}",
+		"\"error\":{\"code\":\"StaleGeneration\",\"message\":\"x\",\"generation\":\"y\"}",
+	};
+	struct fixture *f = *state;
+	char text[160];
+
+	for (int i = 0; i < 3; i++) {
+		dp_client_port_del(f->client, "key", 7, on_done, f);
+		if (i < 2) {
+			snprintf(text, sizeof(text),
+				 "{\"id\":%d,\"error\":{\"code\":\"StaleGeneration\","
+				 "\"message\":\"x\",\"generation\":9}}",
+				 (int)hear_id(f));
+			say(f, text);
+			turn(f);
+			assert_int_equal(f->n_done, i);
+		}
+		snprintf(text, sizeof(text), "{\"id\":%d,%s}", (int)hear_id(f), answers[i]);
+		say(f, text);
+		turn(f);
+		assert_int_equal(f->n_done, i + 1);
+		assert_int_equal(f->error, i == 0 ? 0 : -ESTALE);
+	}
+}
+
 static void answers_in_any_order(void **state)
 {
 	struct fixture *f = *state;
@@ -515,6 +545,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nobody_listens, setup, teardown),
 		cmocka_unit_test_setup_teardown(request_with_descriptor, setup_up, teardown),
 		cmocka_unit_test_setup_teardown(errors_have_numbers, setup_up, teardown),
+		cmocka_unit_test_setup_teardown(a_newer_port_is_deleted_as_what_it_is, setup_up,
+						teardown),
 		cmocka_unit_test_setup_teardown(answers_in_any_order, setup_up, teardown),
 		cmocka_unit_test_setup_teardown(keeper_that_does_not_read, setup_up, teardown),
 		cmocka_unit_test_setup_teardown(connection_lost_under_requests, setup_up, teardown),
