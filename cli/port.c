@@ -220,6 +220,15 @@ int cmd_port_del(struct cli *cli, int argc, char **argv)
 	return CLI_OK;
 }
 
+/* What a dry run promises must be possible: is there such a domain? Who may only read is not told. */
+static int check_domain(struct cli *cli, const char *domain, struct vnic_err *err)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	int r = cli_call(cli, "DomainCheck", &reply, err, "s", domain);
+
+	return r < 0 && strcmp(err->code, VNIC_E_ACCESS) != 0 ? r : 0;
+}
+
 int cmd_port_attach(struct cli *cli, int argc, char **argv)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
@@ -228,6 +237,8 @@ int cmd_port_attach(struct cli *cli, int argc, char **argv)
 
 	if (words_require(argc - 1, argv + 1, "class", &err) < 0)
 		return usage(cli, &err);
+	if (cli->dry_run && check_domain(cli, argv[0], &err) < 0)
+		return cli_fail_err(cli, &err);
 	if (cli->dry_run)
 		return preview(cli, argc - 1, argv + 1);
 	if (cli_new_call(cli, VNIC_BUS_ROOT, VNIC_I_MANAGER, "PortAttach", &m, &err) < 0)
@@ -242,6 +253,28 @@ int cmd_port_attach(struct cli *cli, int argc, char **argv)
 	return print_made(cli, key, "Attached");
 }
 
+/* Has @domain, a name or UUID, a port with this MAC? */
+static int find_of_domain(struct cli *cli, const char *domain, const char *mac,
+			  struct vnic_err *err)
+{
+	_cleanup_(json_putp) struct json_object *ports = NULL;
+	int r = ports_named(cli, mac, &ports, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < json_object_array_length(ports); i++) {
+		struct json_object *port = json_object_array_get_idx(ports, i);
+
+		if (!strcmp(domain, j_str(port, "domain")) ||
+		    !strcasecmp(domain, j_str(port, "uuid")))
+			return 0;
+	}
+	return vnic_err_set(err, -ENOENT, VNIC_E_UNKNOWN_PORT,
+			    "domain %.120s has no port with the MAC %s; 'vnicctl port' lists those "
+			    "there are",
+			    domain, mac);
+}
+
 int cmd_port_detach(struct cli *cli, int argc, char **argv)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
@@ -254,6 +287,8 @@ int cmd_port_detach(struct cli *cli, int argc, char **argv)
 			 argv[1]);
 		return CLI_USAGE;
 	}
+	if (cli->dry_run && find_of_domain(cli, argv[0], argv[1], &err) < 0)
+		return cli_fail_err(cli, &err);
 	if (cli->dry_run) {
 		cli_done(cli, "Would unplug %s from %s and release its port.", argv[1], argv[0]);
 		return CLI_OK;

@@ -69,6 +69,7 @@ void render_findings(FILE *f, const struct table_style *style, const char *domai
 		     struct json_object *findings)
 {
 	size_t n = json_object_array_length(findings), errors = 0;
+	bool none = false;
 
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *x = json_object_array_get_idx(findings, i);
@@ -76,7 +77,12 @@ void render_findings(FILE *f, const struct table_style *style, const char *domai
 
 		errors += !strcmp(severity, "error");
 		paint(f, style, severity_color(severity), severity);
-		fprintf(f, ": %s%s%s\n", mac, *mac ? ": " : "", j_str(x, "message"));
+		/* Which interface, where the sentence does not say it itself. */
+		if (!*mac || strstr(j_str(x, "message"), mac))
+			fprintf(f, ": %s\n", j_str(x, "message"));
+		else
+			fprintf(f, ": interface %s: %s\n", mac, j_str(x, "message"));
+		none |= !strcmp(j_str(x, "code"), "NoInterface");
 		if (*j_str(x, "fix")) {
 			fputs("  write:\n", f);
 			indented(f, 4, j_str(x, "fix"));
@@ -85,6 +91,8 @@ void render_findings(FILE *f, const struct table_style *style, const char *domai
 	if (errors)
 		fprintf(f, "%s will not work with vnicd: %zu error%s.\n", domain, errors,
 			errors == 1 ? "" : "s");
+	else if (none)
+		fprintf(f, "%s does not use vnicd.\n", domain);
 	else
 		fprintf(f, "%s is fine for vnicd.\n", domain);
 }
@@ -98,7 +106,7 @@ static const char *check_color(const char *status)
 
 void render_diagnose(FILE *f, const struct table_style *style, struct json_object *checks)
 {
-	size_t n = json_object_array_length(checks), errors = 0, warnings = 0;
+	size_t n = json_object_array_length(checks), errors = 0, warnings = 0, unknown = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *x = json_object_array_get_idx(checks, i);
@@ -106,6 +114,7 @@ void render_diagnose(FILE *f, const struct table_style *style, struct json_objec
 
 		errors += !strcmp(status, "error");
 		warnings += !strcmp(status, "warning");
+		unknown += !strcmp(status, "unknown");
 		paint(f, style, check_color(status), status);
 		fprintf(f, "%*s%-14s%s\n", (int)(9 - strlen(status)), "", j_str(x, "check"),
 			j_str(x, "message"));
@@ -113,8 +122,14 @@ void render_diagnose(FILE *f, const struct table_style *style, struct json_objec
 			indented(f, 23, j_str(x, "fix"));
 	}
 	if (errors || warnings)
-		fprintf(f, "%zu error%s, %zu warning%s.\n", errors, errors == 1 ? "" : "s",
-			warnings, warnings == 1 ? "" : "s");
+		fprintf(f, "%zu error%s, %zu warning%s", errors, errors == 1 ? "" : "s", warnings,
+			warnings == 1 ? "" : "s");
+	else if (unknown)
+		fputs("Nothing that could be looked at is wrong", f);
+	if (unknown)
+		fprintf(f, ", %zu unknown", unknown);
+	if (errors || warnings || unknown)
+		fputs(".\n", f);
 	else
 		fputs("Nothing is wrong.\n", f);
 }

@@ -48,7 +48,8 @@ static int fail(struct vnic_err *err, const char *what)
 	const char *text = e && e->message ? e->message : "unknown error";
 
 	if (e && e->code == VIR_ERR_NO_DOMAIN)
-		return vnic_err_set(err, -ENOENT, VNIC_E_UNKNOWN_DOMAIN, "%s", text);
+		return vnic_err_set(err, -ENOENT, VNIC_E_UNKNOWN_DOMAIN,
+				    "%.300s; 'virsh list --all' lists the domains there are", text);
 	return vnic_err_set(err, -EIO, VNIC_E_LIBVIRT, "%s: libvirt says: %s", what, text);
 }
 
@@ -223,13 +224,14 @@ static int do_attach(struct virt *v, const struct helper_request *q, struct json
 	return 0;
 }
 
-static int no_such_nic(const struct helper_request *q, struct vnic_err *err)
+static int no_such_nic(const char *domain, const struct helper_request *q, struct vnic_err *err)
 {
 	char mac[VNIC_MAC_STR];
 
 	return vnic_err_set(err, -ENOENT, VNIC_E_UNKNOWN_PORT,
-			    "domain '%.120s' has no interface of vnicd's with MAC address %s",
-			    q->domain, mac_format(q->mac, mac));
+			    "domain '%.120s' has no interface of vnicd's with MAC address %s; "
+			    "'vnicctl port show' lists those there are",
+			    domain, mac_format(q->mac, mac));
 }
 
 /* Return: how it went by @deadline, as far as libvirt has told. */
@@ -303,7 +305,7 @@ static int do_detach(struct virt *v, const struct helper_request *q, uint64_t de
 		return r;
 	nic = nic_by_mac(d, q->mac);
 	if (!nic || !domain_nic_is_ours(nic))
-		return no_such_nic(q, err);
+		return no_such_nic(d->name, q, err);
 	xml = xml_nic(q->mac, nic->source_path, nic->queues);
 	if (!xml)
 		return -ENOMEM;

@@ -341,7 +341,8 @@ def _():
     nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
     p = run(*nobody, "vnicctl", "status", check=False)
     assert p.returncode == 5 and "root" in p.stderr, p.stderr
-    assert run(*nobody, "vnicctl", "diagnose", check=False).stdout.startswith("unknown")
+    out = run(*nobody, "vnicctl", "diagnose", check=False).stdout
+    assert out.startswith("unknown") and "unknown." in out.splitlines()[-1], out
 
 
 @test("hung_daemon_is_told_soon")

@@ -302,6 +302,9 @@ def refused():
     ]
     for xml, word in rows:
         virt.define(xml)
+        # The same is said beforehand.
+        status, said = vnicd.ctl("domain", "check", "no", check=False)
+        assert status == 1 and word in json.dumps(said, ensure_ascii=False), (word, status, said)
         p = virt.virsh("start", "--paused", "no", check=False)
         assert p.returncode != 0 and "vnicd: " in p.stderr and word in p.stderr, (word, p.stderr)
         assert virt.state("no") == "shut off" and vnicd.ports() == {}, word

@@ -109,6 +109,13 @@ def refusals():
     virt.virsh("destroy", "private")
     virt.virsh("undefine", "private")
     refused(NEW, "port", "detach", "a", NEW)
+    # A dry run does not promise what cannot be.
+    refused("virsh list --all", "--dry-run", "port", "attach", "nobody", "class", "gold", *new)
+    refused(NEW, "--dry-run", "port", "detach", "a", NEW)
+    refused("domain b has no port", "--dry-run", "port", "detach", "b", mac_of(1))
+    for args in (("attach", "a", "class", "gold", *new), ("detach", "a", mac_of(1))):
+        status, text = ctl("--dry-run", "port", *args)
+        assert status == 0 and "Would" in text, (args, text)
 
 
 @test("hotplug: a guest that does not give its NIC up keeps it, and its port")
@@ -179,6 +186,10 @@ def check():
     status, text = ctl("domain", "check", "wrong")
     for word in ("<access mode='shared'/>", "'brass'", "known: ", "<reconnect enabled='yes' timeout='1'/>", mac_of(7)):
         assert status == 1 and word in text, (word, status, text)
+    virt.define(domain("none"))
+    status, text = ctl("domain", "check", "none")
+    assert status == 0 and "none does not use vnicd" in text, (status, text)
+    virt.virsh("undefine", "none")
     virt.define(domain("taken", vhostuser(mac_of(1), socket_of("gold", "taken"))))
     status, text = ctl("domain", "check", "taken")
     assert status == 1 and mac_of(1) in text and "'a'" in text, text
