@@ -4,6 +4,7 @@
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -16,8 +17,8 @@ from vhost_client import GET_FEATURES, Client, frame  # noqa: E402
 from vt import main, test, wait_for  # noqa: E402
 
 UUID = "11111111-2222-3333-4444-555555555555"
-A, B = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
-KEY_A, KEY_B = f"{UUID}/{A}", f"{UUID}/{B}"
+A, B, C = "52:54:00:00:00:0a", "52:54:00:00:00:0b", "52:54:00:00:00:0c"
+KEY_A, KEY_B, KEY_C = (f"{UUID}/{mac}" for mac in (A, B, C))
 
 
 def refused(code, fn, says=""):
@@ -27,6 +28,11 @@ def refused(code, fn, says=""):
         assert e.code == code and says in e.message, f"{e.code}: {e.message}"
     else:
         raise AssertionError(f"this was to be refused with {code}")
+
+
+def open_files(dp):
+    """How many descriptors the keeper has, and each worker."""
+    return [len(os.listdir(f"/proc/{p}/fd")) for p in [dp.pid] + dp.workers()]
 
 
 def is_port(key, state):
@@ -285,6 +291,84 @@ def worker_killed():
                     dst.wait_frame(f)
             p = c.ask("port-get", key=KEY_A)
             assert p["state"] == "running" and p["restarts"] == 0, "a kill from outside is no port's fault"
+
+
+@test("control: port-set answers with the worker's refusal, and is tried anew when repeated")
+def worker_refuses():
+    with Managed() as dp, Control() as c:
+        c.hello()
+        two_ports(c)
+        with Client("/run/a") as a, Client("/run/b") as b:
+            a.run()
+            b.run()
+            worker, = dp.workers()
+            # No more memory for it: not for another port, nor to take what there is anew.
+            old = resource.prlimit(worker, resource.RLIMIT_AS, (0, resource.RLIM_INFINITY))
+            s = listener("/run/c")
+            refused("StepFailed", lambda: c.ask("port-set", [s.fileno()], **port(KEY_C)), "the worker refuses it")
+            s.close()
+            p = c.ask("port-get", key=KEY_C)
+            assert p["has_listener"] and p["state"] == "listening" and "refuses" in p["reason"], p
+            refused("StepFailed", lambda: c.ask("port-set", **port(KEY_C)), KEY_C)
+            f = frame(B, A, b"meanwhile")
+            a.transmit(f)
+            b.wait_frame(f)
+            resource.prlimit(worker, resource.RLIMIT_AS, old)
+            c.ask("port-set", **port(KEY_C))
+            with Client("/run/c") as d:
+                d.run()
+                for src, dst, f in ((a, d, frame(C, A, b"to c")), (d, a, frame(A, C, b"to a"))):
+                    src.transmit(f)
+                    dst.wait_frame(f)
+            assert dp.workers() == [worker], "it was not to be replaced"
+            c.ask("port-del", key=KEY_C, generation=1)
+
+
+@test("control: ports that come and go between two workers' deaths")
+def between_deaths():
+    with Managed() as dp, Control() as c:
+        c.hello()
+        two_ports(c)
+
+        def worker_dies():
+            os.kill(dp.workers()[0], signal.SIGKILL)
+            c.event(lambda e: e["event"] == "worker")
+
+        def both_ways(x, y, n):
+            for (src, _), (dst, to), f in ((x, y, frame(y[1], x[1], n)), (y, x, frame(x[1], y[1], n))):
+                src.transmit(f)
+                dst.wait_frame(f)
+        with Client("/run/a") as a:
+            a.run()
+            before = None
+            for n in range(3):
+                with Client("/run/b") as b:
+                    b.run()
+                    both_ways((a, A), (b, B), b"%d first" % n)
+                    worker_dies()
+                    s = listener("/run/c")
+                    c.ask("port-set", [s.fileno()], **port(KEY_C))
+                    s.close()
+                    with Client("/run/c") as d:
+                        d.run()
+                        c.ask("port-del", key=KEY_B, generation=1)
+                        assert b.dropped(), "its port is gone"
+                        worker_dies()
+                        both_ways((a, A), (d, C), b"%d last" % n)
+                        assert [p["key"] for p in c.ask("stats", keys=[KEY_A, KEY_B, KEY_C])["ports"]] == [KEY_A, KEY_C]
+                        # Nobody claims B any more: what is for it goes to no port.
+                        a.transmit(frame(B, A, b"to nobody"))
+                        wait_for("the frame to be taken", a.completed)
+                        both_ways((a, A), (d, C), b"%d after" % n)
+                        assert c.ask("port-get", key=KEY_A)["restarts"] == 0
+                c.ask("port-del", key=KEY_C, generation=1)
+                s = listener("/run/b")
+                c.ask("port-set", [s.fileno()], **port(KEY_B))
+                s.close()
+                # The first round makes what stays: nothing is added by the others.
+                if not before:
+                    before = open_files(dp)
+                wait_for(f"keeper and worker to have the descriptors {before}", lambda: open_files(dp) == before, 5)
 
 
 @test("control: a worker that hangs is killed and replaced")
