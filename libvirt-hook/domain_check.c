@@ -182,9 +182,11 @@ static void check_shape(struct check *c, const struct domain_nic *n, const char 
 		    "%s: %u queue pairs; vnicd has %d at most", name, n->queues, DOMAIN_QUEUES_MAX);
 }
 
-/* <teaming>: the standby and its transient partner have one MAC by design. */
+/* <teaming>: the standby and its transient partner have one MAC by design. One of them is vnicd's port. */
 static bool teamed(const struct domain_nic *a, const struct domain_nic *b)
 {
+	if (domain_nic_is_ours(a) && domain_nic_is_ours(b))
+		return false;
 	return (str_eq(a->teaming, "persistent") && str_eq(b->teaming, "transient")) ||
 	       (str_eq(a->teaming, "transient") && str_eq(b->teaming, "persistent"));
 }

@@ -47,8 +47,12 @@ struct json_object *domain_json_nic(const struct domain_nic *n)
 		json_add_str(o, "address", n->hostdev);
 	if (n->source_path)
 		json_add_str(o, "socket", n->source_path);
-	if (!domain_nic_is_ours(n))
+	if (!domain_nic_is_ours(n)) {
+		/* Its partner may be ours, and they have one MAC. */
+		if (n->teaming)
+			json_add_str(o, "teaming", n->teaming);
 		return o;
+	}
 	json_add_str(o, "mode", n->source_mode ? n->source_mode : "");
 	json_add_bool(o, "reconnect", n->reconnect && n->reconnect_timeout > 0);
 	json_add_str(o, "model", n->model ? n->model : "");

@@ -254,10 +254,46 @@ static int parse_override(struct json_object *o, struct domain_request *req, uin
 			    mac);
 }
 
+struct seen {
+	const struct port_spec *spec; /* of another's interface: the MAC alone */
+	const char *teaming; /* the message's; NULL: none */
+};
+
+/* <teaming>: a VF and the virtio NIC that stands by for it have one MAC by design. One of them is a port. */
+static bool teamed(const struct seen *a, const struct seen *b)
+{
+	if (*a->spec->class_name && *b->spec->class_name)
+		return false;
+	return (str_eq(a->teaming, "persistent") && str_eq(b->teaming, "transient")) ||
+	       (str_eq(a->teaming, "transient") && str_eq(b->teaming, "persistent"));
+}
+
+/* @s against the @n interfaces before it. */
+static int check_mac(const struct seen *s, const struct seen *before, size_t n,
+		     struct vnic_err *err)
+{
+	char mac[VNIC_MAC_STR];
+
+	if (!mac_valid_guest(s->spec->key.mac))
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct seen *o = &before[i];
+
+		if (memcmp(s->spec->key.mac, o->spec->key.mac, VNIC_MAC_LEN) != 0 ||
+		    (!*s->spec->class_name && !*o->spec->class_name) || teamed(s, o))
+			continue;
+		return vnic_err_set(err, -EINVAL, VNIC_E_DUPLICATE_MAC,
+				    "two interfaces of this domain have MAC %s: give each its own",
+				    mac_format(s->spec->key.mac, mac));
+	}
+	return 0;
+}
+
 static int parse_interfaces(struct json_object *message, struct domain_request *req,
 			    const char *pidfile, struct vnic_err *err)
 {
 	struct port_spec all[REQUEST_INTERFACES_MAX]; /* every MAC, also of others' interfaces */
+	struct seen seen[REQUEST_INTERFACES_MAX];
 	struct json_object *list;
 	size_t n;
 	int r;
@@ -271,7 +307,6 @@ static int parse_interfaces(struct json_object *message, struct domain_request *
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *o = json_object_array_get_idx(list, i);
-		char mac[VNIC_MAC_STR];
 		int ours;
 
 		if (!json_object_is_type(o, json_type_object))
@@ -281,14 +316,12 @@ static int parse_interfaces(struct json_object *message, struct domain_request *
 		ours = parse_interface(o, &all[i], err);
 		if (ours < 0)
 			return ours;
-		for (size_t j = 0; j < i; j++)
-			if (mac_valid_guest(all[i].key.mac) &&
-			    !memcmp(all[i].key.mac, all[j].key.mac, VNIC_MAC_LEN) &&
-			    (*all[i].class_name || *all[j].class_name))
-				return vnic_err_set(err, -EINVAL, VNIC_E_DUPLICATE_MAC,
-						    "two interfaces of this domain have MAC %s: "
-						    "give each its own",
-						    mac_format(all[i].key.mac, mac));
+		seen[i].spec = &all[i];
+		r = get_opt_str(o, "teaming", &seen[i].teaming, err);
+		if (r == 0)
+			r = check_mac(&seen[i], seen, i, err);
+		if (r < 0)
+			return r;
 		if (!ours)
 			continue;
 		memcpy(all[i].key.uuid, req->uuid, sizeof(req->uuid));

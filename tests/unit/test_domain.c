@@ -295,6 +295,13 @@ static void check_each_slip(void **state)
 		  "'/></interface>" GOOD(MAC1, SOCK("a")),
 		  "DuplicateMac" },
 		{ GOOD(MAC1, SOCK("a")) GOOD(MAC2, SOCK("a")), "DuplicateSocket" },
+		/* Both vnicd's: a port is known by its MAC. */
+		{ NIC(MAC1, SOCK("a"), "client", RECON,
+		      "<model type='virtio'/><teaming type='persistent'/>")
+			  NIC(MAC1, SOCK("b"), "client", RECON,
+			      "<model type='virtio'/><teaming type='transient' "
+			      "persistent='ua-x'/>"),
+		  "DuplicateMac" },
 		{ NIC(MAC1, SOCK("a"), "client", RECON,
 		      "<model type='virtio'/><teaming type='persistent'/>") "<interface "
 									    "type='hostdev'><mac "
@@ -441,10 +448,12 @@ static void written_xml_is_escaped(void **state)
 
 static void message_of_a_domain(void **state)
 {
-	_cleanup_(domain_freep) struct domain *d = parse(
-		HEAD PORTS("<v:port mac='" MAC1 "' vlan='12'/>")
-			DEVICES(GOOD(MAC1, SOCK("a")) "<interface type='user'><mac address='" MAC2
-						      "'/></interface>") "</domain>");
+	_cleanup_(domain_freep) struct domain *d =
+		parse(HEAD PORTS("<v:port mac='" MAC1 "' vlan='12'/>") DEVICES(
+			GOOD(MAC1, SOCK("a")) "<interface type='user'><mac address='" MAC2
+					      "'/></interface><interface "
+					      "type='hostdev'><teaming type='transient' "
+					      "persistent='ua-x'/></interface>") "</domain>");
 	_cleanup_(freep) char *message = NULL;
 
 	(void)state;
@@ -457,7 +466,8 @@ static void message_of_a_domain(void **state)
 		"\"interfaces\":[{\"mac\":\"" MAC1 "\",\"type\":\"vhostuser\",\"socket\":\"" SOCK(
 			"a") "\",\"mode\":\"client\",\"reconnect\":true,\"model\":\"virtio\","
 			     "\"queues\":1,"
-			     "\"teaming\":null},{\"mac\":\"" MAC2 "\",\"type\":\"user\"}],"
+			     "\"teaming\":null},{\"mac\":\"" MAC2 "\",\"type\":\"user\"},"
+			     "{\"type\":\"hostdev\",\"teaming\":\"transient\"}],"
 			     "\"overrides\":[{\"mac\":\"" MAC1 "\",\"vlan\":\"12\"}]}");
 }
 

@@ -19,7 +19,12 @@
 	"{\"mac\":\"" mac "\",\"type\":\"vhostuser\",\"socket\":\"/run/vnicd/sock/" name           \
 	"\",\"mode\":\"client\",\"reconnect\":true,\"model\":\"virtio\",\"queues\":2,\"teaming\":" \
 	"null}"
-#define NIC OURS("52:54:00:00:00:01", "gold/web.sock")
+/* Interfaces that say <teaming type='@teaming'/>; all have one MAC. */
+#define TEAMED(what, teaming) "{" what ",\"mac\":\"52:54:00:00:00:01\",\"teaming\":\"" teaming "\"}"
+#define TEAMED_OURS(name, teaming) \
+	TEAMED("\"type\":\"vhostuser\",\"socket\":\"/run/vnicd/sock/" name "\"", teaming)
+#define TEAMED_VF(teaming) TEAMED("\"type\":\"hostdev\"", teaming)
+#define NIC		   OURS("52:54:00:00:00:01", "gold/web.sock")
 #define PREPARE(domain, nics, overrides)                                     \
 	"{\"op\":\"prepare\",\"version\":1," domain ",\"interfaces\":[" nics \
 	"],\"overrides\":[" overrides "]}"
@@ -60,6 +65,29 @@ static void good(void **state)
 	assert_int_equal(req.specs[0].paths.path[0], VNIC_PATH_VDPA);
 	assert_memory_equal(req.specs[0].key.uuid, req.uuid, VNIC_UUID_LEN);
 	request_clear(&req);
+}
+
+/* A VF and the port that stands by for it, in either order, as `domain check` lets them pass. */
+static void a_team_has_one_mac(void **state)
+{
+	static const char *const messages[] = {
+		PREPARE(DOMAIN,
+			TEAMED_OURS("gold/web.sock", "persistent") "," TEAMED_VF("transient"), ""),
+		PREPARE(DOMAIN,
+			TEAMED_VF("transient") "," TEAMED_OURS("gold/web.sock", "persistent"), ""),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(messages); i++) {
+		struct vnic_err err = VNIC_ERR_INIT;
+		struct domain_request req;
+
+		if (parse(messages[i], &req, &err) < 0)
+			fail_msg("%s: %s", messages[i], err.message);
+		assert_int_equal(req.n_specs, 1);
+		assert_string_equal(req.specs[0].name, "web");
+		request_clear(&req);
+	}
 }
 
 static void others_ops(void **state)
@@ -114,6 +142,25 @@ static const struct {
 	  VNIC_E_DUPLICATE_MAC, "52:54:00:00:00:01" },
 	{ PREPARE(DOMAIN, "{\"mac\":\"52:54:00:00:00:01\",\"type\":\"network\"}," NIC, ""),
 	  VNIC_E_DUPLICATE_MAC, "52:54:00:00:00:01" },
+	{ PREPARE(DOMAIN,
+		  "{\"mac\":\"52:54:00:00:00:01\",\"type\":\"hostdev\",\"teaming\":"
+		  "\"transient\"}," NIC,
+		  ""),
+	  VNIC_E_DUPLICATE_MAC, "52:54:00:00:00:01" },
+	{ PREPARE(DOMAIN, TEAMED_VF("persistent") "," TEAMED_OURS("gold/a.sock", "persistent"), ""),
+	  VNIC_E_DUPLICATE_MAC, "52:54:00:00:00:01" },
+	{ PREPARE(DOMAIN,
+		  TEAMED_OURS("gold/a.sock", "persistent") "," TEAMED_OURS("gold/b.sock",
+									   "transient"),
+		  ""),
+	  VNIC_E_DUPLICATE_MAC, "52:54:00:00:00:01" },
+	{ PREPARE(DOMAIN,
+		  TEAMED_OURS("gold/a.sock", "persistent") "," TEAMED_VF("transient") "," TEAMED_VF(
+			  "transient") "," NIC,
+		  ""),
+	  VNIC_E_DUPLICATE_MAC, "52:54:00:00:00:01" },
+	{ PREPARE(DOMAIN, "{\"mac\":\"52:54:00:00:00:01\",\"type\":\"hostdev\",\"teaming\":1}", ""),
+	  VNIC_E_INVALID_MESSAGE, "\"teaming\"" },
 	{ PREPARE(DOMAIN, "{\"type\":\"vhostuser\",\"socket\":\"/run/vnicd/sock/gold/a.sock\"}",
 		  ""),
 	  VNIC_E_INVALID_XML, "no MAC address" },
@@ -201,6 +248,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good),
+		cmocka_unit_test(a_team_has_one_mac),
 		cmocka_unit_test(others_ops),
 		cmocka_unit_test(bad_messages),
 		cmocka_unit_test(many_interfaces),
