@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/paths.h"
 #include "cli/cli.h"
 #include "cli/table.h"
 
@@ -174,7 +175,9 @@ int cmd_diagnose(struct cli *cli, int argc, char **argv)
 	check_config_file(checks);
 	check_hooks(checks);
 	check_libvirt(checks);
-	check_records(checks, n_ports);
+	check_records(checks, VNIC_PORTS_DIR, n_ports);
+	check_set_aside(checks, VNIC_PORTS_DIR);
+	check_set_aside(checks, VNIC_SHARED_DIR);
 	check_journal(checks);
 	if (!cli_print_json(cli, o))
 		render_diagnose(stdout, &style, checks);

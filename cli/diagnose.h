@@ -12,8 +12,10 @@ void check_config_file(struct json_object *checks);
 void check_hooks(struct json_object *checks);
 void check_libvirt(struct json_object *checks);
 void check_datapath_socket(struct json_object *checks);
-/* @n_ports: that vnicd knows, or -1 where it does not run */
-void check_records(struct json_object *checks, long n_ports);
+/* @dir: of the records; @n_ports: that vnicd knows, or -1 where it does not run */
+void check_records(struct json_object *checks, const char *dir, long n_ports);
+/* Damaged records in @dir that vnicd has put out of its way; nothing where there is none. */
+void check_set_aside(struct json_object *checks, const char *dir);
 /* @bridge must exist; @uplink must be in it */
 void check_bridge(struct json_object *checks, const char *segment, const char *bridge,
 		  const char *place);

@@ -127,31 +127,68 @@ void check_datapath_socket(struct json_object *checks)
 				: "vnicd-datapath does not run: no guest has its network");
 }
 
-void check_records(struct json_object *checks, long n_ports)
+static bool ends_with(const char *s, const char *end)
 {
-	_cleanup_(closedirp) DIR *dir = opendir(VNIC_PORTS_DIR);
-	struct dirent *e;
-	long n = 0;
+	size_t n = strlen(s), skip = strlen(end);
 
-	if (!dir && errno != ENOENT) {
-		check_add(checks, "records", "unknown", "Run it as root: sudo vnicctl diagnose",
-			  VNIC_PORTS_DIR ": %s", strerror(errno));
-		return;
+	return n > skip && !strcmp(s + n - skip, end);
+}
+
+/* True records of @dir, and damaged ones that vnicd set aside; a negative errno where they cannot be read. */
+static int count_records(const char *dir, long *ret_n, long *ret_aside)
+{
+	_cleanup_(closedirp) DIR *d = opendir(dir);
+	struct dirent *e;
+	long n = 0, aside = 0;
+
+	if (!d && errno != ENOENT)
+		return -errno;
+	while (d && (e = readdir(d))) {
+		if (e->d_name[0] == '.')
+			continue;
+		n += ends_with(e->d_name, ".json");
+		aside += ends_with(e->d_name, ".json.bad");
 	}
-	while (dir && (e = readdir(dir)))
-		n += e->d_name[0] != '.';
-	if (n_ports < 0 && n > 0)
+	*ret_n = n;
+	*ret_aside = aside;
+	return 0;
+}
+
+void check_set_aside(struct json_object *checks, const char *dir)
+{
+	long n, aside;
+	char fix[256];
+
+	if (count_records(dir, &n, &aside) < 0 || aside == 0)
+		return;
+	snprintf(fix, sizeof(fix),
+		 "See what was wrong: journalctl -b -u vnicd | grep 'set aside'. Nothing reads %s "
+		 "any more; then: rm %s/*.json.bad",
+		 aside == 1 ? "it" : "them", dir);
+	check_add(checks, "records", "warning", fix, "%ld damaged record%s set aside in %s", aside,
+		  aside == 1 ? " was" : "s were", dir);
+}
+
+void check_records(struct json_object *checks, const char *dir, long n_ports)
+{
+	long n, aside;
+	int r = count_records(dir, &n, &aside);
+
+	if (r < 0)
+		check_add(checks, "records", "unknown", "Run it as root: sudo vnicctl diagnose",
+			  "%s: %s", dir, strerror(-r));
+	else if (n_ports < 0 && n > 0)
 		check_add(checks, "records", "warning",
 			  "Start vnicd: it takes these ports over again, or puts back what they "
 			  "changed",
-			  "%ld port%s on record in " VNIC_PORTS_DIR
-			  ", and no vnicd to look after %s",
-			  n, n == 1 ? "" : "s", n == 1 ? "it" : "them");
+			  "%ld port%s on record in %s, and no vnicd to look after %s", n,
+			  n == 1 ? "" : "s", dir, n == 1 ? "it" : "them");
 	else if (n_ports >= 0 && n != n_ports)
 		check_add(checks, "records", "warning",
 			  "Look again in a moment: they differ while a port is being made or "
 			  "released. If it stays, see journalctl -b -u vnicd",
-			  "%ld records in " VNIC_PORTS_DIR ", but %ld ports", n, n_ports);
+			  "%ld record%s in %s, but %ld port%s", n, n == 1 ? "" : "s", dir, n_ports,
+			  n_ports == 1 ? "" : "s");
 	else
 		check_add(checks, "records", "ok", NULL, "%ld record%s of ports", n,
 			  n == 1 ? "" : "s");

@@ -198,6 +198,8 @@ def record_damaged():
     r = s.stop()
     assert r["gap_us"] < 500000 and not r["torn"] and not r["doubled"], r
     assert os.path.exists(f"/run/vnicd/ports/{name}.bad") and os.path.exists(f"/run/vnicd/ports/{name}")
+    told = [c for c in h.vnicd.ctl("diagnose", check=False)[1]["checks"] if c["check"] == "records"]
+    assert [c["status"] for c in told] == ["ok", "warning"] and "set aside" in told[1]["message"], told
     os.unlink(f"/run/vnicd/ports/{name}.bad")
     truth(h)
 

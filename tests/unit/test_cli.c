@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "cli/cli.h"
+#include "cli/diagnose.h"
 #include "cli/table.h"
 
 typedef void (*renderer)(FILE *f, const struct table_style *style, struct json_object *o);
@@ -133,6 +134,56 @@ static void diagnose(void **state)
 	golden("diagnose", "diagnose", "checks", render_diagnose, 80, false);
 }
 
+static void put_file(const char *dir, const char *name)
+{
+	_cleanup_(freep) char *file = NULL;
+	FILE *f;
+
+	assert_true(asprintf(&file, "%s/%s", dir, name) > 0);
+	f = fopen(file, "we");
+	assert_non_null(f);
+	assert_int_equal(fclose(f), 0);
+}
+
+static const char *check_field(struct json_object *checks, size_t i, const char *key)
+{
+	return j_str(json_object_array_get_idx(checks, i), key);
+}
+
+/* A damaged record that was set aside is none of a port's, and is told of until somebody removes it. */
+static void diagnose_records(void **state)
+{
+	char dir[] = "/tmp/vnicd-test-XXXXXX";
+	static const char *const files[] = { "a.json", "b.json.bad", ".c.json.tmp", "d.json.bad" };
+	_cleanup_(json_putp) struct json_object *checks = json_object_new_array();
+	_cleanup_(freep) char *bad = NULL;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		put_file(dir, files[i]);
+	check_records(checks, dir, 1);
+	assert_string_equal(check_field(checks, 0, "status"), "ok");
+	check_records(checks, dir, 2);
+	assert_string_equal(check_field(checks, 1, "status"), "warning");
+	assert_non_null(strstr(check_field(checks, 1, "message"), "1 record in "));
+	check_set_aside(checks, dir);
+	assert_int_equal(json_object_array_length(checks), 3);
+	assert_string_equal(check_field(checks, 2, "status"), "warning");
+	assert_non_null(strstr(check_field(checks, 2, "message"), "2 damaged records"));
+	assert_true(asprintf(&bad, "rm %s/*.json.bad", dir) > 0);
+	assert_non_null(strstr(check_field(checks, 2, "fix"), bad));
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		_cleanup_(freep) char *file = NULL;
+
+		assert_true(asprintf(&file, "%s/%s", dir, files[i]) > 0);
+		assert_int_equal(unlink(file), 0);
+	}
+	check_set_aside(checks, dir);
+	assert_int_equal(json_object_array_length(checks), 3);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 static void units(void **state)
 {
 	static const struct {
@@ -188,14 +239,14 @@ static void exit_statuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(ports_whole),	   cmocka_unit_test(ports_narrow),
-		cmocka_unit_test(ports_color),	   cmocka_unit_test(ports_none),
-		cmocka_unit_test(port_one),	   cmocka_unit_test(nics),
-		cmocka_unit_test(segments),	   cmocka_unit_test(classes),
-		cmocka_unit_test(status_running),  cmocka_unit_test(status_degraded),
-		cmocka_unit_test(domain_findings), cmocka_unit_test(diagnose),
-		cmocka_unit_test(units),	   cmocka_unit_test(keys_of_json),
-		cmocka_unit_test(exit_statuses),
+		cmocka_unit_test(ports_whole),	    cmocka_unit_test(ports_narrow),
+		cmocka_unit_test(ports_color),	    cmocka_unit_test(ports_none),
+		cmocka_unit_test(port_one),	    cmocka_unit_test(nics),
+		cmocka_unit_test(segments),	    cmocka_unit_test(classes),
+		cmocka_unit_test(status_running),   cmocka_unit_test(status_degraded),
+		cmocka_unit_test(domain_findings),  cmocka_unit_test(diagnose),
+		cmocka_unit_test(diagnose_records), cmocka_unit_test(units),
+		cmocka_unit_test(keys_of_json),	    cmocka_unit_test(exit_statuses),
 	};
 
 	/* Histories are shown in local time. */
