@@ -342,6 +342,7 @@ void manager_datapath_segment(struct manager *m, const char *name, const char *t
 		if (!s)
 			return;
 	}
+	owner_not_undone(&s->own, STEP_DP_SEGMENT);
 	adopt_stray(s, tap);
 	s->dp_listed = true;
 	s->dp_has_tap = has_tap;

@@ -112,6 +112,8 @@ int owner_record(struct owner *o);
 void owner_back_off(struct owner *o);
 /* What steps of @kind tell has changed: they are done again, also the one that is under way. */
 void owner_redo(struct owner *o, enum step_kind kind);
+/* The datapath lists what counted as undone because it was away: that is to be undone again. */
+void owner_not_undone(struct owner *o, enum step_kind kind);
 static inline bool owner_waits(struct owner *o)
 {
 	return o->busy || o->retry_at > manager_now(o->m);

@@ -65,6 +65,16 @@ void owner_redo(struct owner *o, enum step_kind kind)
 	}
 }
 
+void owner_not_undone(struct owner *o, enum step_kind kind)
+{
+	for (size_t i = 0; i < o->plan->n; i++) {
+		struct step *step = &o->plan->step[i];
+
+		if (step->kind == kind && step->state == STEP_UNDONE)
+			step->state = STEP_BEGUN;
+	}
+}
+
 /* What an administrator can do about it; empty where the error says it all. */
 static const char *hint(const struct step *step, int error)
 {

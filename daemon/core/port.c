@@ -269,6 +269,8 @@ void port_status(struct managed_port *p, const struct dp_port_status *status)
 {
 	struct manager *m = p->own.m;
 
+	if (p->gone && m->dp_state == MANAGER_DP_SYNCING)
+		owner_not_undone(&p->own, STEP_DP_PORT);
 	p->dp_listed = true;
 	p->dp_has_listener = status->has_listener;
 	p->last = *status;

@@ -325,6 +325,41 @@ static void an_undo_that_fails_is_tried_again(void **state)
 	same_as(f, f->before);
 }
 
+/*
+ * The datapath is away when a port is released, and the Nth thing that is done then fails: what it lists when it is
+ * back is taken from it, also of a port that is still being released.
+ */
+static void a_release_while_the_datapath_is_away(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+	int undecided = 0;
+
+	for (unsigned int n = 1; n <= 6; n++) {
+		run_port(f, &spec);
+		fake_set_alive(&f->h, spec.pidfile, false);
+		fake_peer(&f->h, &spec.key, PORT_READY);
+		fake_run(&f->h, SECOND);
+		f->h.dp_up = false;
+		manager_datapath_lost(f->h.m, "it hung up");
+		f->h.calls = 0;
+		f->h.failed = false;
+		f->h.fail_at = n;
+		f->h.fail_with = -EBUSY;
+		memset(&f->o, 0, sizeof(f->o));
+		manager_domain_release(f->h.m, spec.key.uuid, answered, &f->o);
+		fake_run(&f->h, SECOND / 10);
+		assert_int_equal(f->h.n_dp_ports, 1);
+		undecided += manager_port(f->h.m, &spec.key) != NULL;
+		fake_dp_connect(&f->h);
+		fake_run(&f->h, 100 * SECOND);
+		assert_int_equal(f->h.n_dp_ports, 0);
+		assert_null(manager_port(f->h.m, &spec.key));
+		same_as(f, f->before);
+	}
+	assert_true(undecided >= 2); /* the socket's file and the record */
+}
+
 /* A hook does not wait for what is tried again every 30 s: the segment is needed, not to be undone. */
 static void a_start_amid_a_failing_undo(void **state)
 {
@@ -448,6 +483,7 @@ int main(void)
 		TEST(reconnect_means_started),
 		TEST(fifty_domains),
 		TEST(an_undo_that_fails_is_tried_again),
+		TEST(a_release_while_the_datapath_is_away),
 		TEST(a_start_amid_a_failing_undo),
 	};
 
