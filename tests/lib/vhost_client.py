@@ -233,20 +233,26 @@ class Client:
         self._u16(a + 2, self.taken.get(i, 0) + RING)
 
     def transmit(self, frame, i=1):
+        self.transmit_all([frame], i)
+
+    def transmit_all(self, frames, i=1):
+        """All at once: the back end sees none of them before it sees the last."""
         d, a, _ = self.parts(i)
         at = self._u16(a + 2)
-        n = at % RING
-        buf = self.buf(i, n)
-        self.mem[buf:buf + HDR + len(frame)] = bytes(HDR) + frame
-        struct.pack_into("<QIHH", self.mem, d + 16 * n, buf, HDR + len(frame), 0, 0)
-        self._u16(a + 4 + 2 * n, n)
-        self._u16(a + 2, at + 1)
+        for frame in frames:
+            n = at % RING
+            buf = self.buf(i, n)
+            self.mem[buf:buf + HDR + len(frame)] = bytes(HDR) + frame
+            struct.pack_into("<QIHH", self.mem, d + 16 * n, buf, HDR + len(frame), 0, 0)
+            self._u16(a + 4 + 2 * n, n)
+            at += 1
+        self._u16(a + 2, at)
         os.eventfd_write(self.kick[i], 1)
 
-    def room(self, i=1):
-        """May another frame be sent?"""
+    def room(self, i=1, n=1):
+        """May n more frames be sent?"""
         _, a, u = self.parts(i)
-        return (self._u16(a + 2) - self._u16(u + 2)) & 0xFFFF < RING
+        return ((self._u16(a + 2) - self._u16(u + 2)) & 0xFFFF) + n <= RING
 
     def completed(self, i=1):
         """Has the back end completed all that was sent?"""
