@@ -70,6 +70,12 @@ struct kport {
 	struct listener *listener; /* NULL: managed, and no socket was passed yet */
 	struct vhost_conn *conn;
 	pid_t peer_pid;
+	uint64_t connected_at; /* CLOCK_MONOTONIC, µs */
+	bool heard; /* it has sent a message */
+	bool silent_before; /* the one before had not, and that was logged */
+	uint64_t charged_until; /* its changes are paid for, in time; see charge() */
+	bool throttled, throttle_said; /* it is not read */
+	struct event *throttle_timer;
 	struct vhost_dev dev;
 	struct vhost_reply reply; /* owed once the worker has acknowledged */
 	bool owing;
@@ -180,7 +186,6 @@ int kport_listen(struct kport *p, int fd);
 int kport_connect(struct kport *p, const char *file);
 /* The worker is to forget the port; then it is freed and the waiters are answered. */
 void kport_delete(struct kport *p);
-void kport_hang_up(struct kport *p, const char *reason);
 
 /* Send the worker what changed, and go on with the front end where nothing is owed any more. */
 void kport_touch(struct kport *p);

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -17,6 +18,9 @@
 /* After somebody was turned away, or accept(2) failed: who knocks in a loop must not keep us busy. */
 static const struct timeval pause_time = { .tv_usec = 100000 };
 static const struct timeval retry_time = { .tv_sec = 1 };
+
+/* Connections that ended before they were accepted, looked at before a pause: each costs four system calls. */
+#define GONE_A_TURN 256
 
 struct listener {
 	listener_fn fn;
@@ -52,6 +56,33 @@ struct listener *listener_free(struct listener *l)
 }
 DEFINE_CLEANUP(struct listener *, listener_free)
 
+/* Has who came gone again, without a word? */
+static bool gone(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+	int unread = 1;
+
+	return poll(&p, 1, 0) > 0 && ioctl(fd, FIONREAD, &unread) == 0 && unread == 0;
+}
+
+/* The next one that is still there. Those that are not must not keep it waiting; nor keep us busy. */
+static int accept_next(int fd)
+{
+	int peer = -1;
+
+	for (int i = 0; i < GONE_A_TURN; i++) {
+		do {
+			peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		} while (peer < 0 && errno == EINTR);
+		if (peer < 0)
+			return -errno;
+		if (!gone(peer))
+			return peer;
+		close(peer);
+	}
+	return -EAGAIN;
+}
+
 static void on_connection(evutil_socket_t fd, short what, void *userdata)
 {
 	struct listener *l = userdata;
@@ -63,11 +94,10 @@ static void on_connection(evutil_socket_t fd, short what, void *userdata)
 		listener_pause(l);
 		return;
 	}
-	do {
-		peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	} while (peer < 0 && errno == EINTR);
-	if (peer < 0 && (errno == EAGAIN || errno == ECONNABORTED))
+	peer = accept_next(fd);
+	if (peer == -ECONNABORTED)
 		return;
+	/* -EAGAIN: it was gone, or all were. */
 	if (peer < 0 || !l->fn(l->userdata, peer))
 		listener_pause(l);
 }

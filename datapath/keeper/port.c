@@ -17,6 +17,18 @@
 /* A port that costs a second worker within this time is kept out, alone. */
 #define QUARANTINE_US 60000000
 
+/*
+ * What a front end changes, its worker is told, which then forwards nobody's frames: so many changes at once, as
+ * several starts of a device with eight queue pairs make, then one in so many µs. The account is the port's, not
+ * the connection's: who comes again has no more.
+ */
+#define CHANGES_AT_ONCE 500
+#define CHANGE_US	1000
+static const struct timeval throttle_time = { .tv_usec = 20000 };
+
+/* Who leaves sooner may do so again and again; the next one is accepted after a pause. */
+#define SHORT_US 100000
+
 #define FIELDS(p) \
 	(&(struct vnic_log_fields){ .port = (p)->config.key, .segment = (p)->segment->name })
 
@@ -117,13 +129,54 @@ void kport_touch(struct kport *p)
 			vhost_conn_reply(p->conn, &p->reply);
 		tell_worker(p); /* a ring that has stopped is gone now */
 	}
-	if (p->conn && kport_quiet(p))
+	if (p->conn && kport_quiet(p) && !p->throttled)
 		vhost_conn_resume(p->conn);
 	else if (p->conn)
 		vhost_conn_pause(p->conn);
 	if (kport_quiet(p))
 		answer_waiters(p);
 	keeper_port_changed(p);
+}
+
+static void on_throttle_over(evutil_socket_t fd, short what, void *userdata)
+{
+	struct kport *p = userdata;
+
+	(void)fd, (void)what;
+	p->throttled = false;
+	kport_touch(p);
+}
+
+/* The worker is told of a front end's change: not too often. */
+static void charge(struct kport *p)
+{
+	uint64_t now = keeper_now_us();
+
+	p->charged_until = (p->charged_until > now ? p->charged_until : now) + CHANGE_US;
+	if (p->charged_until <= now + CHANGES_AT_ONCE * CHANGE_US)
+		return;
+	if (!p->throttle_said)
+		vnic_log(LOG_NOTICE, FIELDS(p),
+			 "port %s: process %d changes its rings without end, and is read slowly",
+			 p->config.name, (int)p->peer_pid);
+	p->throttle_said = true;
+	p->throttled = true;
+	event_add(p->throttle_timer, &throttle_time);
+}
+
+static void log_connected(struct kport *p)
+{
+	vnic_log(LOG_INFO, FIELDS(p), "port %s: process %d connected", p->config.name,
+		 (int)p->peer_pid);
+}
+
+/* A connection that says nothing is logged once, not each that comes and goes like it. */
+static void first_message(struct kport *p)
+{
+	if (p->silent_before)
+		log_connected(p);
+	p->heard = true;
+	p->silent_before = false;
 }
 
 static int on_front_end_message(void *userdata, const struct vhost_msg *m, int *fds,
@@ -133,20 +186,26 @@ static int on_front_end_message(void *userdata, const struct vhost_msg *m, int *
 	int r;
 
 	vnic_log(LOG_DEBUG, FIELDS(p), "%s %u", vhost_request_name(m->request), m->index);
+	if (!p->heard)
+		first_message(p);
 	r = vhost_dev_handle(&p->dev, m, fds, &p->reply, err);
 	if (r < 0)
 		return r;
 	p->owing = true;
+	tell_worker(p);
+	if (p->dirty || p->unacked)
+		charge(p);
 	kport_touch(p);
 	return 0;
 }
 
-void kport_hang_up(struct kport *p, const char *reason)
+static void kport_hang_up(struct kport *p, const char *reason)
 {
 	if (!p->conn)
 		return;
-	vnic_log(LOG_NOTICE, FIELDS(p), "port %s: process %d is disconnected: %s", p->config.name,
-		 (int)p->peer_pid, reason);
+	vnic_log(p->silent_before ? LOG_DEBUG : LOG_NOTICE, FIELDS(p),
+		 "port %s: process %d is disconnected: %s", p->config.name, (int)p->peer_pid,
+		 reason);
 	if (!p->quarantined)
 		set_reason(p, reason);
 	p->conn = vhost_conn_free(p->conn);
@@ -154,8 +213,12 @@ void kport_hang_up(struct kport *p, const char *reason)
 	p->broken = false;
 	p->peer_pid = 0;
 	vhost_dev_clear(&p->dev);
-	if (p->listener)
+	p->silent_before = !p->heard;
+	if (p->listener) {
 		listener_again(p->listener);
+		if (keeper_now_us() - p->connected_at < SHORT_US)
+			listener_pause(p->listener);
+	}
 	kport_touch(p);
 }
 
@@ -165,6 +228,8 @@ static void on_front_end_closed(void *userdata, const char *reason, bool fault)
 
 	if (fault && p->listener)
 		listener_pause(p->listener);
+	if (fault && !p->heard)
+		first_message(p); /* not a whole one, but no silence either */
 	kport_hang_up(p, reason);
 }
 
@@ -212,8 +277,11 @@ static bool on_peer(void *userdata, int fd)
 	p->dev.fd_epoch = p->told_epoch + 1;
 	if (p->quarantined && peer.pid != p->quarantined_pid)
 		end_quarantine(p);
-	vnic_log(LOG_INFO, FIELDS(p), "port %s: process %d connected", p->config.name,
-		 (int)peer.pid);
+	p->connected_at = keeper_now_us();
+	p->heard = false;
+	p->throttle_said = false;
+	if (!p->silent_before)
+		log_connected(p);
 	kport_touch(p);
 	return true;
 }
@@ -353,6 +421,8 @@ struct kport *kport_free(struct kport *p)
 	if (p->conn)
 		vhost_conn_free(p->conn);
 	listener_free(p->listener);
+	if (p->throttle_timer)
+		event_free(p->throttle_timer);
 	if (p->dev.state)
 		vhost_dev_clear(&p->dev);
 	map = p->state;
@@ -379,6 +449,9 @@ int kport_new(struct segment *s, const struct port_config *config, struct kport 
 	if (!p)
 		return -ENOMEM;
 	p->state_fd = -1;
+	p->throttle_timer = evtimer_new(s->keeper->base, on_throttle_over, p);
+	if (!p->throttle_timer)
+		return -ENOMEM;
 	while (i < DP_PORTS_MAX && s->port[i])
 		i++;
 	if (i == DP_PORTS_MAX)

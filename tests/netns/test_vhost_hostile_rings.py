@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from hostile import A, BAD, bed, hostile, others_work, ready, run_all, setup, survives  # noqa: E402
+from hostile import A, BAD, bed, hostile, log_since, others_work, ready, run_all, setup, survives  # noqa: E402
 from vhost_client import *  # noqa: E402,F403
 from vhost_client import Client, addr, eventfd, frame, memfd, region, state, table, u64  # noqa: E402
 from vt import test, wait_for  # noqa: E402
@@ -241,10 +241,10 @@ def replaced():
     survives(case)
 
 
-@test("hostile vhost-user: 1000 reconnects")
+@test("hostile vhost-user: 100 reconnects")
 def reconnects():
     def case(dp):
-        for i in range(1000):
+        for i in range(100):
             with Client(dp.socket("bad")) as c:
                 if i % 10 == 0:
                     c.run()
@@ -252,6 +252,71 @@ def reconnects():
                     c.negotiate()
                 elif i % 10 < 8:
                     c.send(GET_FEATURES)
+    survives(case)
+
+
+@test("hostile vhost-user: connects and hangs up without end")
+def knocks():
+    def case(dp):
+        at, end, n = os.path.getsize(dp.log), time.monotonic() + 2, 0
+        while time.monotonic() < end:
+            try:
+                with Client(dp.socket("bad"), timeout=0.05):
+                    n += 1
+            except (BlockingIOError, TimeoutError):
+                pass  # as many as are let wait do
+        def served():
+            try:
+                with Client(dp.socket("bad")) as c:
+                    return c.ask(GET_FEATURES)
+            except (BlockingIOError, TimeoutError):
+                return False
+        wait_for("the one that comes after them to be served", served, 30)
+        said = log_since(dp, at)
+        gone = said.count("port bad: process")
+        assert n > 100 and gone <= 20, f"{n} connections, and {gone} lines of them in the log: {said[-2000:]}"
+        others_work()
+    survives(case)
+
+
+SLOW = "changes its rings without end, and is read slowly"
+
+
+@test("hostile vhost-user: calls changed without end")
+def changes():
+    def case(dp):
+        at = os.path.getsize(dp.log)
+        with Client(dp.socket("bad")) as c:
+            c.run()
+            fds = [c.keep(eventfd()) for _ in range(2)]
+            start, n = time.monotonic(), 0
+            while n < 2500:
+                c.do(SET_VRING_CALL, u64(0), [fds[n % 2]])
+                n += 1
+            took = time.monotonic() - start
+            # 500 at once, then 1,000 a second.
+            assert took > 1.9, f"{n} were taken within {took:.1f} s"
+            others_work()
+            assert c.ask(GET_FEATURES)
+        assert log_since(dp, at).count(SLOW) == 1, "this is not said once"
+    survives(case)
+
+
+@test("hostile vhost-user: eight queue pairs started again and again are not slowed")
+def starts():
+    def case(dp):
+        at = os.path.getsize(dp.log)
+        with Client(dp.socket("bad")) as c:
+            ready(c)
+            for _ in range(4):
+                for i in range(16):
+                    c.prepare(i)
+                    c.start_ring(i)
+                    c.do(SET_VRING_ENABLE, state(i, 1))
+                for i in range(16):
+                    c.stop_ring(i)
+        assert SLOW not in log_since(dp, at), "a front end that behaves is slowed"
+    time.sleep(1)  # what the tests before have spent
     survives(case)
 
 
