@@ -36,7 +36,6 @@ static void rebuild_table(struct engine *e)
 	table_clear(&e->table);
 	e->n_run = 0;
 	e->generation++;
-	e->table_stale = false;
 	for (unsigned int i = 0; i < DP_PORTS_MAX; i++) {
 		struct port *p = e->port[i];
 
@@ -326,6 +325,7 @@ void engine_kicked(struct engine *e, struct ring *r)
 /* May find others to be broken while it forwards what waited for the first. */
 static void sort_out_broken(struct engine *e)
 {
+	e->table_stale = false;
 	rebuild_table(e);
 	for (unsigned int i = 0; i < DP_PORTS_MAX; i++) {
 		struct port *p = e->port[i];

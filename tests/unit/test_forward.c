@@ -10,6 +10,7 @@
 
 #include "base/str.h"
 #include "datapath/forward/announce.h"
+#include "datapath/forward/deliver.h"
 #include "tests/lib/bed.h"
 
 #define TYPE 0x88b5
@@ -282,6 +283,21 @@ static void a_stopped_port_does_not_claim_its_mac(void **state)
 	engine_port_del(bed.e, 1);
 	send_to(0, bed.g[1].mac, TYPE, 1);
 	assert_int_equal(bed_outside(&bed, out, NULL), 100);
+	bed_deinit(&bed);
+}
+
+/* A port that breaks while another is set up is left as well: the next turn sees to it. */
+static void a_port_broken_meanwhile_is_left(void **state)
+{
+	(void)state;
+	setup(3, NULL, 0);
+	port_break(bed.e, bed.e->port[1], "for a test");
+	bed_set(&bed, 0, true);
+	bed_turn(&bed, 0);
+	assert_false(bed.e->port[1]->ring[0].running);
+	assert_false(bed.e->port[1]->ring[1].polled);
+	send_to(0, bed.g[2].mac, 0x88b5, 7);
+	arrives(2, 7);
 	bed_deinit(&bed);
 }
 
@@ -802,6 +818,7 @@ int main(void)
 		cmocka_unit_test(tagged_frames_pass_no_untrusted_port),
 		cmocka_unit_test(another_source_is_dropped_where_checked),
 		cmocka_unit_test(a_stopped_port_does_not_claim_its_mac),
+		cmocka_unit_test(a_port_broken_meanwhile_is_left),
 		cmocka_unit_test(moved_guests_are_announced),
 		cmocka_unit_test(moved_guests_are_announced_again),
 		cmocka_unit_test(checksum_offsets_move_with_the_tag),
