@@ -170,6 +170,12 @@ ssize_t sock_recv(int fd, void *data, size_t size, int *ret_fds, size_t max_fds,
 			close(ret_fds[i]);
 		return -EMSGSIZE;
 	}
+	/* A packet without a byte looks like the end, where nobody expects descriptors. */
+	if (n == 0) {
+		for (size_t i = 0; i < n_fds; i++)
+			close(ret_fds[i]);
+		n_fds = 0;
+	}
 	if (ret_n_fds)
 		*ret_n_fds = n_fds;
 	return n;

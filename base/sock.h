@@ -40,8 +40,8 @@ int sock_send(int fd, const void *data, size_t size, const int *fds, size_t n_fd
 /**
  * sock_recv() - one message
  * @ret_fds: room for @max_fds descriptors (close-on-exec); they belong to the caller
- * Return: bytes read, 0 at end of stream; -EAGAIN; -EMSGSIZE where data or descriptors were cut off
- * (what arrived of them is closed).
+ * Return: bytes read, 0 at end of stream (or for a packet without bytes: its descriptors are closed);
+ * -EAGAIN; -EMSGSIZE where data or descriptors were cut off (what arrived of them is closed).
  */
 ssize_t sock_recv(int fd, void *data, size_t size, int *ret_fds, size_t max_fds, size_t *ret_n_fds);
 

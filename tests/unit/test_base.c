@@ -227,6 +227,12 @@ static void packets_carry_descriptors(void **state)
 	assert_int_equal(sock_recv(pair[1], buf, sizeof(buf), got, 1, &n), -EMSGSIZE);
 	assert_int_equal(sock_send(pair[0], "123456789", 9, NULL, 0), 0);
 	assert_int_equal(sock_recv(pair[1], buf, sizeof(buf), got, 1, &n), -EMSGSIZE);
+	/* A packet without bytes is like the end: what came with it is closed. */
+	assert_int_equal(sock_send(pair[0], "", 0, in, 1), 0);
+	n = 9;
+	assert_int_equal(sock_recv(pair[1], buf, sizeof(buf), got, 1, &n), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(fcntl(got[0], F_GETFD), -1);
 	close(pair[0]);
 	assert_int_equal(sock_recv(pair[1], buf, sizeof(buf), got, 1, &n), 0);
 	close(pair[1]);
