@@ -4,8 +4,8 @@
  *
  * Theory of operation. The worker's memory of what it is doing (struct worker_state) belongs to this
  * struct and outlives the process. Death is seen by pidfd. A hang is a worker that is busy and whose beat
- * has not changed for HANG_US: of wall time where it waits or is stopped, of its own CPU time where it runs,
- * so that a crowded host is not taken for a hang. Nobody looks at a worker that sleeps (see state.h).
+ * has not changed for HANG_US of wall time; where it runs, it must have had half of that as CPU time too, so
+ * that a crowded host is not taken for a hang. Nobody looks at a worker that sleeps (see state.h).
  */
 #pragma once
 
