@@ -331,6 +331,7 @@ def _():
 @test("both end in an orderly way")
 def _():
     house().stop()
+    wait_for("every process to end, vnicd-libvirt too", lambda: not hoststate.processes())
 
 
 main()
