@@ -273,6 +273,7 @@ static void on_request(struct client *c)
 static void on_client(void *userdata, int fd, unsigned int events)
 {
 	struct client *c = userdata;
+	bool release;
 
 	(void)fd;
 	(void)events;
@@ -280,13 +281,15 @@ static void on_client(void *userdata, int fd, unsigned int events)
 		on_request(c);
 		return;
 	}
+	release = c->req.op == REQUEST_STOPPED || c->req.op == REQUEST_RELEASE;
 	/* It has hung up, or says more than the protocol allows. */
 	log_notice("%s of domain %s: the hook hung up; %s", request_op_str(c->req.op), c->req.name,
-		   c->req.op == REQUEST_STOPPED || c->req.op == REQUEST_RELEASE
-			   ? "ports that are being released go on without it"
-			   : "what it asked for is undone");
+		   release ? "its ports are released without it" : "what it asked for is undone");
 	if (c->job)
 		manager_cancel(c->server->manager, c->job);
+	/* A job that had not begun is gone with its hook: the domain has ended all the same. */
+	if (c->job && release)
+		manager_domain_release(c->server->manager, c->req.uuid, given_back, NULL);
 	client_free(c);
 }
 

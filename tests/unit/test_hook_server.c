@@ -155,6 +155,29 @@ static void hanging_up_as_the_answer_comes_undoes_it_too(void **state)
 	assert_int_equal(f->h.n_sockets, 0);
 }
 
+/* Before the manager has begun with it: the domain has ended, whoever waits to hear of it. */
+static void hanging_up_stops_no_release(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	hook_server_start(f->server);
+	fd = ask(f, HOOK("prepare"));
+	turn(f);
+	assert_non_null(strstr(answer(&fd), "\"ok\":true"));
+	fd = ask(f, HOOK("release"));
+	loop_once(f->loop);
+	loop_once(f->loop);
+	assert_non_null(f->h.m->jobs);
+	assert_int_equal(f->h.n_port_records, 1);
+	close(fd);
+	loop_once(f->loop);
+	fake_run(&f->h, SECOND);
+	assert_int_equal(HASH_COUNT(f->h.m->ports), 0);
+	assert_int_equal(f->h.n_port_records, 0);
+	assert_null(f->h.m->jobs);
+}
+
 static void a_second_server_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -172,6 +195,7 @@ int main(void)
 		TEST(made_asked_for_and_released),
 		TEST(hanging_up_undoes_what_was_asked_for),
 		TEST(hanging_up_as_the_answer_comes_undoes_it_too),
+		TEST(hanging_up_stops_no_release),
 		TEST(a_second_server_is_refused),
 	};
 
