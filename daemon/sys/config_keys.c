@@ -65,11 +65,22 @@ static int set_log_level(void *object, const char *value)
 	return 0;
 }
 
+/* D-Bus carries UTF-8 alone; the kernel takes any bytes. */
+static bool link_name_valid(const char *s)
+{
+	char utf8[IFNAMSIZ];
+
+	if (!ifname_valid(s) || str_copy(utf8, sizeof(utf8), s) < 0)
+		return false;
+	str_make_utf8(utf8);
+	return str_eq(utf8, s);
+}
+
 static int set_bridge(void *object, const char *value)
 {
 	struct vnic_segment *segment = object;
 
-	if (!ifname_valid(value))
+	if (!link_name_valid(value))
 		return -EINVAL;
 	return str_copy(segment->bridge, sizeof(segment->bridge), value);
 }
@@ -83,7 +94,7 @@ static int set_uplink(void *object, const char *value)
 	memset(segment->uplink, 0, sizeof(segment->uplink));
 	segment->n_uplinks = 0;
 	while ((r = next_word(&value, name, sizeof(name))) > 0) {
-		if (!ifname_valid(name) || n == SEGMENT_UPLINKS_MAX)
+		if (!link_name_valid(name) || n == SEGMENT_UPLINKS_MAX)
 			return -EINVAL;
 		for (int i = 0; i < n; i++)
 			if (str_eq(segment->uplink[i], name))
@@ -307,8 +318,9 @@ static const struct config_key vnicd_keys[] = {
 };
 
 static const struct config_key segment_keys[] = {
-	{ "bridge", set_bridge, "the name of a bridge, at most 15 characters" },
-	{ "uplink", set_uplink, "names of at most 8 nics with commas between, none twice" },
+	{ "bridge", set_bridge, "the name of a bridge, in UTF-8, at most 15 characters" },
+	{ "uplink", set_uplink,
+	  "names of at most 8 nics with commas between, in UTF-8, none twice" },
 	{ "mtu", set_mtu, "a number from 68 to 65521, or 0 for the bridge's" },
 	{ "cores", set_cores, "at most 16 CPU numbers from 0 to 1023 as in 2,4-7, none twice" },
 	{ 0 },
