@@ -2,7 +2,7 @@
 /* Bounds that keeper and workers share. Changing one changes the layout: raise DP_LAYOUT_VERSION. */
 #pragma once
 
-#define DP_LAYOUT_VERSION  1
+#define DP_LAYOUT_VERSION  2
 #define DP_QUEUE_PAIRS_MAX 8
 #define DP_RINGS_MAX	   (2 * DP_QUEUE_PAIRS_MAX) /* even: the guest receives; odd: it sends */
 #define DP_RING_SIZE_MAX   4096 /* entries; a power of two; QEMU's largest is 1024 */

@@ -143,7 +143,7 @@ static int start_alone(struct program *pr)
 		log_err("the worker cannot be started: %s", strerror(-r));
 		return r;
 	}
-	segment_configure(s, c->tap ? c->tap : "", tap, 1500, c->n_cores ? c->cores[0] : -1);
+	segment_configure(s, c->tap ? c->tap : "", tap, c->n_cores ? c->cores[0] : -1);
 	for (size_t i = 0; i < c->n_ports; i++) {
 		r = start_port(pr, s, &c->ports[i]);
 		if (r < 0)

@@ -83,7 +83,6 @@ struct worker_state {
 	_Atomic uint64_t fault_addr; /* set by the SIGBUS/SIGSEGV handler, with fault_port */
 	_Atomic uint32_t
 		fault_port; /* index + 1 of the port whose memory holds fault_addr, 0: none */
-	_Atomic uint64_t wakeups, bursts;
 	uint64_t next_epoch; /* for ring_state.epoch; the worker's */
 	/* The intent of ring/commit lives behind this, in a layout that ring/commit.h owns. */
 	unsigned char intent[65536] __attribute__((aligned(64)));

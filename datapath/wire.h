@@ -44,7 +44,6 @@ struct wire_header {
 
 struct wire_uplink_set {
 	struct wire_header h;
-	uint32_t mtu;
 	int32_t cpu; /* pin to this CPU; -1: do not */
 };
 

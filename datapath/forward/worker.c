@@ -223,7 +223,6 @@ static void wake(struct worker *w)
 
 		tell(w, &h, sizeof(h));
 	}
-	atomic_fetch_add_explicit(&w->ws->wakeups, 1, memory_order_relaxed);
 }
 
 static void report_broken(struct worker *w)
@@ -241,19 +240,13 @@ static void report_broken(struct worker *w)
 static void turn(struct worker *w)
 {
 	uint64_t now = now_ns();
-	unsigned int n = engine_turn(&w->engine, now);
 
+	engine_turn(&w->engine, now);
 	/* Before WIRE_GO nobody has rings: what the tap holds waits there. */
-	if (w->uplink_ready && w->engine.live) {
-		unsigned int got = engine_uplink_read(&w->engine);
-
-		w->uplink_ready = got == BURST;
-		n += got;
-	}
+	if (w->uplink_ready && w->engine.live)
+		w->uplink_ready = engine_uplink_read(&w->engine) == BURST;
 	atomic_store_explicit(&w->ws->at_port, 0, memory_order_relaxed);
 	engine_beat(&w->engine);
-	if (n > 0)
-		atomic_store_explicit(&w->ws->bursts, w->ws->bursts + 1, memory_order_relaxed);
 	if (w->engine.any_broken)
 		report_broken(w);
 	if (engine_idle(&w->engine) && !w->uplink_ready) {

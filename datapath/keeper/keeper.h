@@ -109,7 +109,6 @@ struct segment {
 	char name[VNIC_NAME_MAX];
 	char tap[VNIC_NAME_MAX]; /* its interface, or empty */
 	int tap_fd;
-	uint32_t mtu;
 	int32_t cpu; /* -1: anywhere */
 
 	struct worker *worker;
@@ -166,7 +165,7 @@ int segment_new(struct keeper *k, const char *name, struct segment **ret);
 /* It must have no ports. */
 struct segment *segment_free(struct segment *s);
 /* The uplink: @tap_fd belongs to the segment from now; -1: keep the one that is there. */
-void segment_configure(struct segment *s, const char *tap, int tap_fd, uint32_t mtu, int32_t cpu);
+void segment_configure(struct segment *s, const char *tap, int tap_fd, int32_t cpu);
 /* Send what is dirty, as far as the worker takes it. */
 void segment_feed(struct segment *s);
 /* Has the worker acknowledged everything? */

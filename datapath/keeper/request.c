@@ -100,7 +100,7 @@ static int segment_set(struct keeper *k, struct json_object *o, int *fds, size_t
 {
 	char name[VNIC_NAME_MAX], tap[VNIC_NAME_MAX];
 	struct segment *s;
-	uint64_t mtu;
+	uint64_t mtu; /* the tap has it; checked, so that it may mean something one day */
 	int32_t cpu = -1;
 	int r;
 
@@ -126,7 +126,7 @@ static int segment_set(struct keeper *k, struct json_object *o, int *fds, size_t
 					    "segment \"%s\" cannot be made: %s", name,
 					    strerror(-r));
 	}
-	segment_configure(s, tap, n_fds ? take_fd(&fds[0]) : -1, (uint32_t)mtu, cpu);
+	segment_configure(s, tap, n_fds ? take_fd(&fds[0]) : -1, cpu);
 	return 0;
 }
 

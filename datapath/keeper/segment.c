@@ -39,7 +39,6 @@ static int send_uplink(struct segment *s)
 {
 	struct wire_uplink_set u = {
 		.h = { .type = WIRE_UPLINK_SET, .seq = s->seq + 1 },
-		.mtu = s->mtu,
 		.cpu = s->cpu,
 	};
 	int r = worker_send(s->worker, &u, sizeof(u), &s->tap_fd, s->tap_fd >= 0 ? 1 : 0);
@@ -91,10 +90,20 @@ static void send_go(struct segment *s)
 	count_sent(s);
 }
 
+/* Where no worker runs nobody maps a port's memory: there is nothing to wait for. */
+static void finish_deletes(struct segment *s)
+{
+	for (size_t i = 0; i < DP_PORTS_MAX; i++)
+		if (s->port[i] && s->port[i]->deleting)
+			kport_acked(s->port[i], 0, "");
+}
+
 void segment_feed(struct segment *s)
 {
-	if (!worker_pid(s->worker))
+	if (!worker_pid(s->worker)) {
+		finish_deletes(s);
 		return;
+	}
 	if (s->uplink_dirty && send_uplink(s) < 0)
 		return;
 	for (size_t i = 0; i < DP_PORTS_MAX; i++) {
@@ -269,17 +278,16 @@ static const struct worker_ops worker_ops = {
 	.tick = on_tick,
 };
 
-void segment_configure(struct segment *s, const char *tap, int tap_fd, uint32_t mtu, int32_t cpu)
+void segment_configure(struct segment *s, const char *tap, int tap_fd, int32_t cpu)
 {
 	if (tap_fd >= 0 || !str_eq(s->tap, tap)) {
 		close_safe(s->tap_fd);
 		s->tap_fd = tap_fd;
 		s->uplink_dirty = true;
 	}
-	if (mtu != s->mtu || cpu != s->cpu)
+	if (cpu != s->cpu)
 		s->uplink_dirty = true;
 	snprintf(s->tap, sizeof(s->tap), "%s", tap);
-	s->mtu = mtu;
 	s->cpu = cpu;
 	segment_feed(s);
 }
@@ -308,7 +316,6 @@ int segment_new(struct keeper *k, const char *name, struct segment **ret)
 		return -ENOMEM;
 	s->tap_fd = -1;
 	s->cpu = -1;
-	s->mtu = 1500;
 	s->uplink_dirty = true;
 	r = str_copy(s->name, sizeof(s->name), name);
 	if (r < 0)

@@ -68,7 +68,6 @@ void vhost_dev_clear(struct vhost_dev *dev)
 	drop_log(dev);
 	dev->features = dev->proto = 0;
 	dev->status = 0;
-	dev->mtu = 0;
 	dev->announce = false;
 	dev->stopping = 0;
 	dev->resetting = false;
@@ -447,8 +446,7 @@ static int dispatch(struct vhost_dev *dev, const struct vhost_msg *m, int *fds,
 		dev->announce = true;
 		return 0;
 	case VHOST_NET_SET_MTU:
-		dev->mtu = (uint16_t)m->body.u64;
-		return 0;
+		return 0; /* frames are as long as their buffers */
 	case VHOST_SET_STATUS:
 		/* Rings follow KICK and GET_VRING_BASE: QEMU says 0 before it asks for the bases. */
 		dev->status = (uint8_t)m->body.u64;

@@ -43,7 +43,6 @@ struct vhost_dev {
 	uint64_t features; /* as acked */
 	uint64_t proto;
 	uint8_t status;
-	uint16_t mtu; /* told by NET_SET_MTU, or 0 */
 	bool announce; /* to be told to the worker; cleared by whoever saw it acked */
 	struct vhost_mem mem;
 	int log_fd;

@@ -371,6 +371,37 @@ def between_deaths():
                 wait_for(f"keeper and worker to have the descriptors {before}", lambda: open_files(dp) == before, 5)
 
 
+@test("control: a port is deleted while no worker runs")
+def deleted_meanwhile():
+    def dies(dp):
+        for _ in range(6):
+            w = dp.workers()
+            if not w:
+                return
+            os.kill(w[0], signal.SIGKILL)
+            wait_for("the worker to end", lambda: w[0] not in dp.workers())  # pylint: disable=cell-var-from-loop
+            try:
+                wait_for("the next one", dp.workers, 0.3)
+            except AssertionError:
+                return  # after so many deaths there is a pause
+        raise AssertionError("workers are started without a pause")
+
+    with Managed() as dp, Control() as c:
+        c.hello()
+        for _ in range(3):
+            two_ports(c)
+            dies(dp)
+            c.ask("port-del", key=KEY_A, generation=1)
+            if not dp.workers():
+                break
+            # It may have come back before we asked, where we get no CPU time.
+        else:
+            raise AssertionError("the deletion waits for a worker that maps nothing")
+        refused("UnknownPort", lambda: c.ask("port-get", key=KEY_A))
+        wait_for("a worker", dp.workers)
+        c.ask("port-del", key=KEY_B, generation=1)
+
+
 @test("control: a worker that hangs is killed and replaced")
 def worker_hangs():
     with Managed() as dp, Control() as c:
