@@ -82,10 +82,17 @@ class Datapath:
         def ready():
             if self.proc.poll() is not None:
                 raise AssertionError(f"vnicd-datapath ended with {self.proc.returncode}: {self.said()}")
-            return all(self._inode(s) not in (None, old) for s, old in before.items())
+            # Bound is not yet listening.
+            return all(self._inode(s) not in (None, old) and self._listens(s) for s, old in before.items())
         wait_for("vnicd-datapath's sockets", ready, timeout, 0.005)
         wait_for("vnicd-datapath's worker", self.workers, timeout, 0.005)
         return self
+
+    @staticmethod
+    def _listens(path):
+        """Does a socket listen at path? Its flags say so: __SO_ACCEPTCON of include/linux/net.h."""
+        with open("/proc/net/unix", encoding="utf-8") as f:
+            return any(x.endswith(" " + path + "\n") and x.split()[3] == "00010000" for x in f)
 
     @staticmethod
     def _inode(path):
