@@ -21,9 +21,8 @@
 #include <linux/rtnetlink.h>
 #include <uthash.h>
 
-#define RCVBUF_DEFAULT (4 << 20)
-/* The kernel makes dump messages of up to 32 KiB when the reader offers that much. */
-#define RECV_SIZE 65536
+#include "daemon/sys/nlsock.h"
+
 /* Messages read before other sources of the loop get their turn. */
 #define RECV_BURST 64
 /* Dumps interrupted by changes are repeated at once this often, then after a pause. */
@@ -43,14 +42,13 @@ struct rtnl {
 	struct loop *loop;
 	const struct rtnl_ops *ops;
 	void *userdata;
-	struct mnl_socket *nl;
+	struct nlsock nl;
 	struct loop_source *io, *timer;
 	struct seen *seen;
 	uint32_t dump; /* number of the running or last dump, its sequence number too */
 	bool dumping; /* its NLMSG_DONE is still to come */
 	bool again; /* the running dump cannot be trusted: repeat it */
 	unsigned int interrupted; /* dumps in a row */
-	char buf[RECV_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
 };
 
 static int seen_mark(struct rtnl *rtnl, int ifindex)
@@ -95,6 +93,7 @@ static int send_dump(struct rtnl *rtnl)
 	char buf[128] __attribute__((aligned(NLMSG_ALIGNTO))) = { 0 };
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct ifinfomsg *ifi;
+	int r;
 
 	nlh->nlmsg_type = RTM_GETLINK;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
@@ -102,8 +101,9 @@ static int send_dump(struct rtnl *rtnl)
 	ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
 	ifi->ifi_family = AF_UNSPEC;
 	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-	if (mnl_socket_sendto(rtnl->nl, nlh, nlh->nlmsg_len) < 0)
-		return -errno;
+	r = nlsock_send(&rtnl->nl, nlh);
+	if (r < 0)
+		return r;
 	rtnl->dump++;
 	rtnl->dumping = true;
 	rtnl->again = false;
@@ -322,7 +322,7 @@ static void on_message(struct rtnl *rtnl, const struct nlmsghdr *nlh)
 {
 	/* Notifications carry the port and number of whoever caused them: only both are ours. */
 	bool ours = rtnl->dumping && nlh->nlmsg_seq == rtnl->dump &&
-		    nlh->nlmsg_pid == mnl_socket_get_portid(rtnl->nl);
+		    nlh->nlmsg_pid == rtnl->nl.portid;
 
 	if (ours && (nlh->nlmsg_flags & NLM_F_DUMP_INTR))
 		rtnl->again = true;
@@ -347,22 +347,12 @@ static void on_message(struct rtnl *rtnl, const struct nlmsghdr *nlh)
 /* Return: 1 where a datagram was handled, 0 where none is there, or a negative errno. */
 static int recv_one(struct rtnl *rtnl)
 {
-	struct sockaddr_nl from = { 0 };
-	struct iovec iov = { .iov_base = rtnl->buf, .iov_len = sizeof(rtnl->buf) };
-	struct msghdr msg = {
-		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1
-	};
-	const struct nlmsghdr *nlh = (void *)rtnl->buf;
-	ssize_t n;
+	ssize_t n = nlsock_recv(&rtnl->nl);
+	const struct nlmsghdr *nlh = (void *)rtnl->nl.buf;
 	int left;
 
-	n = recvmsg(mnl_socket_get_fd(rtnl->nl), &msg, MSG_DONTWAIT);
-	if (n < 0)
-		return errno == EAGAIN ? 0 : -errno;
-	if (msg.msg_namelen != sizeof(from) || from.nl_pid != 0)
-		return 1;
-	if (msg.msg_flags & MSG_TRUNC)
-		return -EMSGSIZE;
+	if (n <= 0)
+		return n == -EXDEV ? 1 : (int)n;
 	for (left = (int)n; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left))
 		on_message(rtnl, nlh);
 	return 1;
@@ -382,17 +372,10 @@ static void on_readable(void *userdata, int fd, unsigned int events)
 		if (r == -ENOBUFS)
 			lost(rtnl, "the receive buffer was full");
 		else if (r == -EMSGSIZE)
-			lost(rtnl, "a message was larger than 64 KiB");
+			lost(rtnl, "a message could not be read");
+		else if (r == -ENOMEM)
+			lost(rtnl, "out of memory");
 	}
-}
-
-/* Room for a storm of notifications; what is not allowed stays at the system's default. */
-static void set_rcvbuf(struct rtnl *rtnl, int size)
-{
-	int fd = mnl_socket_get_fd(rtnl->nl);
-
-	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0)
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 }
 
 int rtnl_new(struct loop *loop, int rcvbuf, const struct rtnl_ops *ops, void *userdata,
@@ -404,17 +387,15 @@ int rtnl_new(struct loop *loop, int rcvbuf, const struct rtnl_ops *ops, void *us
 	if (!rtnl)
 		return -ENOMEM;
 	rtnl->loop = loop;
+	rtnl->nl = (struct nlsock)NLSOCK_INIT;
 	rtnl->ops = ops;
 	rtnl->userdata = userdata;
 	/* A start that differs between runs: no answer meant for a predecessor is taken for ours. */
 	rtnl->dump = (uint32_t)time(NULL);
-	rtnl->nl = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (!rtnl->nl)
-		return -errno;
-	set_rcvbuf(rtnl, rcvbuf > 0 ? rcvbuf : RCVBUF_DEFAULT);
-	if (mnl_socket_bind(rtnl->nl, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0)
-		return -errno;
-	r = loop_add_io(loop, mnl_socket_get_fd(rtnl->nl), LOOP_READ, on_readable, rtnl, &rtnl->io);
+	r = nlsock_open(&rtnl->nl, NETLINK_ROUTE, RTMGRP_LINK, rcvbuf);
+	if (r < 0)
+		return r;
+	r = loop_add_io(loop, rtnl->nl.fd, LOOP_READ, on_readable, rtnl, &rtnl->io);
 	if (r < 0)
 		return r;
 	r = loop_add_timer(loop, dump_start, rtnl, &rtnl->timer);
@@ -435,8 +416,7 @@ struct rtnl *rtnl_free(struct rtnl *rtnl)
 		return NULL;
 	loop_source_free(rtnl->io);
 	loop_source_free(rtnl->timer);
-	if (rtnl->nl)
-		mnl_socket_close(rtnl->nl);
+	nlsock_close(&rtnl->nl);
 	HASH_ITER(hh, rtnl->seen, s, tmp)
 	{
 		HASH_DEL(rtnl->seen, s);
