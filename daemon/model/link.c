@@ -111,6 +111,66 @@ int inventory_upsert_pf(struct inventory *inv, const struct vnic_pf *pf)
 	return 1;
 }
 
+int inventory_update_pf(struct inventory *inv, const struct vnic_pf *pf)
+{
+	struct vnic_pf copy = *pf, *old;
+
+	copy.vf = NULL;
+	copy.n_vf = 0;
+	HASH_FIND_STR(inv->pfs, pf->addr, old);
+	if (!old)
+		return inventory_upsert_pf(inv, &copy);
+	if (pf_same_alone(old, pf))
+		return 0;
+	copy.vf = old->vf;
+	copy.n_vf = old->n_vf;
+	copy.hh = old->hh;
+	*old = copy;
+	inv->generation++;
+	return 1;
+}
+
+int inventory_update_vf(struct inventory *inv, const char *pf_addr, const struct vnic_vf *vf)
+{
+	struct vnic_vf *more;
+	struct vnic_pf *pf;
+
+	HASH_FIND_STR(inv->pfs, pf_addr, pf);
+	if (!pf)
+		return -ENOENT;
+	if (vf->index < 0 || vf->index > pf->n_vf || vf->index >= PF_VFS_MAX)
+		return -ERANGE;
+	if (vf->index < pf->n_vf && vf_same(&pf->vf[vf->index], vf))
+		return 0;
+	if (vf->index == pf->n_vf) {
+		more = reallocarray(pf->vf, (size_t)pf->n_vf + 1, sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		pf->vf = more;
+		pf->n_vf++;
+	}
+	pf->vf[vf->index] = *vf;
+	inv->generation++;
+	return 1;
+}
+
+int inventory_trim_vfs(struct inventory *inv, const char *pf_addr, int n)
+{
+	struct vnic_pf *pf;
+
+	HASH_FIND_STR(inv->pfs, pf_addr, pf);
+	if (!pf)
+		return -ENOENT;
+	if (n < 0 || n >= pf->n_vf)
+		return 0;
+	/* The room stays for those that come; it is freed with the last. */
+	pf->n_vf = n;
+	if (!n)
+		pf_clear(pf);
+	inv->generation++;
+	return 1;
+}
+
 int inventory_remove_pf(struct inventory *inv, const char *addr)
 {
 	struct vnic_pf *old;

@@ -77,6 +77,16 @@ const struct vnic_link *inventory_find_name(const struct inventory *inv, const c
 /* The same for PFs; inventory_upsert_pf() copies @pf deeply. */
 int inventory_upsert_pf(struct inventory *inv, const struct vnic_pf *pf);
 int inventory_remove_pf(struct inventory *inv, const char *addr);
+/*
+ * In parts, so that what happens to one of many VFs costs no more than with few. 1 where something changed,
+ * 0 where not, -ENOENT where no such PF is there, -ENOMEM.
+ */
+/* All of @pf but its VFs, which stay; made where it is not there yet. */
+int inventory_update_pf(struct inventory *inv, const struct vnic_pf *pf);
+/* The VF of its index, which may be one more than there are (else -ERANGE). */
+int inventory_update_vf(struct inventory *inv, const char *pf_addr, const struct vnic_vf *vf);
+/* Those from index @n on are gone. */
+int inventory_trim_vfs(struct inventory *inv, const char *pf_addr, int n);
 const struct vnic_pf *inventory_pf(const struct inventory *inv, const char *addr);
 /* The PF whose netdev @link is, or NULL. */
 const struct vnic_pf *inventory_pf_of(const struct inventory *inv, const struct vnic_link *link);

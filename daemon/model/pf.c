@@ -141,16 +141,19 @@ const char *vf_user_describe(const struct vnic_vf *vf, char *buf, size_t size)
 	return buf;
 }
 
+struct vnic_vf vf_unknown(int index)
+{
+	return (struct vnic_vf){ .index = index, .iommu_group = -1, .numa_node = -1 };
+}
+
 int pf_resize(struct vnic_pf *pf, int n)
 {
 	struct vnic_vf *vf = calloc(n ? (size_t)n : 1, sizeof(*vf));
 
 	if (!vf)
 		return -ENOMEM;
-	for (int i = 0; i < n; i++) {
-		vf[i].index = i;
-		vf[i].iommu_group = vf[i].numa_node = -1;
-	}
+	for (int i = 0; i < n; i++)
+		vf[i] = vf_unknown(i);
 	free(pf->vf);
 	pf->vf = vf;
 	pf->n_vf = n;
@@ -176,7 +179,7 @@ int pf_copy(struct vnic_pf *dst, const struct vnic_pf *src)
 }
 
 /* Padding is not compared: field by field. */
-static bool same_vf(const struct vnic_vf *a, const struct vnic_vf *b)
+bool vf_same(const struct vnic_vf *a, const struct vnic_vf *b)
 {
 	for (int i = 0; i < VF_ATTR_COUNT; i++)
 		if (a->value[i] != b->value[i])
@@ -188,18 +191,23 @@ static bool same_vf(const struct vnic_vf *a, const struct vnic_vf *b)
 	       a->known == b->known && a->user == b->user && str_eq(a->user_name, b->user_name);
 }
 
+bool pf_same_alone(const struct vnic_pf *a, const struct vnic_pf *b)
+{
+	return str_eq(a->addr, b->addr) && str_eq(a->bus, b->bus) && a->ifindex == b->ifindex &&
+	       str_eq(a->driver, b->driver) && a->numa_node == b->numa_node &&
+	       a->total_vfs == b->total_vfs && a->num_vfs == b->num_vfs &&
+	       a->autoprobe == b->autoprobe && a->vfs_complete == b->vfs_complete &&
+	       a->eswitch == b->eswitch && a->fwd_offload == b->fwd_offload &&
+	       a->ntuple == b->ntuple && a->channels_max == b->channels_max &&
+	       a->channels == b->channels;
+}
+
 bool pf_same(const struct vnic_pf *a, const struct vnic_pf *b)
 {
-	if (!str_eq(a->addr, b->addr) || !str_eq(a->bus, b->bus) || a->ifindex != b->ifindex ||
-	    !str_eq(a->driver, b->driver) || a->numa_node != b->numa_node ||
-	    a->total_vfs != b->total_vfs || a->num_vfs != b->num_vfs ||
-	    a->autoprobe != b->autoprobe || a->n_vf != b->n_vf ||
-	    a->vfs_complete != b->vfs_complete || a->eswitch != b->eswitch ||
-	    a->fwd_offload != b->fwd_offload || a->ntuple != b->ntuple ||
-	    a->channels_max != b->channels_max || a->channels != b->channels)
+	if (!pf_same_alone(a, b) || a->n_vf != b->n_vf)
 		return false;
 	for (int i = 0; i < a->n_vf; i++)
-		if (!same_vf(&a->vf[i], &b->vf[i]))
+		if (!vf_same(&a->vf[i], &b->vf[i]))
 			return false;
 	return true;
 }

@@ -107,6 +107,11 @@ int pf_resize(struct vnic_pf *pf, int n);
 /* Replace what @dst holds by a deep copy of @src; the hash handle stays. 0 or -ENOMEM. */
 int pf_copy(struct vnic_pf *dst, const struct vnic_pf *src);
 bool pf_same(const struct vnic_pf *a, const struct vnic_pf *b);
+/* The same without their VFs. */
+bool pf_same_alone(const struct vnic_pf *a, const struct vnic_pf *b);
+bool vf_same(const struct vnic_vf *a, const struct vnic_vf *b);
+/* A VF of which nothing is known but its index. */
+struct vnic_vf vf_unknown(int index);
 void pf_clear(struct vnic_pf *pf);
 
 const char *vf_user_str(enum vf_user user);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/sys/sysfs.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -8,33 +9,72 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/file.h"
 
 #define SYSFS_VALUE_MAX 64
-#define NUMA_NODE_MAX	1023
-/* The SR-IOV capability's TotalVFs has 16 bits (PCIe Base 5.0, 9.3.3.6). */
-#define VFS_MAX 65535
 
-/* A component of a file name that stays where it is put. */
-static bool component_valid(const char *s)
+static const char *sysfs_root = "/sys";
+
+void sysfs_set_root(const char *root)
+{
+	sysfs_root = root;
+}
+
+bool sysfs_component_valid(const char *s)
 {
 	return *s && *s != '.' && !strchr(s, '/');
 }
 
-/* A number from @dir/@attr; @otherwise where it is missing, no number or out of bounds. */
-static int read_number(const char *dir, const char *attr, int min, int max, int otherwise)
+int sysfs_open(const char *dir)
 {
-	_cleanup_(freep) char *data = NULL;
 	char file[PATH_MAX];
+	int n = snprintf(file, sizeof(file), "%s/%s", sysfs_root, dir);
+
+	return n > 0 && (size_t)n < sizeof(file) ? sysfs_open_at(AT_FDCWD, file) : -ENAMETOOLONG;
+}
+
+int sysfs_open_at(int dirfd, const char *dir)
+{
+	int fd = openat(dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int sysfs_open_device(const char *bus, const char *dev)
+{
+	char dir[PATH_MAX];
+	int n;
+
+	if (!sysfs_component_valid(bus) || !sysfs_component_valid(dev))
+		return -EINVAL;
+	n = snprintf(dir, sizeof(dir), "bus/%s/devices/%s", bus, dev);
+	return n > 0 && (size_t)n < sizeof(dir) ? sysfs_open(dir) : -ENAMETOOLONG;
+}
+
+bool sysfs_text(int dirfd, const char *attr, char *buf, size_t size)
+{
+	_cleanup_(closep) int fd = openat(dirfd, attr, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	/* The kernel gives an attribute whole in one read. */
+	n = read(fd, buf, size);
+	if (n < 0 || (size_t)n >= size)
+		return false;
+	buf[n] = '\0';
+	buf[strcspn(buf, "\n")] = '\0';
+	return true;
+}
+
+int sysfs_number(int dirfd, const char *attr, int min, int max, int otherwise)
+{
+	char data[SYSFS_VALUE_MAX];
 	const char *digits;
 	uint64_t v;
 	int n;
 
-	n = snprintf(file, sizeof(file), "%s/%s", dir, attr);
-	if (n < 0 || (size_t)n >= sizeof(file) ||
-	    file_read(AT_FDCWD, file, SYSFS_VALUE_MAX, &data, NULL) < 0)
+	if (!sysfs_text(dirfd, attr, data, sizeof(data)))
 		return otherwise;
-	data[strcspn(data, "\n")] = '\0';
 	digits = *data == '-' ? data + 1 : data;
 	if (u64_parse(digits, 0, INT_MAX, &v) < 0)
 		return otherwise;
@@ -42,40 +82,70 @@ static int read_number(const char *dir, const char *attr, int min, int max, int 
 	return n >= min && n <= max ? n : otherwise;
 }
 
-/* The last component of the link @dir/@name; false where there is none or it does not fit. */
-static bool link_basename(const char *dir, const char *name, char *ret, size_t size)
+bool sysfs_link(int dirfd, const char *name, char *ret, size_t size)
 {
-	char file[PATH_MAX], target[PATH_MAX];
+	char target[PATH_MAX];
 	const char *base;
 	ssize_t n;
 
-	n = snprintf(file, sizeof(file), "%s/%s", dir, name);
+	n = readlinkat(dirfd, name, target, sizeof(target) - 1);
+	if (n < 0)
+		return false;
+	target[n] = '\0';
+	base = strrchr(target, '/');
+	base = base ? base + 1 : target;
+	return sysfs_component_valid(base) && str_copy(ret, size, base) == 0;
+}
+
+bool sysfs_pci_address(const char *s)
+{
+	/* Domains above 0xffff are those of controllers behind VMD. */
+	size_t domain = strspn(s, "0123456789abcdef");
+
+	s += domain;
+	return domain >= 4 && domain <= 8 && s[0] == ':' && isxdigit(s[1]) && isxdigit(s[2]) &&
+	       s[3] == ':' && isxdigit(s[4]) && isxdigit(s[5]) && s[6] == '.' && s[7] >= '0' &&
+	       s[7] <= '7' && !s[8];
+}
+
+bool sysfs_function_of(const char *bus, const char *dev, char *ret, size_t size)
+{
+	char file[PATH_MAX], target[PATH_MAX], *base;
+	ssize_t n;
+
+	if (!sysfs_component_valid(bus) || !sysfs_component_valid(dev))
+		return false;
+	n = snprintf(file, sizeof(file), "%s/bus/%s/devices/%s", sysfs_root, bus, dev);
 	if (n < 0 || (size_t)n >= sizeof(file))
 		return false;
 	n = readlink(file, target, sizeof(target) - 1);
 	if (n < 0)
 		return false;
 	target[n] = '\0';
-	base = strrchr(target, '/');
-	base = base ? base + 1 : target;
-	return component_valid(base) && str_copy(ret, size, base) == 0;
+	/* "../../../devices/pci0000:00/0000:00:02.0/0000:03:10.1/vdpa0": the innermost that is one. */
+	for (; (base = strrchr(target, '/')); *base = '\0')
+		if (sysfs_pci_address(base + 1))
+			return str_copy(ret, size, base + 1) == 0;
+	return false;
 }
 
 /* Where rtnetlink did not name the device: the link's own folder does. */
 static bool find_device(struct vnic_link *link)
 {
-	char dir[64], device[96], addr[DEV_ADDR_MAX], bus[sizeof(link->bus)];
+	char dir[64], addr[DEV_ADDR_MAX], bus[sizeof(link->bus)];
+	_cleanup_(closep) int fd = -1, device = -1;
 
-	if (!component_valid(link->name))
+	if (!sysfs_component_valid(link->name))
 		return false;
-	snprintf(dir, sizeof(dir), "/sys/class/net/%s", link->name);
-	if (!link_basename(dir, "device", addr, sizeof(addr)))
+	snprintf(dir, sizeof(dir), "class/net/%s", link->name);
+	fd = sysfs_open(dir);
+	if (fd < 0 || !sysfs_link(fd, "device", addr, sizeof(addr)))
 		return false;
-	snprintf(device, sizeof(device), "%s/device", dir);
-	if (!link_basename(device, "subsystem", bus, sizeof(bus)))
+	device = sysfs_open_at(fd, "device");
+	if (device < 0 || !sysfs_link(device, "subsystem", bus, sizeof(bus)))
 		return false;
 	/* The name may have gone to another link since the kernel told of this one. */
-	if (read_number(dir, "ifindex", 1, INT_MAX, 0) != link->ifindex)
+	if (sysfs_number(fd, "ifindex", 1, INT_MAX, 0) != link->ifindex)
 		return false;
 	strcpy(link->dev_addr, addr);
 	strcpy(link->bus, bus);
@@ -84,23 +154,27 @@ static bool find_device(struct vnic_link *link)
 
 void sysfs_fill_link(struct vnic_link *link)
 {
-	char dir[64 + sizeof(link->bus) + DEV_ADDR_MAX], physfn[DEV_ADDR_MAX];
+	_cleanup_(closep) int fd = -1;
+	char physfn[DEV_ADDR_MAX];
 
 	link->driver[0] = '\0';
 	link->numa_node = link->sriov_totalvfs = link->sriov_numvfs = -1;
-	if (!component_valid(link->dev_addr) || !component_valid(link->bus)) {
+	if (!sysfs_component_valid(link->dev_addr) || !sysfs_component_valid(link->bus)) {
 		link->dev_addr[0] = link->bus[0] = '\0';
 		if (!find_device(link))
 			return;
 	}
-	snprintf(dir, sizeof(dir), "/sys/bus/%s/devices/%s", link->bus, link->dev_addr);
+	fd = sysfs_open_device(link->bus, link->dev_addr);
 	if (link->kind == LINK_OTHER || link->kind == LINK_PHYSICAL)
-		link->kind = link_basename(dir, "physfn", physfn, sizeof(physfn)) ? LINK_VF
-										  : LINK_PHYSICAL;
-	if (!link_basename(dir, "driver", link->driver, sizeof(link->driver)))
+		link->kind = fd >= 0 && sysfs_link(fd, "physfn", physfn, sizeof(physfn))
+				     ? LINK_VF
+				     : LINK_PHYSICAL;
+	if (fd < 0)
+		return;
+	if (!sysfs_link(fd, "driver", link->driver, sizeof(link->driver)))
 		link->driver[0] = '\0';
-	link->numa_node = read_number(dir, "numa_node", -1, NUMA_NODE_MAX, -1);
-	link->sriov_totalvfs = read_number(dir, "sriov_totalvfs", 0, VFS_MAX, -1);
+	link->numa_node = sysfs_number(fd, "numa_node", -1, SYSFS_NUMA_MAX, -1);
+	link->sriov_totalvfs = sysfs_number(fd, "sriov_totalvfs", 0, SYSFS_VFS_MAX, -1);
 	if (link->sriov_totalvfs >= 0)
-		link->sriov_numvfs = read_number(dir, "sriov_numvfs", 0, link->sriov_totalvfs, -1);
+		link->sriov_numvfs = sysfs_number(fd, "sriov_numvfs", 0, link->sriov_totalvfs, -1);
 }
