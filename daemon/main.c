@@ -253,9 +253,25 @@ static void on_watch_note(void *userdata, int level, const char *text)
 	vnic_log(level, NULL, "%s", text);
 }
 
+static void on_pf(void *userdata, const struct vnic_pf *pf)
+{
+	struct daemon *d = userdata;
+
+	manager_pf_changed(d->manager, pf->addr);
+}
+
+static void on_pf_removed(void *userdata, const char *addr)
+{
+	struct daemon *d = userdata;
+
+	manager_pf_changed(d->manager, addr);
+}
+
 static const struct watch_ops watch_ops = {
 	.changed = on_link,
 	.removed = on_link,
+	.pf_changed = on_pf,
+	.pf_removed = on_pf_removed,
 	.synced = on_synced,
 	.note = on_watch_note,
 };

@@ -284,6 +284,13 @@ void manager_link_changed(struct manager *m, int ifindex)
 		manager_kick(m);
 }
 
+void manager_pf_changed(struct manager *m, const char *addr)
+{
+	(void)addr;
+	if (m->started)
+		manager_kick(m);
+}
+
 static void tell_datapath(struct manager *m)
 {
 	for (struct manager_observer *o = m->observers; o; o = o->next)

@@ -174,6 +174,8 @@ void manager_wake(struct manager *m);
 void manager_link_changed(struct manager *m, int ifindex);
 /* A bridge has forgotten something, which may be ours: it is put back. */
 void manager_bridge_gone(struct manager *m, const struct bridge_gone *what);
+/* PF @addr or one of its VFs came, changed or went. */
+void manager_pf_changed(struct manager *m, const char *addr);
 void manager_datapath_hello(struct manager *m);
 void manager_datapath_segment(struct manager *m, const char *name, const char *tap, bool has_tap);
 void manager_datapath_port(struct manager *m, const struct dp_port_status *status);

@@ -33,14 +33,23 @@ static int collect(const struct nlattr *attr, void *data)
 	return MNL_CB_OK;
 }
 
+/* Not mnl_attr_parse(), which takes a length that is no multiple of four for the next one that is. */
+int nla_parse(const struct nlmsghdr *nlh, size_t header,
+	      int (*fn)(const struct nlattr *attr, void *data), void *data)
+{
+	size_t skip = mnl_nlmsg_size(header);
+
+	if (nlh->nlmsg_len < skip ||
+	    mnl_attr_parse_payload((const char *)nlh + skip, nlh->nlmsg_len - skip, fn, data) < 0)
+		return -EBADMSG;
+	return 0;
+}
+
 int genl_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, size_t max)
 {
 	struct collected c = { tb, max };
 
-	if (nlh->nlmsg_len < mnl_nlmsg_size(sizeof(struct genlmsghdr)) ||
-	    mnl_attr_parse(nlh, sizeof(struct genlmsghdr), collect, &c) < 0)
-		return -EBADMSG;
-	return 0;
+	return nla_parse(nlh, sizeof(struct genlmsghdr), collect, &c);
 }
 
 int genl_parse_nested(const struct nlattr *nest, const struct nlattr **tb, size_t max)

@@ -55,6 +55,9 @@ uint8_t genl_cmd(const struct nlmsghdr *nlh);
 int genl_parse(const struct nlmsghdr *nlh, const struct nlattr **tb, size_t max);
 int genl_parse_nested(const struct nlattr *nest, const struct nlattr **tb, size_t max);
 
+/* Call @fn for each attribute behind a header of @header bytes, within the message's bounds. 0 or -EBADMSG */
+int nla_parse(const struct nlmsghdr *nlh, size_t header,
+	      int (*fn)(const struct nlattr *attr, void *data), void *data);
 /* An attribute's value where it is there and of that type. */
 bool nla_string(const struct nlattr *attr, char *dst, size_t size);
 bool nla_u8(const struct nlattr *attr, uint8_t *ret);

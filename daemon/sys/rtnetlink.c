@@ -21,6 +21,7 @@
 #include <linux/rtnetlink.h>
 #include <uthash.h>
 
+#include "daemon/sys/genl.h"
 #include "daemon/sys/nlsock.h"
 
 /* Messages read before other sources of the loop get their turn. */
@@ -269,7 +270,7 @@ int rtnl_parse_link(const struct nlmsghdr *nlh, struct vnic_link *ret)
 	/* A bridge tells of its ports with family AF_BRIDGE: a port's RTM_DELLINK is no deletion. */
 	if (ifi->ifi_family != AF_UNSPEC)
 		return 1;
-	if (mnl_attr_parse(nlh, sizeof(*ifi), collect_attr, tb) < 0)
+	if (nla_parse(nlh, sizeof(*ifi), collect_attr, tb) < 0)
 		return -EBADMSG;
 	link.ifindex = ifi->ifi_index;
 	if (link.ifindex <= 0 || !attr_str(tb[IFLA_IFNAME], link.name, sizeof(link.name)) ||

@@ -12,6 +12,8 @@
 #define UDEV_RCVBUF (1 << 20)
 #define EVENT_BURST 64
 
+static const char *const subsystems[] = { "net", "pci", "netdevsim", "vdpa", "vhost-vdpa", "mdev" };
+
 struct udev_watch {
 	const struct udev_watch_ops *ops;
 	void *userdata;
@@ -30,7 +32,7 @@ static void on_event(struct udev_watch *w, struct udev_device *device)
 
 	if (!subsystem || !action || !sysname)
 		return;
-	if (str_eq(subsystem, "pci")) {
+	if (!str_eq(subsystem, "net")) {
 		w->ops->device(w->userdata, subsystem, sysname, action);
 		return;
 	}
@@ -85,11 +87,12 @@ int udev_watch_new(struct loop *loop, const struct udev_watch_ops *ops, void *us
 	w->monitor = udev_monitor_new_from_netlink(w->udev, "udev");
 	if (!w->monitor)
 		return errno ? -errno : -ENOMEM;
-	r = udev_monitor_filter_add_match_subsystem_devtype(w->monitor, "net", NULL);
-	if (r >= 0)
-		r = udev_monitor_filter_add_match_subsystem_devtype(w->monitor, "pci", NULL);
-	if (r < 0)
-		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(subsystems); i++) {
+		r = udev_monitor_filter_add_match_subsystem_devtype(w->monitor, subsystems[i],
+								    NULL);
+		if (r < 0)
+			return r;
+	}
 	/* Not allowed without privilege: the default size serves then. */
 	udev_monitor_set_receive_buffer_size(w->monitor, UDEV_RCVBUF);
 	r = udev_monitor_enable_receiving(w->monitor);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * udev's events of network and PCI devices: they say that something about a device changed (a driver
+ * udev's events of network, PCI and vDPA devices: they say that something about a device changed (a driver
  * was bound or unbound, VFs were made). What it is now is then read from sysfs.
  */
 #pragma once
@@ -11,7 +11,7 @@
 struct udev_watch;
 
 struct udev_watch_ops {
-	/* Device @dev_addr of bus @bus changed, came or went. Both are the kernel's words. */
+	/* Device @dev_addr of subsystem @bus (a bus, or "vdpa", "mdev", …) changed, came or went. */
 	void (*device)(void *userdata, const char *bus, const char *dev_addr, const char *action);
 	/* Link @ifindex (0: not said) changed, came or went. */
 	void (*link)(void *userdata, int ifindex, const char *action);

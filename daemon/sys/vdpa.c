@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/sys/vdpa.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include <linux/vdpa.h>
+
+#include "daemon/sys/mdev.h"
+#include "daemon/sys/sysfs.h"
+
+/* A device on a PCI function. */
+struct user {
+	char addr[DEV_ADDR_MAX];
+	char name[VNIC_NAME_MAX];
+	UT_hash_handle hh;
+};
+
+struct vdpa_watch {
+	struct inventory *inv;
+	struct genl *genl;
+	const struct vdpa_ops *ops;
+	void *userdata;
+	struct genl_family family;
+	struct loop_source *timer;
+	bool wanted; /* the timer runs */
+	bool again; /* all is to be asked for once more when the answers are there */
+	int under_way; /* dumps */
+	/* What the running dumps told so far. */
+	struct vdpa_mgmtdev *mgmtdevs;
+	struct vdpa_dev *devs;
+	struct user *users; /* by addr */
+};
+
+/* The three take whole hashes: what @fresh has is put into the inventory, what it lacks leaves it. */
+#define TAKE_FUNCTION(name, type, head, key)                                               \
+	static bool take_##name(struct inventory *inv, struct type **fresh, bool complete) \
+	{                                                                                  \
+		struct type *x, *tmp, *there;                                              \
+		bool changed = false;                                                      \
+                                                                                           \
+		for (x = inv->head; complete && x; x = tmp) {                              \
+			tmp = x->hh.next;                                                  \
+			HASH_FIND_STR(*fresh, x->key, there);                              \
+			if (!there)                                                        \
+				changed |= inventory_remove_##name(inv, x->key) > 0;       \
+		}                                                                          \
+		HASH_ITER(hh, *fresh, x, tmp)                                              \
+		{                                                                          \
+			HASH_DEL(*fresh, x);                                               \
+			if (complete)                                                      \
+				changed |= inventory_upsert_##name(inv, x) > 0;            \
+			free(x);                                                           \
+		}                                                                          \
+		return changed;                                                            \
+	}
+
+TAKE_FUNCTION(mgmtdev, vdpa_mgmtdev, mgmtdevs, name)
+TAKE_FUNCTION(vdpa, vdpa_dev, vdpas, name)
+
+/* The PF that management device "BUS/DEV" is, or whose VF it is or stands on. */
+static void find_pf(struct vdpa_mgmtdev *m)
+{
+	_cleanup_(closep) int fd = -1;
+	char bus[MGMTDEV_NAME_MAX], addr[DEV_ADDR_MAX], *slash;
+
+	strcpy(bus, m->name);
+	slash = strchr(bus, '/');
+	if (!slash)
+		return;
+	*slash = '\0';
+	if (!sysfs_function_of(bus, slash + 1, addr, sizeof(addr)))
+		return;
+	fd = sysfs_open_device("pci", addr);
+	if (fd < 0 || !sysfs_link(fd, "physfn", m->pf, sizeof(m->pf)))
+		strcpy(m->pf, addr);
+}
+
+static void find_node(int fd, char *ret, size_t size)
+{
+	_cleanup_(closedirp) DIR *dir = NULL;
+	const struct dirent *e;
+	int copy = sysfs_open_at(fd, ".");
+
+	dir = copy < 0 ? NULL : fdopendir(copy);
+	if (!dir) {
+		close_safe(copy);
+		return;
+	}
+	while ((e = readdir(dir)))
+		if (!strncmp(e->d_name, "vhost-vdpa-", strlen("vhost-vdpa-")) &&
+		    str_copy(ret, size, e->d_name) == 0)
+			return;
+}
+
+static void fill_dev(struct vdpa_dev *dev)
+{
+	_cleanup_(closep) int fd = sysfs_open_device("vdpa", dev->name);
+
+	if (fd < 0)
+		return;
+	if (!sysfs_link(fd, "driver", dev->driver, sizeof(dev->driver)))
+		memset(dev->driver, 0, sizeof(dev->driver));
+	find_node(fd, dev->node, sizeof(dev->node));
+}
+
+const char *vdpa_on(const struct vdpa_watch *v, const char *addr)
+{
+	struct user *u;
+
+	HASH_FIND_STR(v->users, addr, u);
+	return u ? u->name : NULL;
+}
+
+/* Which functions have devices now; tells of those where that changed. */
+static void take_users(struct vdpa_watch *v)
+{
+	struct user *old = take_ptr(v->users), *u, *tmp;
+
+	for (const struct vdpa_dev *dev = v->inv->vdpas; dev; dev = dev->hh.next) {
+		char addr[DEV_ADDR_MAX];
+
+		if (!sysfs_function_of("vdpa", dev->name, addr, sizeof(addr)) || vdpa_on(v, addr))
+			continue;
+		u = calloc(1, sizeof(*u));
+		if (!u)
+			break;
+		strcpy(u->addr, addr);
+		strcpy(u->name, dev->name);
+		HASH_ADD_STR(v->users, addr, u);
+	}
+	for (u = v->users; u; u = u->hh.next) {
+		HASH_FIND_STR(old, u->addr, tmp);
+		if (!tmp || !str_eq(tmp->name, u->name))
+			v->ops->function(v->userdata, u->addr);
+	}
+	HASH_ITER(hh, old, u, tmp)
+	{
+		HASH_DEL(old, u);
+		if (!vdpa_on(v, u->addr))
+			v->ops->function(v->userdata, u->addr);
+		free(u);
+	}
+}
+
+static void on_mgmtdev(void *userdata, const struct nlcall_about *about, const struct nlmsghdr *nlh)
+{
+	struct vdpa_watch *v = userdata;
+	struct vdpa_mgmtdev *m = malloc(sizeof(*m)), *old;
+
+	(void)about;
+	if (!m || vdpa_parse_mgmtdev(nlh, m) < 0) {
+		free(m);
+		return;
+	}
+	find_pf(m);
+	HASH_FIND_STR(v->mgmtdevs, m->name, old);
+	if (old)
+		free(m);
+	else
+		HASH_ADD_STR(v->mgmtdevs, name, m);
+}
+
+static void on_dev(void *userdata, const struct nlcall_about *about, const struct nlmsghdr *nlh)
+{
+	struct vdpa_watch *v = userdata;
+	struct vdpa_dev *dev = malloc(sizeof(*dev)), *old;
+
+	(void)about;
+	if (!dev || vdpa_parse_dev(nlh, dev) < 0) {
+		free(dev);
+		return;
+	}
+	fill_dev(dev);
+	HASH_FIND_STR(v->devs, dev->name, old);
+	if (old)
+		free(dev);
+	else
+		HASH_ADD_STR(v->devs, name, dev);
+}
+
+static void dump_done(struct vdpa_watch *v, int error)
+{
+	/* Asked when the module went: nothing is there, and the family's user has been told. */
+	if (error < 0 && error != -ENOENT && error != -EOPNOTSUPP)
+		v->again = true;
+	if (--v->under_way > 0)
+		return;
+	if (v->again)
+		vdpa_resync(v);
+	else
+		v->ops->idle(v->userdata);
+}
+
+static void on_mgmtdevs_done(void *userdata, const struct nlcall_about *about, int error)
+{
+	struct vdpa_watch *v = userdata;
+
+	(void)about;
+	if (take_mgmtdev(v->inv, &v->mgmtdevs, error == 0))
+		v->ops->changed(v->userdata);
+	dump_done(v, error);
+}
+
+static void on_devs_done(void *userdata, const struct nlcall_about *about, int error)
+{
+	struct vdpa_watch *v = userdata;
+
+	(void)about;
+	if (take_vdpa(v->inv, &v->devs, error == 0))
+		v->ops->changed(v->userdata);
+	if (error == 0)
+		take_users(v);
+	dump_done(v, error);
+}
+
+static void ask(struct vdpa_watch *v, uint8_t cmd, const struct nlcall_ops *ops)
+{
+	static const struct nlcall_about about;
+	char buf[GENL_REQUEST_MAX] __attribute__((aligned(NLMSG_ALIGNTO)));
+
+	if (genl_call(v->genl, genl_request(buf, &v->family, cmd, true), &about, ops, v) == 0)
+		v->under_way++;
+}
+
+static void on_timer(void *userdata)
+{
+	static const struct nlcall_ops mgmtdevs = { on_mgmtdev, on_mgmtdevs_done },
+				       devs = { on_dev, on_devs_done };
+	struct vdpa_watch *v = userdata;
+	int r;
+
+	v->wanted = false;
+	r = mdev_read(v->inv);
+	if (r > 0)
+		v->ops->changed(v->userdata);
+	else if (r < 0)
+		v->ops->note(v->userdata, LOG_ERR,
+			     "out of memory: mdev types in the inventory are old");
+	if (!v->family.id) {
+		v->ops->idle(v->userdata);
+		return;
+	}
+	if (v->under_way) {
+		v->again = true;
+		return;
+	}
+	v->again = false;
+	ask(v, VDPA_CMD_MGMTDEV_GET, &mgmtdevs);
+	ask(v, VDPA_CMD_DEV_GET, &devs);
+}
+
+void vdpa_resync(struct vdpa_watch *v)
+{
+	if (v->wanted)
+		return;
+	v->wanted = true;
+	loop_timer_set(v->timer, 0);
+}
+
+bool vdpa_idle(const struct vdpa_watch *v)
+{
+	return !v->wanted && !v->under_way;
+}
+
+static void on_appeared(void *userdata)
+{
+	vdpa_resync(userdata);
+}
+
+/* The module went, and what it made with it. */
+static void on_vanished(void *userdata)
+{
+	struct vdpa_watch *v = userdata;
+	struct vdpa_mgmtdev *no_mgmtdevs = NULL;
+	struct vdpa_dev *no_devs = NULL;
+	bool changed = take_mgmtdev(v->inv, &no_mgmtdevs, true);
+
+	changed |= take_vdpa(v->inv, &no_devs, true);
+	take_users(v);
+	if (changed)
+		v->ops->changed(v->userdata);
+}
+
+int vdpa_new(struct loop *loop, struct inventory *inv, struct genl *genl,
+	     const struct vdpa_ops *ops, void *userdata, struct vdpa_watch **ret)
+{
+	_cleanup_(vdpa_freep) struct vdpa_watch *v = calloc(1, sizeof(*v));
+	int r;
+
+	if (!v)
+		return -ENOMEM;
+	v->inv = inv;
+	v->genl = genl;
+	v->ops = ops;
+	v->userdata = userdata;
+	v->family = (struct genl_family){ .name = VDPA_GENL_NAME,
+					  .version = VDPA_GENL_VERSION,
+					  .appeared = on_appeared,
+					  .vanished = on_vanished,
+					  .userdata = v };
+	r = loop_add_timer(loop, on_timer, v, &v->timer);
+	if (r == 0)
+		r = genl_follow(genl, &v->family);
+	if (r < 0)
+		return r;
+	vdpa_resync(v);
+	*ret = take_ptr(v);
+	return 0;
+}
+
+struct vdpa_watch *vdpa_free(struct vdpa_watch *v)
+{
+	struct user *u, *tmp;
+
+	if (!v)
+		return NULL;
+	loop_source_free(v->timer);
+	take_mgmtdev(v->inv, &v->mgmtdevs, false);
+	take_vdpa(v->inv, &v->devs, false);
+	HASH_ITER(hh, v->users, u, tmp)
+	{
+		HASH_DEL(v->users, u);
+		free(u);
+	}
+	free(v);
+	return NULL;
+}
