@@ -277,10 +277,9 @@ static void on_note(void *userdata, int level, const char *text)
 
 static void inventory_follows_devices(void **state)
 {
-	static const struct watch_ops ops = { .changed = on_changed,
-					      .removed = on_removed,
-					      .synced = on_synced,
-					      .note = on_note };
+	static const struct watch_ops ops = {
+		.changed = on_changed, .removed = on_removed, .synced = on_synced, .note = on_note
+	};
 	char *path = mock_pf_add(*state, &pf);
 	struct vnic_link link = link_of("pci", ADDR);
 	struct inventory inv;
