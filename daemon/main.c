@@ -31,6 +31,7 @@
 #include "daemon/sys/config_file.h"
 #include "daemon/sys/loop.h"
 #include "daemon/sys/records.h"
+#include "daemon/vf_plug.h"
 #include "daemon/sys/watch.h"
 
 struct daemon {
@@ -40,6 +41,7 @@ struct daemon {
 	struct bridge_watch *bridge_watch;
 	struct exec *exec;
 	struct records *records;
+	struct vf_plug *plug;
 	struct outside *outside;
 	struct manager *manager;
 	struct manager_observer observer;
@@ -193,6 +195,7 @@ static int start(struct daemon *d)
 					 .forget = bus_forget,
 					 .connected = on_bus };
 	struct vnic_err err = VNIC_ERR_INIT;
+	struct outside_plug plug;
 	int r;
 
 	r = libvirt_client_new(loop_base(d->loop), NULL, &d->libvirt);
@@ -213,11 +216,15 @@ static int start(struct daemon *d)
 						 .segment_changed = on_segment };
 	manager_observe(d->manager, &d->observer);
 	manager_start(d->manager);
-	r = bus_new(loop_base(d->loop), d->manager, &bus_ops, &d->bus);
+	r = vf_plug_new(d->libvirt, &d->plug);
+	if (r == 0)
+		r = bus_new(loop_base(d->loop), d->manager, &bus_ops, &d->bus);
 	if (r < 0) {
 		log_err("out of memory");
 		return r;
 	}
+	plug = vf_plug_ops(d->plug);
+	outside_set_plug(d->outside, &plug);
 	d->ready = true;
 	hook_server_start(d->hooks);
 	log_notice("vnicd " PACKAGE_VERSION " is ready: %u links, %u ports from before",
@@ -338,6 +345,7 @@ static void tear_down(struct daemon *d)
 {
 	bus_free(d->bus);
 	libvirt_client_free(d->libvirt);
+	vf_plug_free(d->plug);
 	domain_ops_free(d->domain_ops);
 	domain_list_free(d->domain_list);
 	hook_server_free(d->hooks);

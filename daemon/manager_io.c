@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "daemon/datapath_client.h"
+#include "daemon/slow_steps.h"
 #include "daemon/sys/pidlock.h"
 
 /* JSON's integers are exact up to here, and no nic is faster. */
@@ -30,6 +31,8 @@ struct outside {
 	struct records *records;
 	struct manager *manager;
 	struct dp_client *dp;
+	struct slow_steps *slow;
+	struct outside_plug plug;
 	struct loop_source *wake;
 	void (*ask_domains)(void *data);
 	void *ask_data;
@@ -256,6 +259,29 @@ static int io_step_probe(void *data, struct step *step, struct vnic_err *err)
 	return exec_probe(o->exec, step, err);
 }
 
+static void plug(struct outside *o, const struct step *step, const struct vnic_port *port,
+		 bool undo, manager_step_done done, void *arg)
+{
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	/* A dead domain has let go of it; and while its end is being told, libvirt must not be asked. */
+	if (undo && *port->spec.pidfile && pidlock_holder(port->spec.pidfile, NULL) == 0) {
+		done(arg, 0, NULL);
+		return;
+	}
+	if (o->plug.plug) {
+		o->plug.plug(o->plug.data, step, port, undo, done, arg);
+		return;
+	}
+	vnic_err_set(&err, -ENOSYS, VNIC_E_INTERNAL, "vnicd has no way to libvirt");
+	done(arg, -ENOSYS, &err);
+}
+
+void outside_set_plug(struct outside *o, const struct outside_plug *plug)
+{
+	o->plug = *plug;
+}
+
 static void io_step_do(void *data, struct step *step, const struct vnic_segment *segment,
 		       const struct vnic_port *port, manager_step_done done, void *arg)
 {
@@ -269,6 +295,14 @@ static void io_step_do(void *data, struct step *step, const struct vnic_segment 
 	}
 	if (step->kind == STEP_DP_PORT) {
 		do_dp_port(o, port, done, arg);
+		return;
+	}
+	if (step->kind == STEP_VF_ATTACH) {
+		plug(o, step, port, false, done, arg);
+		return;
+	}
+	if (exec_slow(step->kind)) {
+		slow_step(o->slow, step, false, done, arg);
 		return;
 	}
 	r = exec_do(o->exec, step, &err);
@@ -314,6 +348,14 @@ static void io_step_undo(void *data, struct step *step, const struct vnic_segmen
 	}
 	if (step->kind == STEP_DP_PORT) {
 		port_del(o, &port->spec.key, port->generation, on_undone, call_new(o, done, arg));
+		return;
+	}
+	if (step->kind == STEP_VF_ATTACH) {
+		plug(o, step, port, true, done, arg);
+		return;
+	}
+	if (exec_slow(step->kind)) {
+		slow_step(o->slow, step, true, done, arg);
 		return;
 	}
 	r = exec_undo(o->exec, step, &err);
@@ -405,6 +447,22 @@ static int io_erase_shared(void *data, const char *segment)
 	return logged(records_erase_shared(o->records, segment, &err), &err);
 }
 
+static int io_record_nic(void *data, const char *pf, const struct plan *plan)
+{
+	struct outside *o = data;
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	return logged(records_write_nic(o->records, pf, plan, &err), &err);
+}
+
+static int io_erase_nic(void *data, const char *pf)
+{
+	struct outside *o = data;
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	return logged(records_erase_nic(o->records, pf, &err), &err);
+}
+
 static int io_domain_alive(void *data, const char *pidfile)
 {
 	(void)data;
@@ -451,6 +509,8 @@ struct manager_io outside_io(struct outside *o)
 		.erase_port = io_erase_port,
 		.record_shared = io_record_shared,
 		.erase_shared = io_erase_shared,
+		.record_nic = io_record_nic,
+		.erase_nic = io_erase_nic,
 		.domain_alive = io_domain_alive,
 		.ask_domains = io_ask_domains,
 		.sweep_sockets = io_sweep_sockets,
@@ -537,6 +597,15 @@ static void on_record_shared(void *userdata, const char *segment, struct plan *p
 		log_err("the record of segment %s cannot be taken up: %s", segment, err.message);
 }
 
+static void on_record_nic(void *userdata, const char *pf, struct plan *plan)
+{
+	struct outside *o = userdata;
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	if (manager_restore_nic(o->manager, pf, plan, &err) < 0)
+		log_err("the record of nic %s cannot be taken up: %s", pf, err.message);
+}
+
 static void on_record_problem(void *userdata, const char *file, const struct vnic_err *err)
 {
 	(void)userdata;
@@ -546,6 +615,7 @@ static void on_record_problem(void *userdata, const char *file, const struct vni
 static const struct records_ops record_ops = {
 	.port = on_record_port,
 	.shared = on_record_shared,
+	.nic = on_record_nic,
 	.problem = on_record_problem,
 };
 
@@ -560,6 +630,8 @@ int outside_new(struct loop *loop, struct exec *exec, struct records *records, s
 	o->exec = exec;
 	o->records = records;
 	r = loop_add_timer(loop, on_wake, o, &o->wake);
+	if (r == 0)
+		r = slow_steps_new(loop, exec, &o->slow);
 	if (r < 0)
 		return r;
 	*ret = take_ptr(o);
@@ -589,6 +661,7 @@ struct outside *outside_free(struct outside *o)
 	if (!o)
 		return NULL;
 	dp_client_free(o->dp);
+	slow_steps_free(o->slow);
 	/* Answers to these are not waited for: their callers are gone. */
 	while (!LIST_EMPTY(&o->calls))
 		call_free(LIST_FIRST(&o->calls));

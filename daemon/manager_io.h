@@ -20,6 +20,19 @@ int outside_new(struct loop *loop, struct exec *exec, struct records *records,
 struct outside *outside_free(struct outside *outside);
 DEFINE_CLEANUP(struct outside *, outside_free)
 
+/**
+ * struct outside_plug - plugs a VF into a running domain, or unplugs it
+ * @plug: do (or @undo) a STEP_VF_ATTACH of @port; both are idempotent; @done once
+ */
+struct outside_plug {
+	void *data;
+	void (*plug)(void *data, const struct step *step, const struct vnic_port *port, bool undo,
+		     manager_step_done done, void *arg);
+};
+
+/* Before that, such steps fail. */
+void outside_set_plug(struct outside *outside, const struct outside_plug *plug);
+
 /* What manager_new() takes. */
 struct manager_io outside_io(struct outside *outside);
 

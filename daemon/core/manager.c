@@ -41,6 +41,7 @@ struct manager *manager_free(struct manager *m)
 	{
 		HASH_DEL(m->ports, port);
 		plan_clear(&port->plan);
+		plan_clear(&port->device.plan);
 		free(managed(port));
 	}
 	HASH_ITER(hh, m->shares, share, stmp)
@@ -48,6 +49,13 @@ struct manager *manager_free(struct manager *m)
 		HASH_DEL(m->shares, share);
 		share_free(managed_share(share));
 	}
+	while (m->nics) {
+		struct managed_nic *nic = managed_nic(m->nics);
+
+		HASH_DEL(m->nics, m->nics);
+		nic_free(nic);
+	}
+	device_forget_all(m);
 	config_free(m->config);
 	free(m);
 	return NULL;
@@ -140,6 +148,7 @@ int manager_dp_error(const struct manager *m, struct vnic_err *err)
 static void pump(struct manager *m)
 {
 	struct segment_share *share, *stmp;
+	struct nic_share *nic, *ntmp;
 	struct vnic_port *port, *ptmp;
 
 	m->dirty = false;
@@ -152,6 +161,11 @@ static void pump(struct manager *m)
 	{
 		share_pump(managed_share(share));
 	}
+	HASH_ITER(hh, m->nics, nic, ntmp)
+	{
+		nic_pump(managed_nic(nic));
+	}
+	devices_promote(m);
 }
 
 void manager_wake(struct manager *m)
@@ -260,10 +274,20 @@ int manager_restore_shared(struct manager *m, const char *name, struct plan *pla
 	return 0;
 }
 
+int manager_restore_nic(struct manager *m, const char *pf, struct plan *plan, struct vnic_err *err)
+{
+	if (nic_restore(m, pf, plan) == 0)
+		return 0;
+	plan_clear(plan);
+	return vnic_err_set(err, -EINVAL, VNIC_E_INTERNAL, "nic '%.64s' is recorded twice", pf);
+}
+
 void manager_start(struct manager *m)
 {
 	m->started = true;
 	shares_stale(m);
+	nics_stale(m);
+	m->devices_stale = true;
 	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
 		for (struct manager_observer *o = m->observers; o; o = o->next)
 			if (o->port_added)
@@ -284,11 +308,19 @@ void manager_link_changed(struct manager *m, int ifindex)
 		manager_kick(m);
 }
 
-void manager_pf_changed(struct manager *m, const char *addr)
+void manager_pf_changed(struct manager *m, const char *pf)
 {
-	(void)addr;
-	if (m->started)
-		manager_kick(m);
+	for (struct manager_observer *o = m->started ? m->observers : NULL; o; o = o->next)
+		if (o->pf_changed)
+			o->pf_changed(o->data, pf);
+	m->devices_stale = true;
+	nics_stale(m);
+}
+
+void manager_inventory_complete(struct manager *m)
+{
+	m->devices_stale = true;
+	nics_stale(m);
 }
 
 static void tell_datapath(struct manager *m)
@@ -455,6 +487,8 @@ int manager_config_swap(struct manager *m, struct vnic_config *config, struct vn
 	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
 		managed(p)->unsure |= p->orphan;
 	shares_stale(m);
+	nics_stale(m);
+	m->devices_stale = true;
 	m->config_refused[0] = '\0';
 	config_changed(m);
 	return 0;
@@ -513,7 +547,10 @@ static int missing(const struct manager *m, const char *segment, const struct pl
 int manager_alloc(const struct manager *m, const struct port_spec *spec, struct alloc_choice *ret,
 		  struct vnic_err *err)
 {
-	struct alloc_host host = { .inv = m->inv, .config = m->config, .ports = m->ports };
+	struct alloc_host host = { .inv = m->inv,
+				   .config = m->config,
+				   .ports = m->ports,
+				   .before = device_before(m, &spec->key) };
 
 	return alloc(&host, spec, ret, err);
 }

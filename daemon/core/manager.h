@@ -38,7 +38,7 @@ typedef void (*manager_step_done)(void *arg, int error, const struct vnic_err *e
  *	-ENOTCONN from it count as done: what is gone needs no undoing.
  * @dp_forget_port: tell the datapath to drop a port that no record knows
  * @dp_counters: fetch a port's counters; @done once, then the manager updates the port
- * @record_port, @erase_port, @record_shared, @erase_shared: write or remove a record, at once; erasing what
+ * @record_port, @erase_port, @record_shared, @erase_shared, @record_nic, @erase_nic: write or remove a record, at once; erasing what
  *	is not there is 0
  * @domain_alive: 1 while a process holds the lock on @pidfile, 0 where none does or there is no such
  *	file, negative errno where it cannot be told
@@ -63,6 +63,8 @@ struct manager_io {
 	int (*erase_port)(void *data, const struct port_key *key);
 	int (*record_shared)(void *data, const char *segment, const struct plan *plan);
 	int (*erase_shared)(void *data, const char *segment);
+	int (*record_nic)(void *data, const char *pf, const struct plan *plan);
+	int (*erase_nic)(void *data, const char *pf);
 	int (*domain_alive)(void *data, const char *pidfile);
 	void (*ask_domains)(void *data);
 	void (*sweep_sockets)(void *data);
@@ -78,6 +80,15 @@ struct segment_share {
 	char reason[VNIC_ERR_MESSAGE_MAX]; /* why not, or empty */
 	struct plan plan;
 	UT_hash_handle hh; /* by segment.name */
+};
+
+/* The VFs that the configuration wants of a nic. Read-only outside the manager. */
+struct nic_share {
+	char pf[DEV_ADDR_MAX]; /* its PF's PCI address: the key */
+	bool ready; /* it has the VFs that it is to have */
+	char reason[VNIC_ERR_MESSAGE_MAX]; /* why not, or empty */
+	struct plan plan;
+	UT_hash_handle hh;
 };
 
 enum manager_dp_state {
@@ -106,6 +117,8 @@ struct dp_port_status {
  * @port_removed: the port is still whole, and gone when this returns
  * @link_changed: @link is NULL where it is gone
  * @segment_changed: its share was made, changed or undone
+ * @nic_changed, @nic_removed: what vnicd does about its VFs
+ * @pf_changed: the inventory's word of it; it may be gone
  * @port_noted: a line of its history was written, for the log
  * @datapath_changed: see manager->dp_state
  */
@@ -117,6 +130,9 @@ struct manager_observer {
 	void (*port_noted)(void *data, const struct vnic_port *port, const char *text);
 	void (*link_changed)(void *data, int ifindex, const struct vnic_link *link);
 	void (*segment_changed)(void *data, const char *segment);
+	void (*nic_changed)(void *data, const struct nic_share *nic);
+	void (*nic_removed)(void *data, const char *pf);
+	void (*pf_changed)(void *data, const char *pf);
 	void (*config_changed)(void *data);
 	void (*datapath_changed)(void *data);
 	struct manager_observer *next; /* the manager's */
@@ -131,6 +147,10 @@ struct manager {
 	struct vnic_config *config;
 	struct vnic_port *ports;
 	struct segment_share *shares;
+	struct nic_share *nics; /* uthash by pf */
+	struct memory *memory; /* device.c's */
+	uint64_t promotions;
+	bool devices_stale; /* a VF may have become free */
 	enum manager_dp_state dp_state;
 	char dp_reason[VNIC_ERR_MESSAGE_MAX]; /* why it is down */
 	char config_refused
@@ -165,6 +185,7 @@ void manager_unobserve(struct manager *m, struct manager_observer *observer);
 int manager_restore_port(struct manager *m, struct vnic_port *port, struct vnic_err *err);
 int manager_restore_shared(struct manager *m, const char *segment, struct plan *plan,
 			   struct vnic_err *err);
+int manager_restore_nic(struct manager *m, const char *pf, struct plan *plan, struct vnic_err *err);
 void manager_start(struct manager *m);
 
 /* What wake_at asked for. */
@@ -174,8 +195,10 @@ void manager_wake(struct manager *m);
 void manager_link_changed(struct manager *m, int ifindex);
 /* A bridge has forgotten something, which may be ours: it is put back. */
 void manager_bridge_gone(struct manager *m, const struct bridge_gone *what);
-/* PF @addr or one of its VFs came, changed or went. */
-void manager_pf_changed(struct manager *m, const char *addr);
+/* The PF with that address, or a VF of it, is new, different or gone. */
+void manager_pf_changed(struct manager *m, const char *pf);
+/* The first dump of everything is in the inventory. */
+void manager_inventory_complete(struct manager *m);
 void manager_datapath_hello(struct manager *m);
 void manager_datapath_segment(struct manager *m, const char *name, const char *tap, bool has_tap);
 void manager_datapath_port(struct manager *m, const struct dp_port_status *status);
@@ -231,6 +254,7 @@ void manager_port_counters(struct manager *m, const struct port_key *key, manage
 
 struct vnic_port *manager_port(const struct manager *m, const struct port_key *key);
 struct segment_share *manager_share(const struct manager *m, const char *segment);
+struct nic_share *manager_nic(const struct manager *m, const char *pf);
 
 /**
  * struct manager_preview - what manager_port_add() would do

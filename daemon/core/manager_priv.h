@@ -30,6 +30,7 @@ struct owner {
 	struct plan *plan;
 	const struct vnic_segment *segment;
 	struct vnic_port *port; /* NULL: a share */
+	const struct nic_share *nic; /* of a nic's VFs; then there is no segment */
 	bool busy, undoing;
 	bool unrecorded; /* the record says "begun" of something that has ended */
 	bool redo; /* what the step under way tells has changed meanwhile: once more */
@@ -61,6 +62,11 @@ struct managed_port {
 	uint64_t look_at; /* when to look at the pidfile again */
 	int error; /* why it could not be made */
 	struct vnic_err err;
+	struct owner device_own;
+	bool device_drop; /* its VF is to be put back */
+	uint64_t device_retry_at; /* not to be given another before; 0: at once */
+	uint64_t device_asked; /* the promotion that it was last asked for in */
+	char device_said[PORT_REASON_MAX]; /* the failure that its history tells */
 };
 
 struct managed_share {
@@ -80,6 +86,17 @@ static inline struct managed_port *managed(struct vnic_port *port)
 static inline struct managed_share *managed_share(struct segment_share *share)
 {
 	return (struct managed_share *)((char *)share - offsetof(struct managed_share, share));
+}
+
+struct managed_nic {
+	struct nic_share nic;
+	struct owner own;
+	bool stale; /* something changed that may concern it */
+};
+
+static inline struct managed_nic *managed_nic(struct nic_share *nic)
+{
+	return (struct managed_nic *)((char *)nic - offsetof(struct managed_nic, nic));
 }
 
 static inline uint64_t manager_now(const struct manager *m)
@@ -168,6 +185,21 @@ void orphans_look(struct manager *m);
 bool contest_waits(struct manager *m, struct contest *c);
 /* Is it over? */
 void contest_look(struct managed_port *p);
+
+/* nic.c */
+void nic_pump(struct managed_nic *n);
+void nics_stale(struct manager *m);
+int nic_restore(struct manager *m, const char *pf, struct plan *plan);
+struct managed_nic *nic_free(struct managed_nic *n);
+
+/* device.c */
+void device_adopt(struct managed_port *p);
+void device_reserve(struct managed_port *p, const struct vf_choice *choice);
+void device_pump(struct managed_port *p);
+void devices_promote(struct manager *m);
+/* The PCI address of the VF that @key had last, or NULL. */
+const char *device_before(const struct manager *m, const struct port_key *key);
+void device_forget_all(struct manager *m);
 
 /* job.c */
 void jobs_pump(struct manager *m);

@@ -54,6 +54,7 @@ void port_adopt(struct manager *m, struct managed_port *p)
 	struct segment_share *share = manager_share(m, p->port.segment);
 
 	owner_init(&p->own, m, &p->port.plan, share ? &share->segment : NULL, &p->port);
+	device_adopt(p);
 	HASH_ADD(hh, m->ports, spec.key, sizeof(p->port.spec.key), &p->port);
 	shares_stale(m);
 	if (m->started)
@@ -66,7 +67,8 @@ void port_choose(struct vnic_port *port, const struct port_spec *spec,
 		 const struct alloc_choice *choice)
 {
 	port->spec = *spec;
-	port->path = choice->path;
+	/* A VF takes over from the software path when it is in the guest. */
+	port->path = choice->path == VNIC_PATH_SRIOV ? VNIC_PATH_SOFTWARE : choice->path;
 	memcpy(port->segment, choice->segment, sizeof(port->segment));
 	port->vlan = choice->vlan;
 	port->rate = choice->rate;
@@ -93,6 +95,10 @@ struct managed_port *port_make(struct manager *m, const struct port_spec *spec,
 		return NULL;
 	}
 	port_adopt(m, p);
+	if (choice->path == VNIC_PATH_SRIOV)
+		device_reserve(p, &choice->vf);
+	else
+		m->devices_stale = true; /* for the reason why it has none */
 	port_event(p, "asked for");
 	return p;
 }
@@ -138,6 +144,7 @@ static void remove_port(struct managed_port *p)
 	HASH_DEL(m->ports, &p->port);
 	m->sweep |= p->port.orphan;
 	plan_clear(&p->port.plan);
+	plan_clear(&p->port.device.plan);
 	free(p);
 	shares_stale(m);
 }
@@ -164,7 +171,7 @@ static void pump_release(struct managed_port *p)
 	last = owner_last(&p->own);
 	if (last >= 0)
 		owner_begin(&p->own, (size_t)last, true);
-	else
+	else if (p->port.device.state == DEVICE_NONE)
 		remove_port(p);
 }
 
@@ -204,7 +211,8 @@ static bool pump_fdb(struct managed_port *p)
 	const struct segment_share *share = manager_share(m, p->port.segment);
 	const struct vnic_link *bridge =
 		share && share->ready ? inventory_find(m->inv, share->bridge_ifindex) : NULL;
-	bool wanted = p->port.state == PORT_RUNNING && bridge;
+	/* A VF's frames come in by the uplink: the bridge learns so by itself. */
+	bool wanted = p->port.state == PORT_RUNNING && bridge && p->port.path != VNIC_PATH_SRIOV;
 	uint16_t vlan = bridge && bridge->vlan_filtering ? p->port.vlan : 0;
 	const struct vnic_link *tap;
 	struct step *step;
@@ -416,6 +424,7 @@ static void pump_prepare(struct managed_port *p)
 
 void port_pump(struct managed_port *p)
 {
+	device_pump(p);
 	if (p->own.busy)
 		return;
 	if (p->gone)

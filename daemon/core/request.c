@@ -139,7 +139,7 @@ static int get_opt_str(struct json_object *o, const char *key, const char **ret,
 /* One interface whose socket is ours. libvirt's words, since its XML is what the administrator wrote. */
 static int parse_ours(struct json_object *o, struct port_spec *spec, struct vnic_err *err)
 {
-	const char *type, *mode, *model;
+	const char *type, *mode, *model, *teaming, *alias;
 	uint64_t queues = 1;
 	int r;
 
@@ -175,7 +175,13 @@ static int parse_ours(struct json_object *o, struct port_spec *spec, struct vnic
 					    (unsigned long long)queues, QUEUES_MAX);
 	}
 	spec->queues = queues ? (uint32_t)queues : 1;
-	return 0;
+	r = get_opt_str(o, "teaming", &teaming, err);
+	if (r == 0)
+		r = get_opt_str(o, "alias", &alias, err);
+	/* Without an alias libvirt could not be told which NIC stands by: then there is none. */
+	if (r == 0 && teaming && alias && str_eq(teaming, "persistent") && name_valid(alias))
+		r = str_copy(spec->standby, sizeof(spec->standby), alias);
+	return r;
 }
 
 /* Return: 1 where it is ours and @spec is filled in, 0 where it is somebody else's. */

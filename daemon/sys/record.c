@@ -112,6 +112,8 @@ static struct json_object *spec_to_json(const struct port_spec *spec)
 	record_add_text(o, "name", spec->name);
 	record_add_text(o, "pidfile", spec->pidfile);
 	json_add_u64(o, "queues", spec->queues);
+	if (*spec->standby)
+		record_add_text(o, "standby", spec->standby);
 	if (spec->has_vlan)
 		json_add_u64(o, "vlan", spec->vlan);
 	if (spec->has_rate)
@@ -144,6 +146,20 @@ static struct json_object *history_to_json(const struct vnic_port *port)
 	return array;
 }
 
+static struct json_object *device_to_json(const struct port_device *device)
+{
+	struct json_object *o = json_object_new_object();
+
+	if (!o)
+		abort();
+	json_add_str(o, "state", device_state_str(device->state));
+	json_add_str(o, "pf", device->pf);
+	json_add_u64(o, "vf", (uint64_t)device->vf);
+	json_add_str(o, "vf_addr", device->vf_addr);
+	add_object(o, "plan", record_plan_to_json(&device->plan));
+	return o;
+}
+
 int record_encode_port(const struct vnic_port *port, const char *boot, char **ret, size_t *ret_size)
 {
 	_cleanup_(json_putp) struct json_object *o = new_record(boot);
@@ -168,6 +184,8 @@ int record_encode_port(const struct vnic_port *port, const char *boot, char **re
 	record_add_text(p, "reason", port->reason);
 	add_object(p, "history", history_to_json(port));
 	add_object(p, "plan", record_plan_to_json(&port->plan));
+	if (port->device.state != DEVICE_NONE)
+		add_object(p, "device", device_to_json(&port->device));
 	return seal(o, ret, ret_size);
 }
 
@@ -220,6 +238,9 @@ static int spec_from_json(struct json_object *o, struct port_spec *spec, struct 
 				    err);
 	if (r == 0)
 		r = record_get_u32(o, "queues", RECORD_U32_MAX, &spec->queues, err);
+	if (r == 0 && json_has(o, "standby"))
+		r = record_get_name(o, "standby", NULL, false, spec->standby, sizeof(spec->standby),
+				    err);
 	return r < 0 ? r : spec_overrides(o, spec, err);
 }
 
@@ -297,9 +318,36 @@ static int port_numbers(struct json_object *o, struct vnic_port *port, struct vn
 	return r;
 }
 
-static int port_from_json(struct json_object *o, struct vnic_port *port, struct vnic_err *err)
+static int device_from_json(struct json_object *o, struct port_device *device, struct vnic_err *err)
 {
 	struct json_object *array;
+	uint32_t vf = 0;
+	const char *s;
+	int r;
+
+	r = json_get_str(o, "state", &s, err);
+	if (r < 0)
+		return r;
+	if (device_state_parse(s, &device->state) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
+				    "unknown state '%.40s' of a device", s);
+	r = record_get_name(o, "pf", record_sysfs_name, false, device->pf, sizeof(device->pf), err);
+	if (r == 0)
+		r = record_get_name(o, "vf_addr", record_sysfs_name, false, device->vf_addr,
+				    sizeof(device->vf_addr), err);
+	if (r == 0)
+		r = record_get_u32(o, "vf", PF_VFS_MAX - 1, &vf, err);
+	if (r == 0)
+		r = json_get_array(o, "plan", PLAN_STEPS_LIMIT, &array, err);
+	if (r < 0)
+		return r;
+	device->vf = (int)vf;
+	return record_plan_from_json(array, &device->plan, err);
+}
+
+static int port_from_json(struct json_object *o, struct vnic_port *port, struct vnic_err *err)
+{
+	struct json_object *array, *device;
 	int r;
 
 	r = port_words(o, port, err);
@@ -311,7 +359,12 @@ static int port_from_json(struct json_object *o, struct vnic_port *port, struct 
 		r = history_from_json(array, port, err);
 	if (r == 0)
 		r = json_get_array(o, "plan", PLAN_STEPS_LIMIT, &array, err);
-	return r < 0 ? r : record_plan_from_json(array, &port->plan, err);
+	if (r == 0)
+		r = record_plan_from_json(array, &port->plan, err);
+	if (r < 0 || !json_has(o, "device"))
+		return r;
+	r = json_get_obj(o, "device", &device, err);
+	return r < 0 ? r : device_from_json(device, &port->device, err);
 }
 
 static void port_freep(struct vnic_port **port)
@@ -343,33 +396,35 @@ int record_decode_port(const char *data, size_t size, const char *boot, struct v
 	return 0;
 }
 
-int record_encode_shared(const char *segment, const struct plan *plan, const char *boot, char **ret,
-			 size_t *ret_size)
+int record_encode_shared(const struct record_owner *owner, const struct plan *plan,
+			 const char *boot, char **ret, size_t *ret_size)
 {
 	_cleanup_(json_putp) struct json_object *o = new_record(boot);
 
-	record_add_text(o, "segment", segment);
+	record_add_text(o, owner->nic ? "nic" : "segment", owner->name);
 	add_object(o, "plan", record_plan_to_json(plan));
 	return seal(o, ret, ret_size);
 }
 
 int record_decode_shared(const char *data, size_t size, const char *boot,
-			 char ret_segment[VNIC_NAME_MAX], struct plan *ret_plan,
+			 struct record_owner *ret_owner, struct plan *ret_plan,
 			 struct vnic_err *err)
 {
 	_cleanup_(json_putp) struct json_object *record = NULL;
 	struct json_object *array;
-	char segment[VNIC_NAME_MAX];
+	struct record_owner owner;
 	int r;
 
 	r = unseal(data, size, boot, &record, err);
 	if (r != 0)
 		return r;
-	if (record_get_name(record, "segment", name_valid, false, segment, sizeof(segment), err) <
-		    0 ||
+	owner.nic = json_has(record, "nic");
+	if (record_get_name(record, owner.nic ? "nic" : "segment",
+			    owner.nic ? record_sysfs_name : name_valid, false, owner.name,
+			    owner.nic ? DEV_ADDR_MAX : VNIC_NAME_MAX, err) < 0 ||
 	    json_get_array(record, "plan", PLAN_STEPS_LIMIT, &array, err) < 0 ||
 	    record_plan_from_json(array, ret_plan, err) < 0)
 		return -EBADMSG;
-	memcpy(ret_segment, segment, sizeof(segment));
+	*ret_owner = owner;
 	return 0;
 }

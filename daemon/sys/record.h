@@ -37,9 +37,15 @@ int record_encode_port(const struct vnic_port *port, const char *boot, char **re
 int record_decode_port(const char *data, size_t size, const char *boot, struct vnic_port **ret,
 		       struct vnic_err *err);
 
-int record_encode_shared(const char *segment, const struct plan *plan, const char *boot, char **ret,
-			 size_t *ret_size);
+/* Whose shared plan a record holds: a segment's by its name, or a nic's by its PF's address. */
+struct record_owner {
+	bool nic;
+	char name[DEV_ADDR_MAX > VNIC_NAME_MAX ? DEV_ADDR_MAX : VNIC_NAME_MAX];
+};
+
+int record_encode_shared(const struct record_owner *owner, const struct plan *plan,
+			 const char *boot, char **ret, size_t *ret_size);
 /* As record_decode_port(); the caller clears @ret_plan. */
 int record_decode_shared(const char *data, size_t size, const char *boot,
-			 char ret_segment[VNIC_NAME_MAX], struct plan *ret_plan,
+			 struct record_owner *ret_owner, struct plan *ret_plan,
 			 struct vnic_err *err);

@@ -130,8 +130,7 @@ static int step_words(struct json_object *o, struct step *step, struct vnic_err 
 	return r;
 }
 
-/* A name in sysfs: of a device or a driver. */
-static bool sysfs_name_valid(const char *s)
+bool record_sysfs_name(const char *s)
 {
 	if (*s == '.')
 		return false;
@@ -162,7 +161,7 @@ static int step_function(struct json_object *o, struct step *step, struct vnic_e
 	if (!json_has(o, "dev"))
 		return 0;
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(names); i++)
-		r = record_get_name(o, names[i].key, sysfs_name_valid, true, names[i].dst,
+		r = record_get_name(o, names[i].key, record_sysfs_name, true, names[i].dst,
 				    names[i].size, err);
 	if (r == 0)
 		r = record_get_u32(o, "vf", PF_VFS_MAX - 1, &vf, err);

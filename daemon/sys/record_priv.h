@@ -20,3 +20,6 @@ int record_get_u32(struct json_object *o, const char *key, uint32_t max, uint32_
 		   struct vnic_err *err);
 /* Add @text with each byte that is no part of valid UTF-8 replaced by '?'. */
 void record_add_text(struct json_object *o, const char *key, const char *text);
+
+/* A name in sysfs: of a device or a driver. */
+bool record_sysfs_name(const char *s);

@@ -115,9 +115,19 @@ static void port_file(const struct port_key *key, char file[RECORD_FILE_STR])
 		 mac_format(key->mac, mac));
 }
 
-static void shared_file(const char *segment, char file[RECORD_FILE_STR])
+/* A segment's name has no ':', so that a nic's record is never mistaken for one. */
+static void shared_file(const struct record_owner *owner, char file[RECORD_FILE_STR])
 {
-	snprintf(file, RECORD_FILE_STR, "%s.json", segment);
+	snprintf(file, RECORD_FILE_STR, "%s%s.json", owner->nic ? "nic:" : "", owner->name);
+}
+
+/* Return: 0, or -EINVAL for what names none. */
+static int make_owner(const char *name, bool nic, struct record_owner *ret, struct vnic_err *err)
+{
+	if (nic ? !*name || strchr(name, '/') : !name_valid(name))
+		return fail_file(err, -EINVAL, name);
+	ret->nic = nic;
+	return str_copy(ret->name, nic ? DEV_ADDR_MAX : VNIC_NAME_MAX, name);
 }
 
 static void kept_id(const struct records *records, int dirfd, const char *file, char *id,
@@ -168,21 +178,35 @@ int records_write_port(struct records *records, const struct vnic_port *port, st
 	return write_file(records, records->ports_fd, file, data, size, err);
 }
 
-int records_write_shared(struct records *records, const char *segment, const struct plan *plan,
-			 struct vnic_err *err)
+static int write_shared(struct records *records, const char *name, bool nic,
+			const struct plan *plan, struct vnic_err *err)
 {
 	_cleanup_(freep) char *data = NULL;
+	struct record_owner owner;
 	char file[RECORD_FILE_STR];
 	size_t size;
 	int r;
 
-	if (!name_valid(segment))
-		return fail_file(err, -EINVAL, segment);
-	shared_file(segment, file);
-	r = record_encode_shared(segment, plan, records->boot, &data, &size);
+	r = make_owner(name, nic, &owner, err);
+	if (r < 0)
+		return r;
+	shared_file(&owner, file);
+	r = record_encode_shared(&owner, plan, records->boot, &data, &size);
 	if (r < 0)
 		return fail_file(err, r, file);
 	return write_file(records, records->shared_fd, file, data, size, err);
+}
+
+int records_write_shared(struct records *records, const char *segment, const struct plan *plan,
+			 struct vnic_err *err)
+{
+	return write_shared(records, segment, false, plan, err);
+}
+
+int records_write_nic(struct records *records, const char *pf, const struct plan *plan,
+		      struct vnic_err *err)
+{
+	return write_shared(records, pf, true, plan, err);
 }
 
 static int erase_file(struct records *records, int dirfd, const char *file, struct vnic_err *err)
@@ -203,14 +227,27 @@ int records_erase_port(struct records *records, const struct port_key *key, stru
 	return erase_file(records, records->ports_fd, file, err);
 }
 
+static int erase_shared(struct records *records, const char *name, bool nic, struct vnic_err *err)
+{
+	struct record_owner owner;
+	char file[RECORD_FILE_STR];
+	int r;
+
+	r = make_owner(name, nic, &owner, err);
+	if (r < 0)
+		return r;
+	shared_file(&owner, file);
+	return erase_file(records, records->shared_fd, file, err);
+}
+
 int records_erase_shared(struct records *records, const char *segment, struct vnic_err *err)
 {
-	char file[RECORD_FILE_STR];
+	return erase_shared(records, segment, false, err);
+}
 
-	if (!name_valid(segment))
-		return fail_file(err, -EINVAL, segment);
-	shared_file(segment, file);
-	return erase_file(records, records->shared_fd, file, err);
+int records_erase_nic(struct records *records, const char *pf, struct vnic_err *err)
+{
+	return erase_shared(records, pf, true, err);
 }
 
 /* One record's content to @ops. Return: as record_decode_port(). */
@@ -237,20 +274,26 @@ static int take_port(struct records *records, const char *file, const char *data
 static int take_shared(struct records *records, const char *file, const char *data, size_t size,
 		       const struct records_ops *ops, void *userdata, struct vnic_err *err)
 {
-	char segment[VNIC_NAME_MAX], expected[RECORD_FILE_STR];
+	struct record_owner owner;
+	char expected[RECORD_FILE_STR];
 	struct plan plan = { 0 };
 	int r;
 
-	r = record_decode_shared(data, size, records->boot, segment, &plan, err);
+	r = record_decode_shared(data, size, records->boot, &owner, &plan, err);
 	if (r != 0)
 		return r;
-	shared_file(segment, expected);
+	shared_file(&owner, expected);
 	if (!str_eq(expected, file)) {
 		plan_clear(&plan);
 		return vnic_err_set(err, -EBADMSG, VNIC_E_INVALID_MESSAGE,
-				    "it is another segment's, %s", expected);
+				    "it is another segment's or nic's, %s", expected);
 	}
-	ops->shared(userdata, segment, &plan);
+	if (!owner.nic)
+		ops->shared(userdata, owner.name, &plan);
+	else if (ops->nic)
+		ops->nic(userdata, owner.name, &plan);
+	else
+		plan_clear(&plan);
 	return 0;
 }
 

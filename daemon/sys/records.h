@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The records' files: one a port, UUID-MAC.json, and one a segment, NAME.json. Each is replaced as a whole
+ * The records' files: one a port, UUID-MAC.json; one a segment, NAME.json; one a nic whose VFs we made,
+ * nic:ADDRESS.json, beside the segments'. Each is replaced as a whole
  * before the first step of its plan acts and after the last, so that a vnicd that was killed knows what to put
  * back. They describe what a reboot ends, and live where it ends them.
  */
@@ -16,6 +17,8 @@ struct records_ops {
 	void (*port)(void *userdata, struct vnic_port *port);
 	/* A segment's; the callee clears @plan. */
 	void (*shared)(void *userdata, const char *segment, struct plan *plan);
+	/* A nic's; the callee clears @plan. NULL: not asked for. */
+	void (*nic)(void *userdata, const char *pf, struct plan *plan);
 	/* @file could not be used; @err says why, and what became of it. For the log. */
 	void (*problem)(void *userdata, const char *file, const struct vnic_err *err);
 };
@@ -43,7 +46,10 @@ int records_load(struct records *records, const struct records_ops *ops, void *u
 int records_write_port(struct records *records, const struct vnic_port *port, struct vnic_err *err);
 int records_write_shared(struct records *records, const char *segment, const struct plan *plan,
 			 struct vnic_err *err);
+int records_write_nic(struct records *records, const char *pf, const struct plan *plan,
+		      struct vnic_err *err);
 
 /* Remove; 0 where there is none. */
 int records_erase_port(struct records *records, const struct port_key *key, struct vnic_err *err);
 int records_erase_shared(struct records *records, const char *segment, struct vnic_err *err);
+int records_erase_nic(struct records *records, const char *pf, struct vnic_err *err);

@@ -43,7 +43,7 @@ static void port_again(const struct vnic_port *port)
 static void decode(const char *data, size_t size)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
-	char segment[VNIC_NAME_MAX];
+	struct record_owner owner;
 	struct vnic_port *port;
 	struct plan plan = { 0 };
 	int r;
@@ -55,7 +55,7 @@ static void decode(const char *data, size_t size)
 	} else if (r < 0 && !*err.message) {
 		abort();
 	}
-	if (record_decode_shared(data, size, BOOT, segment, &plan, NULL) == 0)
+	if (record_decode_shared(data, size, BOOT, &owner, &plan, NULL) == 0)
 		plan_clear(&plan);
 }
 

@@ -208,7 +208,9 @@ static int put_port(struct records *records, char *rest, struct vnic_err *err)
 
 static int records_mode(const char *ports, const char *shared)
 {
-	static const struct records_ops ops = { on_port, on_shared, on_problem };
+	static const struct records_ops ops = { .port = on_port,
+						.shared = on_shared,
+						.problem = on_problem };
 	struct vnic_err err = VNIC_ERR_INIT;
 	struct records *records;
 	struct port_key key;

@@ -150,23 +150,31 @@ static void shared_round_trip(void **state)
 {
 	struct vnic_port *port = sample();
 	_cleanup_(freep) char *data = NULL;
-	char segment[VNIC_NAME_MAX];
+	const struct record_owner lan = { .name = "lan" }, nic = { true, "0000:03:00.0" };
+	struct record_owner owner;
 	struct plan plan = { 0 };
 	size_t size;
 
 	(void)state;
-	assert_int_equal(record_encode_shared("lan", &port->plan, BOOT, &data, &size), 0);
-	assert_int_equal(record_decode_shared(data, size, OTHER_BOOT, segment, &plan, NULL),
+	assert_int_equal(record_encode_shared(&lan, &port->plan, BOOT, &data, &size), 0);
+	assert_int_equal(record_decode_shared(data, size, OTHER_BOOT, &owner, &plan, NULL),
 			 RECORD_OTHER_BOOT);
-	assert_int_equal(record_decode_shared(data, size, BOOT, segment, &plan, NULL), 0);
-	assert_string_equal(segment, "lan");
+	assert_int_equal(record_decode_shared(data, size, BOOT, &owner, &plan, NULL), 0);
+	assert_string_equal(owner.name, "lan");
+	assert_false(owner.nic);
 	assert_int_equal(plan.n, 2);
 	same_step(&plan.step[1], &port->plan.step[1]);
+	plan_clear(&plan);
+	freep(&data);
+	assert_int_equal(record_encode_shared(&nic, &port->plan, BOOT, &data, &size), 0);
+	assert_int_equal(record_decode_shared(data, size, BOOT, &owner, &plan, NULL), 0);
+	assert_true(owner.nic);
+	assert_string_equal(owner.name, nic.name);
 	plan_clear(&plan);
 	/* A port's is no segment's. */
 	freep(&data);
 	data = sample_text(&size);
-	assert_int_equal(record_decode_shared(data, size, BOOT, segment, &plan, NULL), -EBADMSG);
+	assert_int_equal(record_decode_shared(data, size, BOOT, &owner, &plan, NULL), -EBADMSG);
 	port_free(port);
 }
 
@@ -504,7 +512,9 @@ static void on_problem(void *userdata, const char *file, const struct vnic_err *
 
 static void load(struct place *p)
 {
-	static const struct records_ops ops = { on_port, on_shared, on_problem };
+	static const struct records_ops ops = { .port = on_port,
+						.shared = on_shared,
+						.problem = on_problem };
 
 	p->n_ports = p->n_shared = p->n_problems = 0;
 	assert_int_equal(records_load(p->records, &ops, p, NULL), 0);

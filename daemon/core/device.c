@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A port's VF: reserved when the port is made, prepared and plugged in once the domain runs, put back as it was
+ * at the end. It is an owner beside the port's own: whatever becomes of it, the virtio NIC carries the guest.
+ *
+ *	NONE -> RESERVED -> ATTACHING -> ATTACHED -> DETACHING -> NONE
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/errors.h"
+#include "daemon/core/manager_priv.h"
+#include "daemon/core/path_sriov.h"
+
+/* Which VF a key had last; the oldest is forgotten. */
+#define MEMORY_MAX 4096
+
+struct memory {
+	struct port_key key;
+	char vf_addr[DEV_ADDR_MAX];
+	UT_hash_handle hh;
+};
+
+static void remember(struct manager *m, const struct port_key *key, const char *vf_addr)
+{
+	struct memory *old;
+
+	HASH_FIND(hh, m->memory, key, sizeof(*key), old);
+	if (old) {
+		HASH_DEL(m->memory, old);
+	} else if (HASH_COUNT(m->memory) >= MEMORY_MAX) {
+		old = m->memory;
+		HASH_DEL(m->memory, old);
+	} else {
+		old = calloc(1, sizeof(*old));
+	}
+	if (!old)
+		return; /* next time it gets another one: no harm */
+	old->key = *key;
+	str_copy(old->vf_addr, sizeof(old->vf_addr), vf_addr);
+	HASH_ADD(hh, m->memory, key, sizeof(old->key), old);
+}
+
+const char *device_before(const struct manager *m, const struct port_key *key)
+{
+	const struct memory *old;
+
+	HASH_FIND(hh, m->memory, key, sizeof(*key), old);
+	return old ? old->vf_addr : NULL;
+}
+
+void device_forget_all(struct manager *m)
+{
+	struct memory *old, *tmp;
+
+	HASH_ITER(hh, m->memory, old, tmp)
+	{
+		HASH_DEL(m->memory, old);
+		free(old);
+	}
+}
+
+static void set_reason(struct managed_port *p, const char *text)
+{
+	struct port_device *d = &p->port.device;
+
+	if (strncmp(d->reason, text, sizeof(d->reason) - 1) == 0)
+		return;
+	snprintf(d->reason, sizeof(d->reason), "%.*s", PORT_REASON_MAX - 1, text);
+	str_make_utf8(d->reason);
+	manager_tell_port(p->own.m, &p->port);
+}
+
+static void set_state(struct managed_port *p, enum device_state state)
+{
+	if (p->port.device.state == state)
+		return;
+	p->port.device.state = state;
+	manager_tell_port(p->own.m, &p->port);
+}
+
+static void say(struct managed_port *p, const char *what)
+{
+	char text[DEV_ADDR_MAX + 100];
+
+	snprintf(text, sizeof(text), "VF %s: %.90s", p->port.device.vf_addr, what);
+	port_event(p, text);
+}
+
+void device_reserve(struct managed_port *p, const struct vf_choice *choice)
+{
+	struct port_device *d = &p->port.device;
+
+	memcpy(d->pf, choice->pf, sizeof(d->pf));
+	memcpy(d->vf_addr, choice->vf_addr, sizeof(d->vf_addr));
+	d->vf = choice->vf;
+	d->state = DEVICE_RESERVED;
+	d->reason[0] = '\0';
+	p->device_drop = false;
+	remember(p->own.m, &p->port.spec.key, d->vf_addr);
+}
+
+/* The step that plugs it in; NULL before there is a plan. */
+static const struct step *attach_step(const struct port_device *d)
+{
+	for (size_t i = 0; i < d->plan.n; i++)
+		if (d->plan.step[i].kind == STEP_VF_ATTACH)
+			return &d->plan.step[i];
+	return NULL;
+}
+
+/* What carries the frames: the VF from when it is in the guest until it is out again. */
+static void set_path(struct managed_port *p)
+{
+	const struct step *attach = attach_step(&p->port.device);
+	enum vnic_path path = attach && attach->state == STEP_DONE ? VNIC_PATH_SRIOV
+								   : VNIC_PATH_SOFTWARE;
+
+	if (p->port.path == path)
+		return;
+	p->port.path = path;
+	manager_tell_port(p->own.m, &p->port);
+	manager_kick(p->own.m); /* where the bridge looks for its MAC changes with it */
+}
+
+/* A recorded device after a restart: whether the guest has it is asked again, since it may have changed. */
+void device_adopt(struct managed_port *p)
+{
+	struct port_device *d = &p->port.device;
+
+	owner_init(&p->device_own, p->own.m, &d->plan, p->own.segment, &p->port);
+	for (size_t i = 0; i < d->plan.n; i++)
+		if (d->plan.step[i].kind == STEP_VF_ATTACH && d->plan.step[i].state == STEP_DONE)
+			d->plan.step[i].state = STEP_BEGUN;
+	if (d->state == DEVICE_ATTACHED)
+		d->state = DEVICE_ATTACHING;
+	if (d->state == DEVICE_DETACHING)
+		p->device_drop = true;
+	if (d->state != DEVICE_NONE)
+		remember(p->own.m, &p->port.spec.key, d->vf_addr);
+}
+
+static const struct vnic_pf *pf_there(const struct manager *m, const struct port_device *d)
+{
+	const struct vnic_pf *pf = inventory_pf(m->inv, d->pf);
+
+	return pf && d->vf < pf->n_vf && str_eq(pf->vf[d->vf].addr, d->vf_addr) ? pf : NULL;
+}
+
+/* It is put back: the port has none, and others may take it. */
+static void given_back(struct managed_port *p)
+{
+	struct port_device *d = &p->port.device;
+	struct manager *m = p->own.m;
+
+	say(p, "given back");
+	plan_clear(&d->plan);
+	*d->pf = *d->vf_addr = '\0';
+	d->vf = 0;
+	d->state = DEVICE_NONE;
+	p->device_drop = false;
+	m->devices_stale = true;
+	if (!p->gone || owner_last(&p->own) >= 0)
+		owner_record(&p->device_own);
+	manager_tell_port(m, &p->port);
+	manager_kick(m);
+}
+
+static void pump_back(struct managed_port *p)
+{
+	ssize_t last = owner_last(&p->device_own);
+
+	if (last < 0) {
+		given_back(p);
+		return;
+	}
+	if (p->port.device.state != DEVICE_RESERVED)
+		set_state(p, DEVICE_DETACHING);
+	owner_begin(&p->device_own, (size_t)last, true);
+}
+
+static void pump_forth(struct managed_port *p, const struct vnic_pf *pf)
+{
+	struct port_device *d = &p->port.device;
+	struct owner *o = &p->device_own;
+
+	if (!d->plan.n && path_sriov_device(&p->port, pf, &d->plan) < 0) {
+		set_reason(p, "out of memory");
+		return;
+	}
+	for (size_t i = 0; i < d->plan.n; i++)
+		if (d->plan.step[i].state != STEP_DONE) {
+			set_state(p, DEVICE_ATTACHING);
+			owner_begin(o, i, false);
+			return;
+		}
+	if (d->state != DEVICE_ATTACHED) {
+		o->backoff = 0;
+		set_reason(p, "");
+		set_state(p, DEVICE_ATTACHED);
+		say(p, "the guest has it");
+	}
+	if (o->unrecorded)
+		owner_record(o);
+}
+
+/* A step failed: what there is of the plan is put back, and later another VF, or the same, is tried. */
+static void failed(struct managed_port *p)
+{
+	struct owner *o = &p->device_own;
+
+	o->error = 0;
+	set_reason(p, o->err.message);
+	if (strncmp(p->device_said, o->err.message, sizeof(p->device_said) - 1) != 0) {
+		/* Once, and not at each try. */
+		snprintf(p->device_said, sizeof(p->device_said), "%.*s", PORT_REASON_MAX - 1,
+			 o->err.message);
+		say(p, o->err.message);
+	}
+	owner_back_off(o);
+	if (!o->undoing) {
+		p->device_drop = true;
+		p->device_retry_at = o->retry_at;
+		o->retry_at = 0; /* putting back does not wait */
+	}
+}
+
+void device_pump(struct managed_port *p)
+{
+	struct port_device *d = &p->port.device;
+	struct manager *m = p->own.m;
+	const struct vnic_pf *pf;
+
+	if (p->device_own.busy)
+		return;
+	set_path(p);
+	if (p->device_own.error)
+		failed(p);
+	if (d->state == DEVICE_NONE || !m->inv->complete)
+		return;
+	if (owner_waits(&p->device_own)) {
+		manager_wake_before(m, p->device_own.retry_at);
+		return;
+	}
+	pf = pf_there(m, d);
+	if (!pf && !p->gone && !p->device_drop) {
+		set_reason(p, "its VF has gone: the guest goes on with its virtio NIC");
+		say(p, "gone from the host");
+		p->device_drop = true;
+	}
+	if (p->gone || p->device_drop)
+		pump_back(p);
+	else if (p->port.started && p->port.state != PORT_PREPARING)
+		pump_forth(p, pf);
+}
+
+/* May @p have a VF, and has none? */
+static bool waits_for_vf(const struct managed_port *p)
+{
+	return p->port.device.state == DEVICE_NONE && !p->gone && *p->port.spec.standby &&
+	       p->port.state != PORT_PREPARING && p->device_retry_at <= manager_now(p->own.m);
+}
+
+static uint32_t priority_of(const struct manager *m, const struct vnic_port *port)
+{
+	const struct vnic_class *class = config_class(m->config, port->spec.class_name);
+
+	return class ? class->priority : 0;
+}
+
+/* The class' priority first, then who has waited longest. */
+static struct managed_port *next_in_line(struct manager *m, uint64_t mark)
+{
+	struct managed_port *best = NULL;
+
+	for (struct vnic_port *port = m->ports; port; port = port->hh.next) {
+		struct managed_port *p = managed(port);
+
+		if (!waits_for_vf(p) || p->device_asked == mark)
+			continue;
+		if (!best || priority_of(m, port) > priority_of(m, &best->port) ||
+		    (priority_of(m, port) == priority_of(m, &best->port) &&
+		     port->generation < best->port.generation))
+			best = p;
+	}
+	return best;
+}
+
+/* VFs may have become free, or others wanted: those who wait are asked for, in their order. */
+void devices_promote(struct manager *m)
+{
+	struct managed_port *p;
+
+	for (struct vnic_port *port = m->ports; port; port = port->hh.next)
+		if (managed(port)->device_retry_at > manager_now(m))
+			manager_wake_before(m, managed(port)->device_retry_at);
+		else if (managed(port)->device_retry_at && waits_for_vf(managed(port))) {
+			managed(port)->device_retry_at = 0;
+			m->devices_stale = true;
+		}
+	if (!m->devices_stale || !m->inv->complete)
+		return;
+	m->devices_stale = false;
+	m->promotions++;
+	while ((p = next_in_line(m, m->promotions))) {
+		struct alloc_choice choice;
+		struct vnic_err err = VNIC_ERR_INIT;
+
+		p->device_asked = m->promotions;
+		memset(&choice, 0, sizeof(choice));
+		if (manager_alloc(m, &p->port.spec, &choice, &err) == 0 &&
+		    choice.path == VNIC_PATH_SRIOV) {
+			device_reserve(p, &choice.vf);
+			say(p, "chosen");
+			owner_record(&p->device_own);
+			manager_tell_port(m, &p->port);
+			manager_kick(m);
+			continue;
+		}
+		for (size_t i = 0; i < choice.n_reasons; i++)
+			if (choice.reason[i].path == VNIC_PATH_SRIOV && !choice.reason[i].eligible)
+				set_reason(p, choice.reason[i].text);
+	}
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The VFs that the configuration wants of a nic: made once, kept while the configuration says so, never taken
+ * from under anybody. A nic with VFs that somebody else made is left as it is.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/errors.h"
+#include "daemon/core/manager_priv.h"
+
+/* How long the kernel may take to show every VF with its group, netdev and attributes. */
+#define VFS_MAX_WAIT (30 * SEC)
+
+/* The PF that section @cfg means; NULL where there is none now. */
+static const struct vnic_pf *resolve(const struct manager *m, const struct vnic_nic_config *cfg)
+{
+	const struct vnic_link *link;
+
+	if (*cfg->address)
+		return inventory_pf(m->inv, cfg->address);
+	link = inventory_find_name(m->inv, cfg->name);
+	return link ? inventory_pf_of(m->inv, link) : NULL;
+}
+
+static const struct vnic_nic_config *section_of(const struct manager *m, const struct vnic_pf *pf)
+{
+	for (const struct vnic_nic_config *cfg = m->config->nics; cfg; cfg = cfg->hh.next)
+		if (resolve(m, cfg) == pf)
+			return cfg;
+	return NULL;
+}
+
+struct nic_share *manager_nic(const struct manager *m, const char *pf)
+{
+	struct nic_share *nic;
+
+	HASH_FIND_STR(m->nics, pf, nic);
+	return nic;
+}
+
+static struct managed_nic *nic_get(struct manager *m, const char *pf)
+{
+	struct nic_share *old = manager_nic(m, pf);
+	struct managed_nic *n;
+
+	if (old)
+		return managed_nic(old);
+	n = calloc(1, sizeof(*n));
+	if (!n)
+		return NULL;
+	str_copy(n->nic.pf, sizeof(n->nic.pf), pf);
+	owner_init(&n->own, m, &n->nic.plan, NULL, NULL);
+	n->own.nic = &n->nic;
+	n->stale = true;
+	HASH_ADD_STR(m->nics, pf, &n->nic);
+	return n;
+}
+
+/* Takes @plan's content over on success only. */
+int nic_restore(struct manager *m, const char *pf, struct plan *plan)
+{
+	struct managed_nic *n = manager_nic(m, pf) ? NULL : nic_get(m, pf);
+
+	if (!n)
+		return -EEXIST;
+	n->nic.plan = *plan;
+	*plan = (struct plan){ 0 };
+	return 0;
+}
+
+struct managed_nic *nic_free(struct managed_nic *n)
+{
+	if (n) {
+		plan_clear(&n->nic.plan);
+		free(n);
+	}
+	return NULL;
+}
+
+void nics_stale(struct manager *m)
+{
+	for (const struct vnic_nic_config *cfg = m->config->nics; cfg; cfg = cfg->hh.next) {
+		const struct vnic_pf *pf = resolve(m, cfg);
+
+		if (pf && !nic_get(m, pf->addr))
+			return;
+	}
+	for (struct nic_share *nic = m->nics; nic; nic = nic->hh.next)
+		managed_nic(nic)->stale = true;
+	manager_kick(m);
+}
+
+/* @fmt: a sentence for people; empty: all is well. */
+static void __attribute__((format(printf, 3, 4)))
+tell(struct managed_nic *n, bool ready, const char *fmt, ...)
+{
+	char text[VNIC_ERR_MESSAGE_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (n->nic.ready == ready && str_eq(n->nic.reason, text))
+		return;
+	n->nic.ready = ready;
+	memcpy(n->nic.reason, text, sizeof(n->nic.reason));
+	for (struct manager_observer *o = n->own.m->observers; o; o = o->next)
+		if (o->nic_changed)
+			o->nic_changed(o->data, &n->nic);
+}
+
+/* Would taking the VFs away take them from anybody? Says from whom. */
+static bool in_use(const struct manager *m, const struct vnic_pf *pf, char *who, size_t size)
+{
+	for (const struct vnic_port *p = m->ports; p; p = p->hh.next)
+		if (p->device.state != DEVICE_NONE && str_eq(p->device.pf, pf->addr)) {
+			snprintf(who, size, "port %s of domain '%.64s'", p->spec.name,
+				 p->spec.domain);
+			return true;
+		}
+	for (int i = 0; i < pf->n_vf; i++)
+		if (pf->vf[i].user != VF_FREE) {
+			vf_user_describe(&pf->vf[i], who, size);
+			return true;
+		}
+	return false;
+}
+
+/* Forget the steps: their effect is gone, or somebody else's by now. */
+static void drop_plan(struct managed_nic *n)
+{
+	struct manager *m = n->own.m;
+
+	plan_clear(&n->nic.plan);
+	m->io.erase_nic(m->io.data, n->nic.pf);
+}
+
+static struct step *numvfs_step(struct managed_nic *n)
+{
+	for (size_t i = 0; i < n->nic.plan.n; i++)
+		if (n->nic.plan.step[i].kind == STEP_NIC_NUMVFS)
+			return &n->nic.plan.step[i];
+	return NULL;
+}
+
+/* Has somebody written another number of VFs since ours? */
+static bool changed_by_others(struct managed_nic *n, const struct vnic_pf *pf)
+{
+	struct step *step = numvfs_step(n);
+
+	if (!step || step->state != STEP_DONE)
+		return false;
+	if (pf->num_vfs == step->value) {
+		step->seen = true;
+		return false;
+	}
+	if (step->seen || manager_now(n->own.m) >= n->own.settled_at + SETTLE)
+		return true;
+	n->stale = true;
+	manager_wake_before(n->own.m, n->own.settled_at + SETTLE);
+	return false;
+}
+
+static int make_plan(struct managed_nic *n, const struct vnic_pf *pf,
+		     const struct vnic_nic_config *cfg)
+{
+	struct step step = { .kind = STEP_NIC_AUTOPROBE, .value = cfg->autoprobe };
+	int r = 0;
+
+	memcpy(step.dev, pf->addr, sizeof(step.dev));
+	if (pf->autoprobe != cfg->autoprobe)
+		r = plan_add(&n->nic.plan, &step);
+	step.kind = STEP_NIC_NUMVFS;
+	step.value = cfg->vfs;
+	if (r == 0)
+		r = plan_add(&n->nic.plan, &step);
+	return r;
+}
+
+/* The steps are done: does the kernel show every VF? */
+static void wait_for_vfs(struct managed_nic *n, const struct vnic_pf *pf)
+{
+	struct manager *m = n->own.m;
+	uint64_t until = n->own.settled_at + VFS_MAX_WAIT;
+
+	if (pf->vfs_complete) {
+		tell(n, true, "%s", "");
+		m->devices_stale = true;
+	} else if (manager_now(m) < until) {
+		tell(n, false, "its VFs are being made: %d of %d are there", pf->n_vf, pf->num_vfs);
+		n->stale = true;
+		manager_wake_before(m, until);
+	} else {
+		tell(n, false,
+		     "the kernel shows %d of %d VFs whole after %d s: see 'journalctl -k'",
+		     pf->n_vf, pf->num_vfs, (int)(VFS_MAX_WAIT / SEC));
+	}
+}
+
+/* There is a plan, perhaps half done. */
+static void pump_plan(struct managed_nic *n, const struct vnic_pf *pf,
+		      const struct vnic_nic_config *cfg)
+{
+	struct step *numvfs = numvfs_step(n);
+	bool same = cfg && numvfs && cfg->vfs == numvfs->value;
+	char who[160];
+
+	if (changed_by_others(n, pf)) {
+		int made = (int)numvfs->value;
+
+		drop_plan(n);
+		tell(n, false, "it has %d VFs, where vnicd had made %d: somebody changed that",
+		     pf->num_vfs, made);
+		n->stale = true;
+		n->own.retry_at = manager_now(n->own.m) + SETTLE;
+		manager_wake_before(n->own.m, n->own.retry_at);
+		return;
+	}
+	if (!same) {
+		ssize_t last = owner_last(&n->own);
+
+		if (last < 0) {
+			drop_plan(n);
+			n->stale = true;
+			manager_kick(n->own.m);
+		} else if (in_use(n->own.m, pf, who, sizeof(who))) {
+			tell(n, n->nic.ready,
+			     "it keeps its %d VFs until none is in use (%s has one); then "
+			     "vnicd.conf "
+			     "applies",
+			     pf->num_vfs, who);
+		} else {
+			owner_begin(&n->own, (size_t)last, true);
+		}
+		return;
+	}
+	for (size_t i = 0; i < n->nic.plan.n; i++)
+		if (n->nic.plan.step[i].state != STEP_DONE) {
+			tell(n, false, "its VFs are being made");
+			owner_begin(&n->own, i, false);
+			return;
+		}
+	wait_for_vfs(n, pf);
+}
+
+/* Nothing of ours is there: is there something to do? */
+static void pump_fresh(struct managed_nic *n, const struct vnic_pf *pf,
+		       const struct vnic_nic_config *cfg)
+{
+	if (!*pf->driver)
+		tell(n, false, "no driver is bound to it: see 'lspci -k -s %s'", pf->addr);
+	else if (cfg->vfs > pf->total_vfs)
+		tell(n, false, "%s:%d: [nic %s] vfs=%d: it can have %d at most", cfg->place.file,
+		     cfg->place.line, cfg->name, cfg->vfs, pf->total_vfs);
+	else if (cfg->vfs == pf->num_vfs && cfg->vfs == 0)
+		tell(n, true, "%s", "");
+	else if (cfg->vfs == pf->num_vfs)
+		wait_for_vfs(n, pf); /* made by somebody else: theirs, and as they are to be */
+	else if (pf->num_vfs != 0)
+		tell(n, false,
+		     "it has %d VFs, which vnicd did not make: 'echo 0 > "
+		     "/sys/bus/pci/devices/%s/sriov_numvfs' when nobody uses them, or write vfs=%d",
+		     pf->num_vfs, pf->addr, pf->num_vfs);
+	else if (make_plan(n, pf, cfg) == 0)
+		pump_plan(n, pf, cfg);
+}
+
+/* Return: true where @n is to be forgotten. */
+static bool pump_known(struct managed_nic *n, const struct vnic_pf *pf)
+{
+	const struct vnic_nic_config *cfg = section_of(n->own.m, pf);
+
+	if (cfg && cfg->vfs < 0)
+		cfg = NULL;
+	if (n->nic.plan.n)
+		pump_plan(n, pf, cfg);
+	else if (cfg)
+		pump_fresh(n, pf, cfg);
+	return !cfg && !n->nic.plan.n && !n->own.busy;
+}
+
+static void forget(struct managed_nic *n)
+{
+	struct manager *m = n->own.m;
+
+	drop_plan(n);
+	HASH_DEL(m->nics, &n->nic);
+	for (struct manager_observer *o = m->observers; o; o = o->next)
+		if (o->nic_removed)
+			o->nic_removed(o->data, n->nic.pf);
+	nic_free(n);
+}
+
+void nic_pump(struct managed_nic *n)
+{
+	struct manager *m = n->own.m;
+	const struct vnic_pf *pf;
+
+	if (n->own.busy || !m->inv->complete)
+		return;
+	if (n->own.error) {
+		n->own.error = 0;
+		tell(n, false, "%s", n->own.err.message);
+		n->stale = true;
+		owner_back_off(&n->own);
+		return;
+	}
+	if (owner_waits(&n->own)) {
+		manager_wake_before(m, n->own.retry_at);
+		return;
+	}
+	if (!n->stale)
+		return;
+	n->stale = false;
+	pf = inventory_pf(m->inv, n->nic.pf);
+	if (!pf || pump_known(n, pf)) {
+		/* What was done to a device that has gone is gone with it. */
+		forget(n);
+		return;
+	}
+	if (n->own.busy || n->own.error)
+		n->stale = true;
+	else if (n->own.unrecorded && n->nic.plan.n)
+		owner_record(&n->own);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/slow_steps.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "api/errors.h"
+#include "base/log.h"
+
+/* Drivers make hundreds of VFs in some seconds; what takes longer hangs. */
+#define SLOW_MAX_USEC 60000000
+
+struct slow_call {
+	struct slow_steps *slow;
+	struct exec_job *job;
+	struct loop_source *io, *timer;
+	struct step step;
+	manager_step_done done;
+	void *arg;
+	LIST_ENTRY(slow_call) link;
+};
+
+struct slow_steps {
+	struct loop *loop;
+	struct exec *exec;
+	LIST_HEAD(, slow_call) calls;
+};
+
+static void call_free(struct slow_call *call)
+{
+	loop_source_free(call->io);
+	loop_source_free(call->timer);
+	LIST_REMOVE(call, link);
+	free(call);
+}
+
+static void end(struct slow_call *call)
+{
+	struct vnic_err err = VNIC_ERR_INIT;
+	manager_step_done done = call->done;
+	void *arg = call->arg;
+	int r;
+
+	/* Its descriptor is closed by the job's end: the loop must have let go of it. */
+	call->io = loop_source_free(call->io);
+	r = exec_job_end(call->slow->exec, call->job, &err);
+	call_free(call);
+	done(arg, r, r < 0 ? &err : NULL);
+}
+
+static void on_readable(void *userdata, int fd, unsigned int events)
+{
+	(void)fd;
+	(void)events;
+	end(userdata);
+}
+
+static void on_late(void *userdata)
+{
+	end(userdata);
+}
+
+static int start(struct slow_call *call, bool undo, struct vnic_err *err)
+{
+	struct slow_steps *slow = call->slow;
+	int r;
+
+	r = exec_start(slow->exec, &call->step, undo, &call->job, err);
+	if (r < 0)
+		return r;
+	r = loop_add_io(slow->loop, exec_job_fd(call->job), LOOP_READ, on_readable, call,
+			&call->io);
+	if (r == 0)
+		r = loop_add_timer(slow->loop, on_late, call, &call->timer);
+	if (r == 0)
+		r = loop_timer_set(call->timer, SLOW_MAX_USEC);
+	if (r == 0)
+		return 0;
+	call->io = loop_source_free(call->io);
+	exec_job_end(slow->exec, call->job, NULL);
+	return vnic_err_set(err, r, VNIC_E_INTERNAL, "waiting for a step: %s", strerror(-r));
+}
+
+void slow_step(struct slow_steps *slow, const struct step *step, bool undo, manager_step_done done,
+	       void *arg)
+{
+	struct slow_call *call = calloc(1, sizeof(*call));
+	struct vnic_err err = VNIC_ERR_INIT;
+	int r;
+
+	if (!call) {
+		done(arg, -ENOMEM, NULL);
+		return;
+	}
+	call->slow = slow;
+	call->step = *step;
+	call->done = done;
+	call->arg = arg;
+	LIST_INSERT_HEAD(&slow->calls, call, link);
+	r = start(call, undo, &err);
+	if (r == 0)
+		return;
+	call_free(call);
+	done(arg, r, &err);
+}
+
+int slow_steps_new(struct loop *loop, struct exec *exec, struct slow_steps **ret)
+{
+	struct slow_steps *slow = calloc(1, sizeof(*slow));
+
+	if (!slow)
+		return -ENOMEM;
+	slow->loop = loop;
+	slow->exec = exec;
+	LIST_INIT(&slow->calls);
+	*ret = slow;
+	return 0;
+}
+
+struct slow_steps *slow_steps_free(struct slow_steps *slow)
+{
+	if (!slow)
+		return NULL;
+	/* Each ends in its own time; its record says "begun", so that the next vnicd looks. */
+	while (!LIST_EMPTY(&slow->calls)) {
+		struct slow_call *call = LIST_FIRST(&slow->calls);
+
+		call->io = loop_source_free(call->io);
+		exec_job_end(slow->exec, call->job, NULL);
+		call_free(call);
+	}
+	free(slow);
+	return NULL;
+}
