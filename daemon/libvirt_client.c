@@ -27,7 +27,9 @@
 
 #define HELPER_PROGRAM VNIC_LIBEXECDIR "/vnicd-libvirt"
 #define HELPER_FD      3
-#define GRACE_MS       5000
+#ifndef GRACE_MS
+#define GRACE_MS 5000
+#endif
 
 extern char **environ;
 
@@ -91,7 +93,8 @@ static void set_deadline(struct libvirt_client *c)
 	struct timeval tv;
 	unsigned int ms;
 
-	if (!c->first || !c->first->sent || evtimer_pending(c->deadline, NULL))
+	/* Also of one that was not sent: the helper before it may be one that no signal ends (state D). */
+	if (!c->first || evtimer_pending(c->deadline, NULL))
 		return;
 	ms = c->first->timeout_ms + GRACE_MS;
 	tv = (struct timeval){ ms / 1000, (suseconds_t)(ms % 1000) * 1000 };
@@ -239,6 +242,14 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (c->pid > 0 && c->fd < 0) {
+		log_warning("vnicd-libvirt (process %d) was killed and does not end", (int)c->pid);
+		fail_first(c, vnic_err_of(VNIC_E_TIMEOUT,
+					  "vnicd-libvirt (process %d) hangs in the kernel; "
+					  "'cat /proc/%d/stack' tells where",
+					  (int)c->pid, (int)c->pid));
+		return;
+	}
 	log_warning("vnicd-libvirt (process %d) hangs: it is replaced", (int)c->pid);
 	kill_helper(c);
 	/* Others that were sent go to the next helper; only now, so that no answer of this one counts for them. */
@@ -328,12 +339,15 @@ static void on_child(evutil_socket_t fd, short what, void *arg)
 	log_info("vnicd-libvirt %s", how);
 	for (struct libvirt_request *q = c->first; q; q = q->next)
 		q->sent = false;
-	if (at_work)
+	if (at_work) {
 		fail_first(c,
 			   vnic_err_of(VNIC_E_LIBVIRT,
 				       "vnicd-libvirt %s while it worked on this; try again", how));
-	else
-		event_active(c->kick, EV_TIMEOUT, 0);
+		return;
+	}
+	/* What was waited for was its end: the next one has all its time. */
+	evtimer_del(c->deadline);
+	event_active(c->kick, EV_TIMEOUT, 0);
 }
 
 static void on_io(evutil_socket_t fd, short what, void *arg)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/unit/unit.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 
@@ -24,6 +27,18 @@ struct result {
 };
 
 static int waiting;
+static bool undead;
+static pid_t spared;
+
+/* Ahead of libc's: a process in state D has the signal, and goes on all the same. */
+int kill(pid_t pid, int sig)
+{
+	if (undead && sig == SIGKILL) {
+		spared = pid;
+		return 0;
+	}
+	return (int)syscall(SYS_kill, pid, sig);
+}
 
 static void on_done(void *arg, const struct vnic_err *err, struct json_object *answer)
 {
@@ -113,6 +128,32 @@ static void hang_is_a_timeout(void **state)
 	assert_string_equal(after.text, "b");
 }
 
+/* Each request is answered by its own deadline, also while the one before is still in the kernel. */
+static void who_cannot_be_killed_blocks_nobody(void **state)
+{
+	struct result before, hung, behind, after;
+
+	(void)state;
+	ask("echo", "a", &before);
+	event_base_dispatch(base);
+	undead = true;
+	ask("hang", "", &hung);
+	ask("echo", "b", &behind);
+	event_base_dispatch(base);
+	assert_string_equal(hung.code, "Timeout");
+	assert_string_equal(behind.code, "Timeout");
+	assert_int_equal(spared, (pid_t)before.pid);
+	assert_non_null(strstr(behind.text, "hangs in the kernel"));
+
+	/* Its system call has ended: so does it, and the next one has a helper. */
+	undead = false;
+	assert_int_equal(kill(spared, SIGKILL), 0);
+	ask("echo", "c", &after);
+	event_base_dispatch(base);
+	assert_string_equal(after.text, "c");
+	assert_int_not_equal(after.pid, before.pid);
+}
+
 static void nonsense_ends_the_helper(void **state)
 {
 	struct result garbage, wrong, after;
@@ -182,6 +223,7 @@ int main(void)
 		cmocka_unit_test(errors_are_passed_on),
 		cmocka_unit_test(death_costs_one_request),
 		cmocka_unit_test(hang_is_a_timeout),
+		cmocka_unit_test(who_cannot_be_killed_blocks_nobody),
 		cmocka_unit_test(nonsense_ends_the_helper),
 		cmocka_unit_test(cancelled_is_not_called),
 		cmocka_unit_test(no_program_is_an_error),
