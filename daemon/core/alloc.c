@@ -58,10 +58,11 @@ static int check_vlan(const struct vnic_class *class, const struct port_spec *sp
 
 /* Does another port, or the host itself, have the MAC where @spec would have it? */
 static int check_mac(const struct inventory *inv, const struct vnic_segment *segment,
-		     const struct vnic_port *ports, const struct port_spec *spec, uint16_t vlan,
+		     const struct alloc_index *index, const struct port_spec *spec, uint16_t vlan,
 		     struct vnic_err *err)
 {
-	const struct vnic_link *bridge = inventory_find_name(inv, segment->bridge);
+	const struct vnic_link *bridge = inventory_find_name(inv, segment->bridge), *l;
+	const struct vnic_port *p;
 	char mac[VNIC_MAC_STR];
 
 	mac_format(spec->key.mac, mac);
@@ -70,40 +71,38 @@ static int check_mac(const struct inventory *inv, const struct vnic_segment *seg
 				    "%s is no address for a VM's NIC (%s): give it a unicast one, "
 				    "such as 52:54:00:12:34:56",
 				    mac, spec->key.mac[0] & 1 ? "it is a group address" : "zero");
-	for (const struct vnic_port *p = ports; p; p = p->hh.next)
-		if (!port_key_eq(&p->spec.key, &spec->key) &&
-		    !memcmp(p->spec.key.mac, spec->key.mac, VNIC_MAC_LEN) &&
-		    str_eq(p->segment, segment->name) && p->vlan == vlan)
-			return vnic_err_set(err, -EEXIST, VNIC_E_DUPLICATE_MAC,
-					    "MAC %s is already on segment %s, VLAN %u: port %s of "
-					    "domain '%.64s' has it; give this NIC another address",
-					    mac, segment->name, vlan, p->spec.name, p->spec.domain);
-	for (const struct vnic_link *l = bridge ? inv->links : NULL; l; l = l->hh.next)
-		if ((l == bridge || l->master == bridge->ifindex) &&
-		    !memcmp(l->mac, spec->key.mac, VNIC_MAC_LEN))
-			return vnic_err_set(err, -EEXIST, VNIC_E_DUPLICATE_MAC,
-					    "MAC %s is this host's own on segment %s: %s has it; "
-					    "give this NIC another address",
-					    mac, segment->name, l->name);
+	p = alloc_index_mac(index, segment->name, vlan, spec->key.mac, &spec->key);
+	if (p)
+		return vnic_err_set(err, -EEXIST, VNIC_E_DUPLICATE_MAC,
+				    "MAC %s is already on segment %s, VLAN %u: port %s of "
+				    "domain '%.64s' has it; give this NIC another address",
+				    mac, segment->name, vlan, p->spec.name, p->spec.domain);
+	l = bridge;
+	if (l && memcmp(l->mac, spec->key.mac, VNIC_MAC_LEN) != 0)
+		for (l = inventory_members(inv, bridge->ifindex); l; l = l->member_next)
+			if (!memcmp(l->mac, spec->key.mac, VNIC_MAC_LEN))
+				break;
+	if (l)
+		return vnic_err_set(err, -EEXIST, VNIC_E_DUPLICATE_MAC,
+				    "MAC %s is this host's own on segment %s: %s has it; "
+				    "give this NIC another address",
+				    mac, segment->name, l->name);
 	return 0;
 }
 
-static int check_limits(const struct vnic_class *class, const struct vnic_port *ports,
+static int check_limits(const struct vnic_class *class, const struct alloc_index *index,
 			const struct port_spec *spec, struct vnic_err *err)
 {
-	uint32_t n = 0;
+	const struct vnic_port *p;
+	uint32_t n, vfs;
 
-	for (const struct vnic_port *p = ports; p; p = p->hh.next) {
-		if (!str_eq(p->spec.class_name, spec->class_name) ||
-		    port_key_eq(&p->spec.key, &spec->key))
-			continue;
-		n++;
-		if (str_eq(p->spec.name, spec->name))
-			return vnic_err_set(err, -EADDRINUSE, VNIC_E_SOCKET_IN_USE,
-					    "socket %s/%s.sock belongs to another NIC of domain "
-					    "'%.64s': choose another name in <source path=…>",
-					    spec->class_name, spec->name, p->spec.domain);
-	}
+	p = alloc_index_socket(index, spec->class_name, spec->name, &spec->key);
+	if (p)
+		return vnic_err_set(err, -EADDRINUSE, VNIC_E_SOCKET_IN_USE,
+				    "socket %s/%s.sock belongs to another NIC of domain "
+				    "'%.64s': choose another name in <source path=…>",
+				    spec->class_name, spec->name, p->spec.domain);
+	alloc_index_class(index, class->name, &spec->key, &n, &vfs);
 	if (class->max_ports && n >= class->max_ports)
 		return vnic_err_set(err, -EDQUOT, VNIC_E_LIMIT,
 				    "class %s is full: it has %u of %u ports; raise max_ports= of "
@@ -148,8 +147,8 @@ static int no_path(const struct alloc_choice *choice, const struct port_spec *sp
 			    all);
 }
 
-int alloc(const struct alloc_host *host, const struct port_spec *spec, struct alloc_choice *ret,
-	  struct vnic_err *err)
+static int decide(const struct alloc_host *host, const struct port_spec *spec,
+		  struct alloc_choice *ret, struct vnic_err *err)
 {
 	const struct vnic_config *config = host->config;
 	const struct vnic_class *class = config_class(config, spec->class_name);
@@ -173,9 +172,9 @@ int alloc(const struct alloc_host *host, const struct port_spec *spec, struct al
 	if (r == 0)
 		r = check_vlan(class, spec, &choice.vlan, err);
 	if (r == 0)
-		r = check_mac(host->inv, segment, host->ports, spec, choice.vlan, err);
+		r = check_mac(host->inv, segment, host->index, spec, choice.vlan, err);
 	if (r == 0)
-		r = check_limits(class, host->ports, spec, err);
+		r = check_limits(class, host->index, spec, err);
 	if (r < 0)
 		return r;
 
@@ -198,4 +197,27 @@ int alloc(const struct alloc_host *host, const struct port_spec *spec, struct al
 	if (choice.path != VNIC_PATH_SRIOV)
 		ret->vf = (struct vf_choice){ 0 };
 	return choice.path ? 0 : no_path(&choice, spec, err);
+}
+
+int alloc(const struct alloc_host *host, const struct port_spec *spec, struct alloc_choice *ret,
+	  struct vnic_err *err)
+{
+	struct alloc_host indexed = *host;
+	struct alloc_index *index;
+	int r;
+
+	if (host->index)
+		return decide(host, spec, ret, err);
+	r = alloc_index_new(&index);
+	if (r < 0)
+		return vnic_err_set(err, r, VNIC_E_INTERNAL, "out of memory");
+	for (const struct vnic_port *p = host->ports; p && r == 0; p = p->hh.next)
+		r = alloc_index_update(index, p);
+	indexed.index = index;
+	if (r == 0)
+		r = decide(&indexed, spec, ret, err);
+	else
+		vnic_err_set(err, r, VNIC_E_INTERNAL, "out of memory");
+	alloc_index_free(index);
+	return r;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "daemon/core/alloc_index.h"
 #include "daemon/model/config.h"
 #include "daemon/model/link.h"
 #include "daemon/model/port.h"
@@ -45,6 +46,7 @@ struct alloc_choice {
 /**
  * struct alloc_host - what there is to choose from
  * @ports: the ports there are (uthash by key); one of the same key is not counted against what is asked
+ * @index: of @ports, as its owner keeps it; NULL: it is made for this call
  * @has_sriov: VFs can be plugged into running domains; the manager of this version cannot yet
  * @before: the PCI address of the VF that this key had last, or NULL: it gets the same where it can
  */
@@ -52,6 +54,7 @@ struct alloc_host {
 	const struct inventory *inv;
 	const struct vnic_config *config;
 	const struct vnic_port *ports;
+	const struct alloc_index *index;
 	bool has_sriov;
 	const char *before;
 };
@@ -61,7 +64,7 @@ struct alloc_host {
  * @ret: also filled in where no path is eligible (-ENOTSUP, NoPath), for its reasons
  *
  * Errors, each with @err: UnknownClass, InvalidMac, InvalidArgument, VlanNotAllowed, DuplicateMac,
- * SocketInUse, LimitReached, NoPath.
+ * SocketInUse, LimitReached, NoPath; -ENOMEM.
  */
 int alloc(const struct alloc_host *host, const struct port_spec *spec, struct alloc_choice *ret,
 	  struct vnic_err *err);

@@ -99,6 +99,7 @@ void device_reserve(struct managed_port *p, const struct vf_choice *choice)
 	d->state = DEVICE_RESERVED;
 	d->reason[0] = '\0';
 	p->device_drop = false;
+	manager_index_port(p->own.m, &p->port);
 	remember(p->own.m, &p->port.spec.key, d->vf_addr);
 }
 
@@ -160,6 +161,7 @@ static void given_back(struct managed_port *p)
 	*d->pf = *d->vf_addr = '\0';
 	d->vf = 0;
 	d->state = DEVICE_NONE;
+	manager_index_port(m, &p->port);
 	p->device_drop = false;
 	m->devices_stale = true;
 	if (!p->gone || owner_last(&p->own) >= 0)

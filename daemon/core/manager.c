@@ -18,6 +18,10 @@ struct manager *manager_new(const struct manager_io *io, struct vnic_config *con
 
 	if (!m)
 		return NULL;
+	if (alloc_index_new(&m->index) < 0) {
+		free(m);
+		return NULL;
+	}
 	m->io = *io;
 	m->config = config;
 	m->inv = inv;
@@ -56,9 +60,17 @@ struct manager *manager_free(struct manager *m)
 		nic_free(nic);
 	}
 	device_forget_all(m);
+	alloc_index_free(m->index);
 	config_free(m->config);
 	free(m);
 	return NULL;
+}
+
+void manager_index_port(struct manager *m, const struct vnic_port *port)
+{
+	/* A port that is not in it would be overlooked: then each alloc looks at all. */
+	if (m->index && alloc_index_update(m->index, port) < 0)
+		m->index = alloc_index_free(m->index);
 }
 
 void manager_observe(struct manager *m, struct manager_observer *observer)
@@ -550,6 +562,7 @@ int manager_alloc(const struct manager *m, const struct port_spec *spec, struct 
 	struct alloc_host host = { .inv = m->inv,
 				   .config = m->config,
 				   .ports = m->ports,
+				   .index = m->index,
 				   .before = device_before(m, &spec->key) };
 
 	return alloc(&host, spec, ret, err);

@@ -146,6 +146,7 @@ struct manager {
 	struct inventory *inv; /* daemon/sys owns it */
 	struct vnic_config *config;
 	struct vnic_port *ports;
+	struct alloc_index *index; /* of them; NULL where there was no memory for it */
 	struct segment_share *shares;
 	struct nic_share *nics; /* uthash by pf */
 	struct memory *memory; /* device.c's */

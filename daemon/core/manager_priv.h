@@ -140,6 +140,8 @@ static inline bool owner_waits(struct owner *o)
 struct managed_share *share_get(struct manager *m, const struct vnic_segment *segment);
 void share_pump(struct managed_share *s);
 void shares_stale(struct manager *m);
+/* What alloc sorts @port by (alloc_index_update()) is another now. */
+void manager_index_port(struct manager *m, const struct vnic_port *port);
 /* Has the datapath got the segment, so that it takes ports of it? */
 bool share_told(const struct segment_share *share);
 bool share_settled(struct manager *m, const char *segment);

@@ -130,6 +130,7 @@ int orphan_identify(struct managed_port *p, const struct port_spec *spec)
 		return r;
 	}
 	plan_clear(&plan);
+	manager_index_port(m, &p->port);
 	p->port.started = true;
 	port_remark(p, "%s", "");
 	port_event(p, "its record is made anew, from its domain's XML");

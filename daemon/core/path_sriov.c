@@ -27,25 +27,18 @@ static void __attribute__((format(printf, 2, 3))) refuse(struct candidate *c, co
 	va_end(ap);
 }
 
-/* The port of ours that holds the VF; the one that asks does not count. */
-static const struct vnic_port *holder(const struct path_ask *ask, const struct vnic_vf *vf)
+/*
+ * Is the VF anybody's? While it is held for the port that asks, it looks to the kernel as if a driver for user
+ * space had it.
+ */
+static bool taken(const struct path_ask *ask, const struct alloc_index_pf *held,
+		  const struct vnic_vf *vf)
 {
-	for (const struct vnic_port *p = ask->host->ports; p; p = p->hh.next)
-		if (p->device.state != DEVICE_NONE && str_eq(p->device.vf_addr, vf->addr) &&
-		    !port_key_eq(&p->spec.key, &ask->spec->key))
-			return p;
-	return NULL;
-}
+	const struct vnic_port *holder = alloc_index_holder(held, vf->index);
 
-/* Is the VF anybody's? While it is ours, it looks to the kernel as if a driver for user space had it. */
-static bool taken(const struct path_ask *ask, const struct vnic_vf *vf)
-{
-	if (holder(ask, vf))
-		return true;
-	for (const struct vnic_port *p = ask->host->ports; p; p = p->hh.next)
-		if (p->device.state != DEVICE_NONE && str_eq(p->device.vf_addr, vf->addr))
-			return false;
-	return vf->user != VF_FREE;
+	if (!holder)
+		return vf->user != VF_FREE;
+	return !port_key_eq(&holder->spec.key, &ask->spec->key);
 }
 
 /* Can this function be given to a guest at all? */
@@ -98,6 +91,7 @@ static const char *cannot_set(const struct candidate *c, const struct vnic_vf *v
 static void look_for_vf(const struct path_ask *ask, const struct alloc_choice *choice,
 			struct candidate *c)
 {
+	const struct alloc_index_pf *held = alloc_index_pf(ask->host->index, c->pf->addr);
 	const struct vnic_pf *pf = c->pf;
 	bool any_fit = false;
 	enum vf_attr attr;
@@ -107,7 +101,7 @@ static void look_for_vf(const struct path_ask *ask, const struct alloc_choice *c
 		const struct vnic_vf *vf = &pf->vf[i];
 		bool before = ask->host->before && str_eq(vf->addr, ask->host->before);
 
-		if (taken(ask, vf)) {
+		if (taken(ask, held, vf)) {
 			c->taken++;
 			continue;
 		}
@@ -174,12 +168,9 @@ static void judge_nic(const struct path_ask *ask, const struct alloc_choice *cho
 static bool quota_allows(const struct path_ask *ask, int free_vfs, struct path_reason *ret)
 {
 	const struct vnic_class *own = ask->class;
-	uint32_t mine = 0, promised = 0;
+	uint32_t ports, mine, promised = 0;
 
-	for (const struct vnic_port *p = ask->host->ports; p; p = p->hh.next)
-		if (p->device.state != DEVICE_NONE && str_eq(p->spec.class_name, own->name) &&
-		    !port_key_eq(&p->spec.key, &ask->spec->key))
-			mine++;
+	alloc_index_class(ask->host->index, own->name, &ask->spec->key, &ports, &mine);
 	if (own->max_vfs && mine >= own->max_vfs) {
 		snprintf(ret->text, sizeof(ret->text),
 			 "class %s has %u of %u VFs: raise max-vfs= of [class %s]", own->name, mine,
@@ -189,13 +180,11 @@ static bool quota_allows(const struct path_ask *ask, int free_vfs, struct path_r
 	if (mine < own->reserved_vfs)
 		return true;
 	for (const struct vnic_class *c = ask->host->config->classes; c; c = c->hh.next) {
-		uint32_t has = 0;
+		uint32_t has;
 
 		if (c == own || !c->reserved_vfs || !str_eq(c->segment, own->segment))
 			continue;
-		for (const struct vnic_port *p = ask->host->ports; p; p = p->hh.next)
-			has += p->device.state != DEVICE_NONE &&
-			       str_eq(p->spec.class_name, c->name);
+		alloc_index_class(ask->host->index, c->name, &ask->spec->key, &ports, &has);
 		promised += has < c->reserved_vfs ? c->reserved_vfs - has : 0;
 	}
 	if ((uint32_t)free_vfs > promised)

@@ -56,6 +56,7 @@ void port_adopt(struct manager *m, struct managed_port *p)
 	owner_init(&p->own, m, &p->port.plan, share ? &share->segment : NULL, &p->port);
 	device_adopt(p);
 	HASH_ADD(hh, m->ports, spec.key, sizeof(p->port.spec.key), &p->port);
+	manager_index_port(m, &p->port);
 	shares_stale(m);
 	if (m->started)
 		for (struct manager_observer *o = m->observers; o; o = o->next)
@@ -141,6 +142,8 @@ static void remove_port(struct managed_port *p)
 	for (struct manager_observer *o = m->observers; o; o = o->next)
 		if (o->port_removed)
 			o->port_removed(o->data, &p->port);
+	if (m->index)
+		alloc_index_remove(m->index, &p->port.spec.key);
 	HASH_DEL(m->ports, &p->port);
 	m->sweep |= p->port.orphan;
 	plan_clear(&p->port.plan);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <utlist.h>
+
 static const char *const kinds[] = {
 	[LINK_OTHER] = "other",	      [LINK_PHYSICAL] = "physical", [LINK_VF] = "vf",
 	[LINK_BRIDGE] = "bridge",     [LINK_TAP] = "tap",	    [LINK_VETH] = "veth",
@@ -48,25 +50,92 @@ static bool same(const struct vnic_link *a, const struct vnic_link *b)
 	       a->sriov_totalvfs == b->sriov_totalvfs && a->sriov_numvfs == b->sriov_numvfs;
 }
 
+/* Links with one master, which may be there or not. */
+struct link_members {
+	int ifindex; /* the master's */
+	unsigned int n; /* links, and one that is about to be */
+	struct vnic_link *first;
+	UT_hash_handle hh;
+};
+
+const struct vnic_link *inventory_members(const struct inventory *inv, int ifindex)
+{
+	const struct link_members *m;
+
+	HASH_FIND_INT(inv->members, &ifindex, m);
+	return m ? m->first : NULL;
+}
+
+/* Room for one more; NULL without memory. */
+static struct link_members *members_get(struct inventory *inv, int ifindex)
+{
+	struct link_members *m;
+
+	HASH_FIND_INT(inv->members, &ifindex, m);
+	if (!m) {
+		m = calloc(1, sizeof(*m));
+		if (!m)
+			return NULL;
+		m->ifindex = ifindex;
+		HASH_ADD_INT(inv->members, ifindex, m);
+	}
+	m->n++;
+	return m;
+}
+
+static void members_put(struct inventory *inv, struct link_members *m)
+{
+	if (--m->n)
+		return;
+	HASH_DEL(inv->members, m);
+	free(m);
+}
+
+/* Out of what finds it by what may change. */
+static void link_out(struct inventory *inv, struct vnic_link *link)
+{
+	struct link_members *m;
+
+	HASH_DELETE(hh_name, inv->links_by_name, link);
+	if (!link->master)
+		return;
+	HASH_FIND_INT(inv->members, &link->master, m);
+	DL_DELETE2(m->first, link, member_prev, member_next);
+	members_put(inv, m);
+}
+
 int inventory_upsert(struct inventory *inv, const struct vnic_link *link)
 {
-	struct vnic_link *old;
+	struct link_members *members = NULL;
+	struct vnic_link *mine;
+	UT_hash_handle hh;
 
-	HASH_FIND_INT(inv->links, &link->ifindex, old);
-	if (old) {
-		UT_hash_handle hh = old->hh;
-
-		if (same(old, link))
-			return 0;
-		*old = *link;
-		old->hh = hh;
-	} else {
-		old = malloc(sizeof(*old));
-		if (!old)
+	HASH_FIND_INT(inv->links, &link->ifindex, mine);
+	if (mine && same(mine, link))
+		return 0;
+	if (link->master) {
+		members = members_get(inv, link->master);
+		if (!members)
 			return -ENOMEM;
-		*old = *link;
-		HASH_ADD_INT(inv->links, ifindex, old);
 	}
+	if (mine) {
+		link_out(inv, mine);
+		hh = mine->hh;
+		*mine = *link;
+		mine->hh = hh;
+	} else {
+		mine = malloc(sizeof(*mine));
+		if (!mine) {
+			if (members)
+				members_put(inv, members);
+			return -ENOMEM;
+		}
+		*mine = *link;
+		HASH_ADD_INT(inv->links, ifindex, mine);
+	}
+	HASH_ADD(hh_name, inv->links_by_name, name, strlen(mine->name), mine);
+	if (members)
+		DL_APPEND2(members->first, mine, member_prev, member_next);
 	inv->generation++;
 	return 1;
 }
@@ -78,6 +147,7 @@ int inventory_remove(struct inventory *inv, int ifindex)
 	HASH_FIND_INT(inv->links, &ifindex, old);
 	if (!old)
 		return 0;
+	link_out(inv, old);
 	HASH_DEL(inv->links, old);
 	free(old);
 	inv->generation++;
@@ -265,10 +335,10 @@ const struct vnic_link *inventory_find(const struct inventory *inv, int ifindex)
 
 const struct vnic_link *inventory_find_name(const struct inventory *inv, const char *name)
 {
-	for (const struct vnic_link *link = inv->links; link; link = link->hh.next)
-		if (str_eq(link->name, name))
-			return link;
-	return NULL;
+	const struct vnic_link *link;
+
+	HASH_FIND(hh_name, inv->links_by_name, name, strlen(name), link);
+	return link;
 }
 
 bool link_is_nic(const struct vnic_link *link)

@@ -48,11 +48,15 @@ struct vnic_link {
 	char driver[32];
 	int numa_node;
 	int sriov_totalvfs, sriov_numvfs; /* -1: not SR-IOV capable */
-	UT_hash_handle hh;
+	/* The inventory's own: */
+	UT_hash_handle hh, hh_name;
+	struct vnic_link *member_prev, *member_next; /* those with the same master */
 };
 
 struct inventory {
 	struct vnic_link *links; /* uthash by ifindex */
+	struct vnic_link *links_by_name; /* the same by hh_name */
+	struct link_members *members; /* by the ifindex of their master */
 	struct vnic_pf *pfs; /* uthash by PCI address */
 	struct vdpa_mgmtdev *mgmtdevs; /* uthash by name */
 	struct vdpa_dev *vdpas; /* uthash by name */
@@ -73,6 +77,8 @@ int inventory_upsert(struct inventory *inv, const struct vnic_link *link);
 int inventory_remove(struct inventory *inv, int ifindex);
 const struct vnic_link *inventory_find(const struct inventory *inv, int ifindex);
 const struct vnic_link *inventory_find_name(const struct inventory *inv, const char *name);
+/* The first link whose master is link @ifindex; the others are its member_next. */
+const struct vnic_link *inventory_members(const struct inventory *inv, int ifindex);
 
 /* The same for PFs; inventory_upsert_pf() copies @pf deeply. */
 int inventory_upsert_pf(struct inventory *inv, const struct vnic_pf *pf);

@@ -215,7 +215,14 @@ static void add_port(struct world *world, const struct words *w)
 	strcpy(port->segment, config_class(world->config, spec.class_name)->segment);
 	port->vlan = spec.has_vlan ? spec.vlan : config_class(world->config, spec.class_name)->vlan;
 	if (option(w, "vf")) {
+		const struct vnic_vf *vf;
+		const struct vnic_pf *pf;
+
+		vf = inventory_vf(&world->inv, option(w, "vf"), &pf);
+		assert_non_null(vf);
 		port->device.state = DEVICE_ATTACHED;
+		strcpy(port->device.pf, pf->addr);
+		port->device.vf = vf->index;
 		strcpy(port->device.vf_addr, option(w, "vf"));
 	}
 	HASH_ADD(hh, world->ports, spec.key, sizeof(port->spec.key), port);
