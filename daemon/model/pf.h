@@ -51,6 +51,12 @@ enum vf_user {
 	VF_USER_DOMAIN, /* a domain has it as a device of libvirt's own managing */
 };
 
+/* A PCI device that a running domain has by its own XML. */
+struct domain_device {
+	char addr[DEV_ADDR_MAX];
+	char domain[64]; /* its name, cut where it is longer */
+};
+
 struct vnic_vf {
 	int index;
 	char addr[DEV_ADDR_MAX]; /* "0000:03:10.1"; empty: it is no PCI function */

@@ -44,6 +44,9 @@ void nics_link_changed(struct nics *nics, const struct vnic_link *old, const str
 /* A vDPA device was put on a function, or taken from it. */
 void nics_vdpa_changed(struct nics *nics, const char *addr);
 
+/* Those that domains have, all of them; @device is copied. 0, or -ENOMEM: nothing has changed. */
+int nics_domain_devices(struct nics *nics, const struct domain_device *device, size_t n);
+
 /* After our own writes: read PF @addr with all of its VFs, or VF @addr alone with its attributes. */
 void nics_refresh_pf(struct nics *nics, const char *addr);
 void nics_refresh_vf(struct nics *nics, const char *addr);

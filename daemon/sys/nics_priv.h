@@ -52,6 +52,12 @@ struct stacked {
 	UT_hash_handle hh;
 };
 
+/* A device that a domain has. */
+struct taken {
+	struct domain_device device;
+	UT_hash_handle hh;
+};
+
 struct nics {
 	struct loop *loop;
 	struct inventory *inv;
@@ -62,6 +68,7 @@ struct nics {
 	struct fn *fns, *by_ifindex;
 	struct group *groups;
 	struct stacked *stacked;
+	struct taken *taken; /* by device.addr */
 	struct nlcalls *calls; /* for VFs' attributes */
 	struct genl_family devlink, ethtool;
 	struct loop_source *flush, *settle;

@@ -114,10 +114,17 @@ static enum vf_user user_of(const struct nics *n, const struct fn *fn, const str
 	const char *vdpa = n->ops->vdpa(n->userdata, fn->addr);
 	const struct vnic_link *link = vf->ifindex ? inventory_find(n->inv, vf->ifindex) : NULL;
 
+	struct taken *taken;
+
 	*name = '\0';
 	if (vdpa) {
 		snprintf(name, size, "%s", vdpa);
 		return VF_USER_VDPA;
+	}
+	HASH_FIND_STR(n->taken, fn->addr, taken);
+	if (taken) {
+		snprintf(name, size, "%s", taken->device.domain);
+		return VF_USER_DOMAIN;
 	}
 	if (*vf->driver && !pci_driver_makes_netdev(vf->driver)) {
 		snprintf(name, size, "%s", vf->driver);
@@ -401,6 +408,56 @@ void vfs_read(struct nics *n, struct nic *nic, bool some)
 		n->ask_ports = true;
 }
 
+static struct taken *taken_free(struct taken *all)
+{
+	struct taken *t, *tmp;
+
+	HASH_ITER(hh, all, t, tmp)
+	{
+		HASH_DEL(all, t);
+		free(t);
+	}
+	return NULL;
+}
+
+/* Judge those of @which that are not the same in the other table. */
+static void judge_taken(struct nics *n, const struct taken *which, const struct taken *others)
+{
+	const struct taken *t, *same;
+
+	for (t = which; t; t = t->hh.next) {
+		struct fn *fn = fn_find(n, t->device.addr);
+
+		HASH_FIND_STR(others, t->device.addr, same);
+		if (fn && !(same && str_eq(same->device.domain, t->device.domain)))
+			fn_judge(n, fn);
+	}
+}
+
+int nics_domain_devices(struct nics *n, const struct domain_device *device, size_t count)
+{
+	struct taken *fresh = NULL, *old, *t;
+
+	for (size_t i = 0; i < count; i++) {
+		HASH_FIND_STR(fresh, device[i].addr, t);
+		if (t)
+			continue;
+		t = malloc(sizeof(*t));
+		if (!t) {
+			taken_free(fresh);
+			return -ENOMEM;
+		}
+		t->device = device[i];
+		HASH_ADD_STR(fresh, device.addr, t);
+	}
+	old = n->taken;
+	n->taken = fresh;
+	judge_taken(n, fresh, old);
+	judge_taken(n, old, fresh);
+	taken_free(old);
+	return 0;
+}
+
 void vfs_free(struct nics *n)
 {
 	struct stacked *s, *tmp;
@@ -410,4 +467,5 @@ void vfs_free(struct nics *n)
 		HASH_DEL(n->stacked, s);
 		free(s);
 	}
+	n->taken = taken_free(n->taken);
 }

@@ -316,3 +316,8 @@ void watch_refresh_vf(struct watch *w, const char *addr)
 {
 	nics_refresh_vf(w->nics, addr);
 }
+
+int watch_domain_devices(struct watch *w, const struct domain_device *device, size_t n)
+{
+	return nics_domain_devices(w->nics, device, n);
+}

@@ -48,3 +48,10 @@ void watch_resync(struct watch *watch);
  */
 void watch_refresh_pf(struct watch *watch, const char *addr);
 void watch_refresh_vf(struct watch *watch, const char *addr);
+
+/**
+ * watch_domain_devices() - what libvirt says of devices that running domains have by their own XML
+ * @device: @n of them, all that there are, ours left out; copied
+ * Return: 0, or -ENOMEM: what was said last still holds.
+ */
+int watch_domain_devices(struct watch *watch, const struct domain_device *device, size_t n);

@@ -169,6 +169,45 @@ static void user_driver(void **state)
 	assert_true(pf(b)->vfs_complete);
 }
 
+/* Of libvirt's own managing: named, whatever the driver is by then. */
+static void user_domain(void **state)
+{
+	struct domain_device devices[] = { { .domain = "web1" }, { .domain = "web1" } };
+	struct bed *b = *state;
+
+	add_pf(2);
+	bed_start(b);
+	strcpy(devices[0].addr, vf_addr(0));
+	strcpy(devices[1].addr, "0000:99:00.0");
+	assert_int_equal(watch_domain_devices(b->watch, devices, 2), 0);
+	turn(b);
+	assert_user(b, VF_USER_DOMAIN, "web1");
+	fake_driver(vf_addr(0), "vfio-pci");
+	fake_udev("pci", vf_addr(0), "bind");
+	turn(b);
+	assert_user(b, VF_USER_DOMAIN, "web1");
+	strcpy(devices[0].domain, "web2");
+	assert_int_equal(watch_domain_devices(b->watch, devices, 2), 0);
+	assert_user(b, VF_USER_DOMAIN, "web2");
+	/* Told twice: the first counts. */
+	strcpy(devices[1].addr, vf_addr(0));
+	assert_int_equal(watch_domain_devices(b->watch, devices, 2), 0);
+	assert_user(b, VF_USER_DOMAIN, "web2");
+	assert_int_equal(vf(b, 1)->user, VF_FREE);
+	assert_int_equal(watch_domain_devices(b->watch, NULL, 0), 0);
+	assert_user(b, VF_USER_DRIVER, "vfio-pci");
+	/* One that comes after it was told of. */
+	remove_vf(1);
+	fake_udev("pci", vf_addr(1), "remove");
+	strcpy(devices[0].addr, vf_addr(1));
+	assert_int_equal(watch_domain_devices(b->watch, devices, 1), 0);
+	turn(b);
+	add_vf(1);
+	fake_udev("pci", vf_addr(1), "add");
+	turn(b);
+	assert_int_equal(vf(b, 1)->user, VF_USER_DOMAIN);
+}
+
 static void groups_that_are_shared(void **state)
 {
 	struct fake_function other = { .addr = "0000:05:00.0", .group = VF_GROUP + 2 };
@@ -504,6 +543,7 @@ int main(void)
 		bed_test(user_netdev),
 		bed_test(user_netns),
 		bed_test(user_driver),
+		bed_test(user_domain),
 		bed_test(groups_that_are_shared),
 		bed_test(pf_without_driver),
 		bed_test(pf_unbound),
