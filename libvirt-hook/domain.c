@@ -2,6 +2,7 @@
 /* What struct domain means; reading it from XML is domain_xml.c's. */
 #include "libvirt-hook/domain_xml.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/paths.h"
@@ -24,6 +25,11 @@ void domain_deinit(struct domain *d)
 {
 	for (size_t i = 0; i < d->n_nics; i++)
 		domain_nic_deinit(&d->nics[i]);
+	for (size_t i = 0; i < d->n_hostdevs; i++) {
+		free(d->hostdevs[i].address);
+		free(d->hostdevs[i].alias);
+		free(d->hostdevs[i].standby);
+	}
 	for (size_t i = 0; i < d->n_overrides; i++) {
 		struct domain_override *o = &d->overrides[i];
 
@@ -33,6 +39,7 @@ void domain_deinit(struct domain *d)
 		free(o->paths);
 	}
 	free(d->nics);
+	free(d->hostdevs);
 	free(d->overrides);
 	free(d->name);
 	free(d->memory_source);
@@ -59,6 +66,27 @@ struct network_port *network_port_free(struct network_port *p)
 	return NULL;
 }
 
+const char *pci_address_format(const struct pci_address *a, char buf[PCI_ADDRESS_STR])
+{
+	snprintf(buf, PCI_ADDRESS_STR, "%04x:%02x:%02x.%x", a->domain, a->bus & 0xff,
+		 a->slot & 0x1f, a->function & 7);
+	return buf;
+}
+
+int pci_address_parse(const char *s, struct pci_address *ret)
+{
+	char again[PCI_ADDRESS_STR];
+	struct pci_address a;
+
+	/* One spelling: what is not written as we would write it is refused, signs and blanks with it. */
+	if (strlen(s) >= PCI_ADDRESS_STR ||
+	    sscanf(s, "%8x:%2x:%2x.%1x", &a.domain, &a.bus, &a.slot, &a.function) != 4 ||
+	    strcmp(pci_address_format(&a, again), s) != 0)
+		return -EINVAL;
+	*ret = a;
+	return 0;
+}
+
 static const char *vhostuser_socket(const struct domain_nic *nic)
 {
 	return str_eq(nic->type, "vhostuser") ? nic->source_path : NULL;
@@ -77,6 +105,11 @@ bool domain_nic_is_misspelt(const struct domain_nic *nic)
 	const char *dir = VNIC_RUN_DIR + strlen("/run");
 
 	return socket && !domain_nic_is_ours(nic) && strstr(socket, "/run") && strstr(socket, dir);
+}
+
+bool domain_alias_is_users(const char *alias)
+{
+	return alias && name_valid(alias) && !strncmp(alias, "ua-", 3) && alias[3];
 }
 
 bool domain_is_ours(const struct domain *d)

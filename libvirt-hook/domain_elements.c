@@ -214,21 +214,26 @@ static int pci_part(struct reader *r, const char **attrs, const char *name, unsi
 	return 0;
 }
 
-static int on_nic_address(struct reader *r, const char **attrs)
+/* <address> of a PCI function of this host; one of another type is left out. */
+static int keep_pci(struct reader *r, const char **attrs, char **dst)
 {
-	unsigned domain, bus, slot, function;
 	const char *type = attr(attrs, "type");
-	char address[40];
+	char text[PCI_ADDRESS_STR];
+	struct pci_address a;
 
 	if (type && strcmp(type, "pci"))
 		return 0;
-	if (pci_part(r, attrs, "domain", 0xffffffff, &domain) < 0 ||
-	    pci_part(r, attrs, "bus", 0xff, &bus) < 0 ||
-	    pci_part(r, attrs, "slot", 0x1f, &slot) < 0 ||
-	    pci_part(r, attrs, "function", 7, &function) < 0)
+	if (pci_part(r, attrs, "domain", 0xffffffff, &a.domain) < 0 ||
+	    pci_part(r, attrs, "bus", 0xff, &a.bus) < 0 ||
+	    pci_part(r, attrs, "slot", 0x1f, &a.slot) < 0 ||
+	    pci_part(r, attrs, "function", 7, &a.function) < 0)
 		return r->error;
-	snprintf(address, sizeof(address), "%04x:%02x:%02x.%x", domain, bus, slot, function);
-	return reader_keep(r, &r->nic->hostdev, "the source's PCI address", address);
+	return reader_keep(r, dst, "the source's PCI address", pci_address_format(&a, text));
+}
+
+static int on_nic_address(struct reader *r, const char **attrs)
+{
+	return keep_pci(r, attrs, &r->nic->hostdev);
 }
 
 static int on_nic_model(struct reader *r, const char **attrs)
@@ -256,6 +261,38 @@ static int on_nic_tag(struct reader *r, const char **attrs)
 	if (r->nic->n_vlans++)
 		return 0;
 	return keep_u32(r, attr(attrs, "id"), &r->nic->vlan, "<tag id=");
+}
+
+static int on_hostdev(struct reader *r, const char **attrs)
+{
+	struct domain *d = r->domain;
+
+	r->hostdev = NULL;
+	if (!str_eq(attr(attrs, "mode"), "subsystem") || !str_eq(attr(attrs, "type"), "pci"))
+		return 0;
+	r->hostdev =
+		grow(r, (void **)&d->hostdevs, &d->n_hostdevs, sizeof(*r->hostdev), "PCI devices");
+	return r->error;
+}
+
+static int on_hostdev_address(struct reader *r, const char **attrs)
+{
+	return r->hostdev ? keep_pci(r, attrs, &r->hostdev->address) : 0;
+}
+
+static int on_hostdev_alias(struct reader *r, const char **attrs)
+{
+	if (!r->hostdev)
+		return 0;
+	return reader_keep(r, &r->hostdev->alias, "<alias name=", attr(attrs, "name"));
+}
+
+static int on_hostdev_teaming(struct reader *r, const char **attrs)
+{
+	if (!r->hostdev)
+		return 0;
+	return reader_keep(r, &r->hostdev->standby,
+			   "<teaming persistent=", attr(attrs, "persistent"));
 }
 
 static int on_netport(struct reader *r, _unused_ const char **attrs)
@@ -297,6 +334,11 @@ static const struct element elements[] = {
 	{ P_NIC, "alias", P_NIC_LEAF, on_nic_alias },
 	{ P_NIC, "vlan", P_NIC_VLAN, NULL },
 	{ P_NIC_VLAN, "tag", P_NIC_LEAF, on_nic_tag },
+	{ P_DEVICES, "hostdev", P_HOSTDEV, on_hostdev },
+	{ P_HOSTDEV, "source", P_HOSTDEV_SOURCE, NULL },
+	{ P_HOSTDEV_SOURCE, "address", P_HOSTDEV_LEAF, on_hostdev_address },
+	{ P_HOSTDEV, "alias", P_HOSTDEV_LEAF, on_hostdev_alias },
+	{ P_HOSTDEV, "teaming", P_HOSTDEV_LEAF, on_hostdev_teaming },
 	{ P_TOP, "hookData", P_HOOK, NULL },
 	{ P_HOOK, "network", P_NETWORK, NULL },
 	{ P_NETWORK, "name", P_NETWORK_NAME, NULL },

@@ -58,6 +58,8 @@ struct json_object *domain_json_nic(const struct domain_nic *n)
 	json_add_str(o, "model", n->model ? n->model : "");
 	json_add_u64(o, "queues", n->queues ? n->queues : 1);
 	json_add_str(o, "teaming", n->teaming);
+	/* One that libvirt made up says nothing about the next start. */
+	json_add_str(o, "alias", domain_alias_is_users(n->alias) ? n->alias : NULL);
 	return o;
 }
 

@@ -30,6 +30,9 @@ enum place {
 	P_NIC_SOURCE,
 	P_NIC_LEAF,
 	P_NIC_VLAN,
+	P_HOSTDEV,
+	P_HOSTDEV_SOURCE,
+	P_HOSTDEV_LEAF,
 	P_HOOK,
 	P_NETWORK,
 	P_NETWORK_NAME,
@@ -43,6 +46,7 @@ struct reader {
 	const char *what; /* "domain" or "hookData": the root that is wanted */
 	struct domain *domain;
 	struct domain_nic *nic; /* the one being read */
+	struct domain_hostdev *hostdev; /* the same; NULL in one that is no PCI device */
 	struct network_port *port; /* NULL when reading a domain */
 	enum place stack[DOMAIN_XML_DEPTH_MAX];
 	size_t depth;

@@ -54,6 +54,17 @@ struct domain_nic {
 };
 
 /**
+ * struct domain_hostdev - one <hostdev mode='subsystem' type='pci'>
+ *
+ * Strings are NULL where the XML does not say.
+ */
+struct domain_hostdev {
+	char *address; /* on the host: "0000:06:10.1" */
+	char *alias;
+	char *standby; /* alias of the interface that stands by for it: <teaming type='transient' persistent=…> */
+};
+
+/**
  * struct domain_override - one <vnic:port>: what its NIC wants other than its class says
  *
  * Values are the XML's text, for vnicd to check.
@@ -80,6 +91,8 @@ struct domain {
 	char *memballoon;
 	struct domain_nic *nics;
 	size_t n_nics;
+	struct domain_hostdev *hostdevs;
+	size_t n_hostdevs;
 	struct domain_override *overrides;
 	size_t n_overrides;
 	bool has_ports; /* a <vnic:ports> was there, be it empty */
@@ -115,6 +128,15 @@ int network_port_parse(const char *xml, size_t size, struct network_port **ret,
 struct network_port *network_port_free(struct network_port *p);
 DEFINE_CLEANUP(struct network_port *, network_port_free)
 
+/* A function's address as libvirt and the kernel write it, "0000:06:10.1", and no other spelling of it. */
+struct pci_address {
+	unsigned domain, bus, slot, function;
+};
+
+int pci_address_parse(const char *s, struct pci_address *ret);
+#define PCI_ADDRESS_STR 20
+const char *pci_address_format(const struct pci_address *a, char buf[PCI_ADDRESS_STR]);
+
 /* Is it vnicd's: a vhost-user socket below /run/vnicd/sock/? */
 bool domain_nic_is_ours(const struct domain_nic *nic);
 
@@ -123,6 +145,9 @@ bool domain_nic_is_ours(const struct domain_nic *nic);
  * a slip, for vnicd would not make it and QEMU wait for it for ever.
  */
 bool domain_nic_is_misspelt(const struct domain_nic *nic);
+
+/* Is it an alias that the XML's author chose, which libvirt keeps: ua-NAME? Others change with each start. */
+bool domain_alias_is_users(const char *alias);
 
 /* Has the domain anything to do with vnicd? */
 bool domain_is_ours(const struct domain *d);

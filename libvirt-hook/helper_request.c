@@ -12,11 +12,17 @@
 #define TIMEOUT_MAX_MS	   120000
 #define TIMEOUT_DEFAULT_MS 10000
 #define TIMEOUT_DETACH_MS  20000
+#define TIMEOUT_HOSTDEV_MS 60000 /* QEMU maps the guest's memory for the device */
 
 static const char *const op_names[] = {
-	[HELPER_PING] = "ping",	      [HELPER_ATTACH] = "attach",
-	[HELPER_DETACH] = "detach",   [HELPER_DOMAIN_XML] = "domain-xml",
-	[HELPER_DOMAINS] = "domains", [HELPER_CHECK] = "check",
+	[HELPER_PING] = "ping",
+	[HELPER_ATTACH] = "attach",
+	[HELPER_DETACH] = "detach",
+	[HELPER_DOMAIN_XML] = "domain-xml",
+	[HELPER_DOMAINS] = "domains",
+	[HELPER_CHECK] = "check",
+	[HELPER_ATTACH_HOSTDEV] = "attach-hostdev",
+	[HELPER_DETACH_HOSTDEV] = "detach-hostdev",
 };
 
 static int get_op(struct json_object *o, enum helper_op *ret, struct vnic_err *err)
@@ -115,6 +121,40 @@ static int get_attach(struct json_object *o, struct helper_request *q, struct vn
 	return opt_u32(o, "queues", 1, DOMAIN_QUEUES_MAX, &q->queues, err);
 }
 
+static int get_hostdev(struct json_object *o, struct helper_request *q, struct vnic_err *err)
+{
+	uint8_t uuid[VNIC_UUID_LEN];
+	struct pci_address a;
+	const char *s;
+	int r;
+
+	/* A name may be another domain's by now. */
+	if (uuid_parse(q->domain, uuid) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+				    "field \"domain\": '%.40s' is not a UUID", q->domain);
+	r = json_get_str(o, "address", &s, err);
+	if (r < 0)
+		return r;
+	if (pci_address_parse(s, &a) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+				    "field \"address\": '%.40s' is not a PCI address like "
+				    "0000:03:10.1",
+				    s);
+	pci_address_format(&a, q->address);
+	if (q->op == HELPER_DETACH_HOSTDEV)
+		return 0;
+	r = json_get_str(o, "standby", &s, err);
+	if (r < 0)
+		return r;
+	if (!domain_alias_is_users(s) || str_copy(q->standby, sizeof(q->standby), s) < 0)
+		return vnic_err_set(
+			err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+			"field \"standby\": '%.80s' is not an alias of the form ua-NAME, "
+			"%d characters at most",
+			s, VNIC_NAME_MAX - 1);
+	return 0;
+}
+
 static int get_after(struct json_object *o, struct helper_request *q, struct vnic_err *err)
 {
 	uint8_t uuid[VNIC_UUID_LEN];
@@ -158,11 +198,24 @@ static int get_classes(struct json_object *o, struct helper_request *q, struct v
 	return 0;
 }
 
+static uint32_t default_timeout(enum helper_op op)
+{
+	switch (op) {
+	case HELPER_ATTACH_HOSTDEV:
+		return TIMEOUT_HOSTDEV_MS;
+	case HELPER_DETACH:
+	case HELPER_DETACH_HOSTDEV:
+		return TIMEOUT_DETACH_MS;
+	default:
+		return TIMEOUT_DEFAULT_MS;
+	}
+}
+
 static int get_fields(struct json_object *o, struct helper_request *q, struct vnic_err *err)
 {
 	int r = 0;
 
-	q->timeout_ms = q->op == HELPER_DETACH ? TIMEOUT_DETACH_MS : TIMEOUT_DEFAULT_MS;
+	q->timeout_ms = default_timeout(q->op);
 	r = opt_u32(o, "timeout_ms", TIMEOUT_MIN_MS, TIMEOUT_MAX_MS, &q->timeout_ms, err);
 	if (r == 0 && q->op != HELPER_PING && q->op != HELPER_DOMAINS)
 		r = get_domain(o, q, err);
@@ -184,6 +237,9 @@ static int get_fields(struct json_object *o, struct helper_request *q, struct vn
 	case HELPER_CHECK:
 		r = opt_bool(o, "live", &q->live, err);
 		return r < 0 ? r : get_classes(o, q, err);
+	case HELPER_ATTACH_HOSTDEV:
+	case HELPER_DETACH_HOSTDEV:
+		return get_hostdev(o, q, err);
 	case HELPER_PING:
 		break;
 	}

@@ -15,6 +15,8 @@ enum helper_op {
 	HELPER_DOMAIN_XML,
 	HELPER_DOMAINS,
 	HELPER_CHECK,
+	HELPER_ATTACH_HOSTDEV,
+	HELPER_DETACH_HOSTDEV,
 };
 
 #define HELPER_CLASSES_MAX 1024
@@ -22,6 +24,7 @@ enum helper_op {
 /**
  * struct helper_request - checked; a field that its operation does not have is zero
  * @domain: name or UUID; empty for operations that are of none
+ * @address: a VF's PCI address; @standby: alias of the interface that stands by for it
  * @classes: @n_classes names; owned by @message
  * @message: the JSON it came as; keeps the strings
  */
@@ -34,6 +37,7 @@ struct helper_request {
 	char socket[DOMAIN_SOCKET_MAX + 1];
 	uint32_t queues;
 	bool live, config, inactive;
+	char address[PCI_ADDRESS_STR], standby[VNIC_NAME_MAX];
 	char after[VNIC_UUID_STR];
 	const char **classes;
 	size_t n_classes;

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "libvirt-hook/virt.h"
+#include "libvirt-hook/virt_priv.h"
 
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
 #include "api/errors.h"
@@ -20,29 +18,10 @@
 #define URI	    "qemu:///system"
 #define KEEPALIVE_S 5
 #define KEEPALIVE_N 3
-#define ALIAS_MAX   64
 /* Of a message, what else is in it aside. */
 #define DOMAINS_ROOM (VNIC_MSG_MAX - 1024)
 
-enum removal { REMOVAL_PENDING, REMOVAL_DONE, REMOVAL_REFUSED };
-
-/*
- * Two threads: the worker calls virt_do(), the event thread runs libvirt's loop, with its keepalive
- * and the callbacks below. They share what @lock guards.
- */
-struct virt {
-	virConnectPtr conn;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	/* The device whose removal is being waited for. */
-	char uuid[VIR_UUID_STRING_BUFLEN];
-	char alias[ALIAS_MAX];
-	enum removal removal;
-};
-
-DEFINE_CLEANUP(virDomainPtr, virDomainFree)
-
-static int fail(struct vnic_err *err, const char *what)
+int virt_fail(struct vnic_err *err, const char *what)
 {
 	virErrorPtr e = virGetLastError();
 	const char *text = e && e->message ? e->message : "unknown error";
@@ -83,6 +62,24 @@ static void on_removal_failed(_unused_ virConnectPtr conn, virDomainPtr dom, con
 	on_removal(data, dom, alias, REMOVAL_REFUSED);
 }
 
+/* With the domain its devices go, and nothing is told of them. */
+static int on_lifecycle(_unused_ virConnectPtr conn, virDomainPtr dom, int event,
+			_unused_ int detail, void *data)
+{
+	struct virt *v = data;
+	char uuid[VIR_UUID_STRING_BUFLEN];
+
+	if (event != VIR_DOMAIN_EVENT_STOPPED || virDomainGetUUIDString(dom, uuid) < 0)
+		return 0;
+	pthread_mutex_lock(&v->lock);
+	if (!strcmp(uuid, v->uuid) && *v->alias) {
+		v->removal = REMOVAL_DONE;
+		pthread_cond_signal(&v->changed);
+	}
+	pthread_mutex_unlock(&v->lock);
+	return 0;
+}
+
 static void *event_thread(_unused_ void *data)
 {
 	for (;;)
@@ -113,6 +110,25 @@ struct virt *virt_new(void)
 	return v;
 }
 
+static bool listen(struct virt *v)
+{
+	const struct {
+		int id;
+		virConnectDomainEventGenericCallback call;
+	} events[] = {
+		{ VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_removed) },
+		{ VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
+		  VIR_DOMAIN_EVENT_CALLBACK(on_removal_failed) },
+		{ VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle) },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+		if (virConnectDomainEventRegisterAny(v->conn, NULL, events[i].id, events[i].call, v,
+						     NULL) < 0)
+			return false;
+	return true;
+}
+
 /* The connection, opened anew where libvirtd has gone away since. */
 static int need_connection(struct virt *v, struct vnic_err *err)
 {
@@ -122,15 +138,11 @@ static int need_connection(struct virt *v, struct vnic_err *err)
 		virConnectClose(v->conn);
 	v->conn = virConnectOpen(URI);
 	if (!v->conn)
-		return fail(err, "libvirt cannot be reached at " URI
-				 " (systemctl start libvirtd, or virtqemud.socket)");
+		return virt_fail(err, "libvirt cannot be reached at " URI
+				      " (systemctl start libvirtd, or virtqemud.socket)");
 	virConnectSetKeepAlive(v->conn, KEEPALIVE_S, KEEPALIVE_N);
-	if (virConnectDomainEventRegisterAny(v->conn, NULL, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
-					     VIR_DOMAIN_EVENT_CALLBACK(on_removed), v, NULL) < 0 ||
-	    virConnectDomainEventRegisterAny(
-		    v->conn, NULL, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
-		    VIR_DOMAIN_EVENT_CALLBACK(on_removal_failed), v, NULL) < 0) {
-		int r = fail(err, "asking libvirt for its events");
+	if (!listen(v)) {
+		int r = virt_fail(err, "asking libvirt for its events");
 
 		virConnectClose(v->conn);
 		v->conn = NULL;
@@ -139,7 +151,7 @@ static int need_connection(struct virt *v, struct vnic_err *err)
 	return 0;
 }
 
-static int find_domain(struct virt *v, const char *who, virDomainPtr *ret, struct vnic_err *err)
+int virt_find_domain(struct virt *v, const char *who, virDomainPtr *ret, struct vnic_err *err)
 {
 	uint8_t uuid[VNIC_UUID_LEN];
 	virDomainPtr dom;
@@ -147,17 +159,17 @@ static int find_domain(struct virt *v, const char *who, virDomainPtr *ret, struc
 	dom = uuid_parse(who, uuid) == 0 ? virDomainLookupByUUID(v->conn, uuid)
 					 : virDomainLookupByName(v->conn, who);
 	if (!dom)
-		return fail(err, "looking for the domain");
+		return virt_fail(err, "looking for the domain");
 	*ret = dom;
 	return 0;
 }
 
-static int read_domain(virDomainPtr dom, unsigned flags, struct domain **ret, struct vnic_err *err)
+int virt_read_domain(virDomainPtr dom, unsigned flags, struct domain **ret, struct vnic_err *err)
 {
 	_cleanup_(freep) char *xml = virDomainGetXMLDesc(dom, flags);
 
 	if (!xml)
-		return fail(err, "reading the domain's XML");
+		return virt_fail(err, "reading the domain's XML");
 	return domain_xml_parse(xml, strlen(xml), ret, err);
 }
 
@@ -203,22 +215,22 @@ static int do_attach(struct virt *v, const struct helper_request *q, struct json
 
 	if (!xml)
 		return -ENOMEM;
-	r = find_domain(v, q->domain, &dom, err);
+	r = virt_find_domain(v, q->domain, &dom, err);
 	for (int config = 0; r == 0 && config < 2; config++) {
 		_cleanup_(domain_freep) struct domain *d = NULL;
 
 		if (!(config ? q->config : q->live))
 			continue;
-		r = read_domain(dom, config ? VIR_DOMAIN_XML_INACTIVE : 0, &d, err);
+		r = virt_read_domain(dom, config ? VIR_DOMAIN_XML_INACTIVE : 0, &d, err);
 		if (r == 0)
 			r = may_attach(d, q, err);
 	}
 	if (r < 0)
 		return r;
 	if (virDomainAttachDeviceFlags(dom, xml, affect_flags(q)) < 0)
-		return fail(err, "attaching the interface");
+		return virt_fail(err, "attaching the interface");
 	/* It is attached; that its name cannot be told is no failure. */
-	if (q->live && read_domain(dom, 0, &live, NULL) == 0)
+	if (q->live && virt_read_domain(dom, 0, &live, NULL) == 0)
 		nic = nic_by_mac(live, q->mac);
 	json_add_str(answer, "alias", nic ? nic->alias : NULL);
 	return 0;
@@ -234,8 +246,7 @@ static int no_such_nic(const char *domain, const struct helper_request *q, struc
 			    domain, mac_format(q->mac, mac));
 }
 
-/* Return: how it went by @deadline, as far as libvirt has told. */
-static enum removal wait_removal(struct virt *v, uint64_t deadline)
+enum removal virt_wait_removal(struct virt *v, uint64_t deadline)
 {
 	struct timespec until = { (time_t)(deadline / 1000), (long)(deadline % 1000) * 1000000 };
 	enum removal removal;
@@ -250,7 +261,7 @@ static enum removal wait_removal(struct virt *v, uint64_t deadline)
 	return removal;
 }
 
-static void expect_removal(struct virt *v, virDomainPtr dom, const char *alias)
+void virt_expect_removal(struct virt *v, virDomainPtr dom, const char *alias)
 {
 	pthread_mutex_lock(&v->lock);
 	v->removal = REMOVAL_PENDING;
@@ -267,7 +278,7 @@ static bool is_gone(virDomainPtr dom, const struct helper_request *q)
 
 	if (virDomainIsActive(dom) == 0)
 		return true;
-	return read_domain(dom, 0, &d, NULL) == 0 && !nic_by_mac(d, q->mac);
+	return virt_read_domain(dom, 0, &d, NULL) == 0 && !nic_by_mac(d, q->mac);
 }
 
 static int removal_result(virDomainPtr dom, const struct helper_request *q, enum removal removal,
@@ -298,9 +309,9 @@ static int do_detach(struct virt *v, const struct helper_request *q, uint64_t de
 	const struct domain_nic *nic;
 	int r;
 
-	r = find_domain(v, q->domain, &dom, err);
+	r = virt_find_domain(v, q->domain, &dom, err);
 	if (r == 0)
-		r = read_domain(dom, q->live ? 0 : VIR_DOMAIN_XML_INACTIVE, &d, err);
+		r = virt_read_domain(dom, q->live ? 0 : VIR_DOMAIN_XML_INACTIVE, &d, err);
 	if (r < 0)
 		return r;
 	nic = nic_by_mac(d, q->mac);
@@ -309,11 +320,11 @@ static int do_detach(struct virt *v, const struct helper_request *q, uint64_t de
 	xml = xml_nic(q->mac, nic->source_path, nic->queues);
 	if (!xml)
 		return -ENOMEM;
-	expect_removal(v, dom, nic->alias);
+	virt_expect_removal(v, dom, nic->alias);
 	if (virDomainDetachDeviceFlags(dom, xml, affect_flags(q)) < 0)
-		return fail(err, "detaching the interface");
+		return virt_fail(err, "detaching the interface");
 	if (q->live) {
-		r = removal_result(dom, q, wait_removal(v, deadline), err);
+		r = removal_result(dom, q, virt_wait_removal(v, deadline), err);
 		if (r < 0)
 			return r;
 	}
@@ -329,12 +340,12 @@ static int do_domain_xml(struct virt *v, const struct helper_request *q, struct 
 	char uuid[VIR_UUID_STRING_BUFLEN];
 	int r;
 
-	r = find_domain(v, q->domain, &dom, err);
+	r = virt_find_domain(v, q->domain, &dom, err);
 	if (r < 0)
 		return r;
 	xml = virDomainGetXMLDesc(dom, q->inactive ? VIR_DOMAIN_XML_INACTIVE : 0);
 	if (!xml || virDomainGetUUIDString(dom, uuid) < 0)
-		return fail(err, "reading the domain's XML");
+		return virt_fail(err, "reading the domain's XML");
 	json_add_str(answer, "uuid", uuid);
 	json_add_str(answer, "name", virDomainGetName(dom));
 	json_add_str(answer, "xml", xml);
@@ -347,7 +358,7 @@ static struct json_object *describe(virDomainPtr dom, const char *uuid)
 	_cleanup_(domain_freep) struct domain *d = NULL;
 	struct vnic_err err = VNIC_ERR_INIT;
 	struct json_object *o;
-	int r = read_domain(dom, 0, &d, &err);
+	int r = virt_read_domain(dom, 0, &d, &err);
 
 	if (r < 0 && virDomainIsActive(dom) != 1)
 		return NULL;
@@ -417,7 +428,7 @@ static int do_domains(struct virt *v, const struct helper_request *q, struct jso
 	int n = virConnectListAllDomains(v->conn, &doms, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
 
 	if (n < 0)
-		return fail(err, "listing the domains");
+		return virt_fail(err, "listing the domains");
 	qsort(doms, (size_t)n, sizeof(doms[0]), by_uuid);
 	list = json_object_new_array();
 	more = list_some(doms, n, q->after, list);
@@ -437,9 +448,9 @@ static int do_check(struct virt *v, const struct helper_request *q, struct json_
 	struct findings f;
 	int r;
 
-	r = find_domain(v, q->domain, &dom, err);
+	r = virt_find_domain(v, q->domain, &dom, err);
 	if (r == 0)
-		r = read_domain(dom, q->live ? 0 : VIR_DOMAIN_XML_INACTIVE, &d, err);
+		r = virt_read_domain(dom, q->live ? 0 : VIR_DOMAIN_XML_INACTIVE, &d, err);
 	if (r < 0)
 		return r;
 	r = domain_check(d, q->classes, q->n_classes, &f);
@@ -475,6 +486,10 @@ int virt_do(struct virt *v, const struct helper_request *q, uint64_t deadline,
 		return do_domains(v, q, answer, err);
 	case HELPER_CHECK:
 		return do_check(v, q, answer, err);
+	case HELPER_ATTACH_HOSTDEV:
+		return virt_attach_hostdev(v, q, answer, err);
+	case HELPER_DETACH_HOSTDEV:
+		return virt_detach_hostdev(v, q, deadline, answer, err);
 	case HELPER_PING:
 		break;
 	}

@@ -62,3 +62,29 @@ char *xml_nic(const uint8_t *mac, const char *socket, uint32_t queues)
 	}
 	return buf;
 }
+
+char *xml_hostdev(const struct pci_address *address, const char *alias, const char *standby)
+{
+	char *buf = NULL;
+	size_t size;
+	FILE *f = open_memstream(&buf, &size);
+
+	if (!f)
+		return NULL;
+	fprintf(f,
+		"<hostdev mode='subsystem' type='pci' managed='no'>\n"
+		"  <source>\n"
+		"    <address domain='0x%04x' bus='0x%02x' slot='0x%02x' function='0x%x'/>\n"
+		"  </source>\n"
+		"  <teaming type='transient' persistent='",
+		address->domain, address->bus, address->slot, address->function);
+	xml_write_escaped(f, standby);
+	fputs("'/>\n  <alias name='", f);
+	xml_write_escaped(f, alias);
+	fputs("'/>\n</hostdev>", f);
+	if (fclose(f) != 0) {
+		free(buf);
+		return NULL;
+	}
+	return buf;
+}

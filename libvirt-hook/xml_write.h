@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "libvirt-hook/domain_xml.h"
 
 /* @s as an attribute's value or text; what XML 1.0 cannot hold becomes '?'. */
 void xml_write_escaped(FILE *f, const char *s);
@@ -18,3 +19,11 @@ void xml_write_escaped(FILE *f, const char *s);
  * Return: the text without a final newline, which the caller frees; NULL when memory is out.
  */
 char *xml_nic(const uint8_t *mac, const char *socket, uint32_t queues);
+
+/**
+ * xml_hostdev() - a VF as it is plugged in beside its standby
+ *
+ * Not managed, and no <interface>: driver, MAC and VLAN are vnicd's to set and to put back.
+ * Return: as xml_nic().
+ */
+char *xml_hostdev(const struct pci_address *address, const char *alias, const char *standby);

@@ -149,7 +149,8 @@ def domains():
     assert [x["name"] for x in d] == ["x"], d
     x = d[0]
     assert x["interfaces"] == [{"mac": MAC % 1, "type": "vhostuser", "socket": sock("x"), "mode": "client",
-                                "reconnect": True, "model": "virtio", "queues": 1, "teaming": None}], x
+                                "reconnect": True, "model": "virtio", "queues": 1, "teaming": None,
+                                "alias": None}], x
     assert x["pidfile"] == "/run/libvirt/qemu/x.pid" and os.path.exists(x["pidfile"]), x
     assert x["shared_memory"] is True and x["id"] > 0 and x["overrides"] == [], x
 
@@ -216,6 +217,61 @@ def detach():
     guest.kill()
     virt.virsh("destroy", "os")
     virt.virsh("undefine", "os")
+
+
+ALIASED = "<teaming type='persistent'/><alias name='ua-%s'/>"
+NO_VF = "0000:ff:1f.7"
+
+
+def hostdev(address, alias, standby):
+    bus, slot, function = address[5:7], address[8:10], address[11]
+    return (f"<hostdev mode='subsystem' type='pci' managed='no'><source><address domain='0x0000' bus='0x{bus}' "
+            f"slot='0x{slot}' function='0x{function}'/></source><teaming type='transient' persistent='{standby}'/>"
+            f"<alias name='{alias}'/></hostdev>")
+
+
+@test("helper: the VF's XML and its standby's are by libvirt's schema")
+def vf_schema():
+    xml = domain("pair", vhostuser(MAC % 1, sock("x"), extra=ALIASED % "web"),
+                 devices=hostdev(NO_VF, "ua-vnic-web", "ua-web"))
+    with open("/run/pair.xml", "w", encoding="utf-8") as f:
+        f.write(xml)
+    virt.virsh("define", "--validate", "/run/pair.xml")
+    kept = virt.virsh("dumpxml", "pair")
+    assert "<teaming type='transient' persistent='ua-web'/>" in kept and "name='ua-vnic-web'" in kept, kept
+    virt.virsh("undefine", "pair")
+
+
+@test("helper: attach-hostdev wants a running domain with a standby, and tells what to write")
+def vf_standby():
+    virt.define(domain("x", vhostuser(MAC % 1, sock("x")), vhostuser(MAC % 2, sock("x2"), extra=ALIASED % "b"),
+                       vhostuser(MAC % 3, sock("x3"), extra="<alias name='ua-c'/>")))
+    uuid = virt.virsh("domuuid", "x").strip()
+    ask = {"domain": uuid, "address": NO_VF}
+    assert "does not run" in helper.bad("UnknownDomain", "attach-hostdev", standby="ua-b", **ask)
+    virt.virsh("start", "--paused", "x")
+    for alias in ("ua-a", "ua-c"):
+        m = helper.bad("InvalidXml", "attach-hostdev", standby=alias, **ask)
+        assert f"<alias name='{alias}'/>" in m and "<teaming type='persistent'/>" in m, m
+
+
+@test("helper: attach-hostdev of a device that is not there is libvirt's error, and changes nothing")
+def vf_absent():
+    uuid = virt.virsh("domuuid", "x").strip()
+    before = virt.virsh("dumpxml", "x")
+    m = helper.bad("LibvirtFailed", "attach-hostdev", domain=uuid, address=NO_VF, standby="ua-b")
+    assert m.startswith(f"plugging VF {NO_VF} into domain 'x': libvirt says: "), m
+    assert virt.virsh("dumpxml", "x") == before
+
+
+@test("helper: detach-hostdev of what is not there is done, also where the domain is off or unknown")
+def vf_gone():
+    uuid = virt.virsh("domuuid", "x").strip()
+    assert helper.good("detach-hostdev", domain=uuid, address=NO_VF)["outcome"] == "removed"
+    virt.virsh("destroy", "x")
+    assert helper.good("detach-hostdev", domain=uuid, address=NO_VF)["outcome"] == "removed"
+    virt.virsh("undefine", "x")
+    assert helper.good("detach-hostdev", domain=uuid, address=NO_VF)["outcome"] == "removed"
 
 
 @test("helper: more domains than a message holds come page by page")

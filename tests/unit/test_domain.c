@@ -96,6 +96,76 @@ static void whole_domain(void **state)
 	assert_string_equal(mac_format(d->overrides[1].mac, text), "52:54:00:00:00:0a");
 }
 
+#define PCI(bus, function)                                                                      \
+	"<address type='pci' domain='0x0000' bus='0x" bus "' slot='0x10' function='0x" function \
+	"'/>"
+
+static void pci_devices(void **state)
+{
+	_cleanup_(domain_freep) struct domain *d = parse(
+		HEAD
+		"<devices><hostdev mode='subsystem' type='pci' managed='no'>"
+		"<driver name='vfio'/><source>" PCI(
+			"03",
+			"6") "</source>"
+			     "<teaming type='transient' persistent='ua-web'/><alias "
+			     "name='ua-vnic-web'/>" PCI(
+				     "01",
+				     "0") "</hostdev>"
+					  "<hostdev mode='subsystem' type='usb'><source><vendor "
+					  "id='0x1'/>"
+					  "<address bus='1' device='2'/></source><alias "
+					  "name='usb'/></hostdev>"
+					  "<hostdev mode='capabilities' "
+					  "type='net'><source><interface>x</interface>"
+					  "</source></hostdev>"
+					  "<hostdev mode='subsystem' type='pci' "
+					  "managed='yes'><source>" PCI(
+						  "04",
+						  "1") "</source></hostdev></devices></domain>");
+
+	(void)state;
+	assert_int_equal(d->n_hostdevs, 2);
+	assert_string_equal(d->hostdevs[0].address, "0000:03:10.6");
+	assert_string_equal(d->hostdevs[0].alias, "ua-vnic-web");
+	assert_string_equal(d->hostdevs[0].standby, "ua-web");
+	assert_string_equal(d->hostdevs[1].address, "0000:04:10.1");
+	assert_null(d->hostdevs[1].alias);
+	assert_null(d->hostdevs[1].standby);
+	assert_int_equal(d->n_nics, 0);
+}
+
+static void pci_addresses_have_one_spelling(void **state)
+{
+	static const char *const good[] = { "0000:03:10.6", "0000:00:00.0", "0000:ff:1f.7",
+					    "10000:01:00.0", "ffffffff:ff:1f.7" };
+	static const char *const bad[] = { "",
+					   "03:10.6",
+					   "0:3:10.6",
+					   "0000:03:10.8",
+					   "0000:03:20.0",
+					   "0000:03:10.6 ",
+					   " 000:03:10.6",
+					   "0000:0A:10.6",
+					   "0x00:03:10.6",
+					   "-001:03:10.6",
+					   "00000:03:10.6",
+					   "100000000:03:10.6",
+					   "0000:03:10.6'/>",
+					   "netdevsim1" };
+	char text[PCI_ADDRESS_STR];
+	struct pci_address a;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(pci_address_parse(good[i], &a), 0);
+		assert_string_equal(pci_address_format(&a, text), good[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (pci_address_parse(bad[i], &a) != -EINVAL)
+			print_error("'%s' is taken\n", bad[i]), fail();
+}
+
 static void unknown_elements_do_no_harm(void **state)
 {
 	_cleanup_(domain_freep) struct domain *d =
@@ -446,6 +516,25 @@ static void written_xml_is_escaped(void **state)
 	assert_string_equal(d->nics[0].source_path, "/a'/><x y=\"&amp;\"<>\n\t?");
 }
 
+/* What libvirt is told is what is read of it again. */
+static void written_hostdev_is_read(void **state)
+{
+	struct pci_address a = { 0x10000, 3, 0x10, 6 };
+	_cleanup_(freep) char *device = xml_hostdev(&a, "ua-vnic-web", "ua-web");
+	_cleanup_(domain_freep) struct domain *d = NULL;
+	_cleanup_(freep) char *xml = NULL;
+
+	(void)state;
+	assert_true(asprintf(&xml, HEAD "<devices>%s</devices></domain>", device) > 0);
+	d = parse(xml);
+	assert_int_equal(d->n_hostdevs, 1);
+	assert_string_equal(d->hostdevs[0].address, "10000:03:10.6");
+	assert_string_equal(d->hostdevs[0].alias, "ua-vnic-web");
+	assert_string_equal(d->hostdevs[0].standby, "ua-web");
+	assert_non_null(strstr(device, "managed='no'"));
+	assert_non_null(strstr(device, "type='transient'"));
+}
+
 static void message_of_a_domain(void **state)
 {
 	_cleanup_(domain_freep) struct domain *d =
@@ -466,9 +555,39 @@ static void message_of_a_domain(void **state)
 		"\"interfaces\":[{\"mac\":\"" MAC1 "\",\"type\":\"vhostuser\",\"socket\":\"" SOCK(
 			"a") "\",\"mode\":\"client\",\"reconnect\":true,\"model\":\"virtio\","
 			     "\"queues\":1,"
-			     "\"teaming\":null},{\"mac\":\"" MAC2 "\",\"type\":\"user\"},"
+			     "\"teaming\":null,\"alias\":null},{\"mac\":\"" MAC2
+			     "\",\"type\":\"user\"},"
 			     "{\"type\":\"hostdev\",\"teaming\":\"transient\"}],"
 			     "\"overrides\":[{\"mac\":\"" MAC1 "\",\"vlan\":\"12\"}]}");
+}
+
+/* The next start has it too, so a VF may be plugged in by it; net0 is whatever libvirt counts. */
+static void only_an_alias_of_the_authors_is_told(void **state)
+{
+	static const struct {
+		const char *alias, *told;
+	} rows[] = { { "ua-web", "\"alias\":\"ua-web\"" },
+		     { "net0", "\"alias\":null" },
+		     { "ua-", "\"alias\":null" },
+		     { "web", "\"alias\":null" } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(domain_freep) struct domain *d = NULL;
+		_cleanup_(freep) char *message = NULL, *xml = NULL;
+
+		assert_true(asprintf(&xml,
+				     HEAD
+				     "<devices><interface type='vhostuser'><source type='unix' "
+				     "path='" SOCK("a") "'/><teaming type='persistent'/>"
+							"<alias name='%s'/></interface></devices>"
+							"</domain>",
+				     rows[i].alias) > 0);
+		d = parse(xml);
+		assert_int_equal(hook_message_domain("prepare", d, &message, NULL), 0);
+		assert_non_null(strstr(message, rows[i].told));
+		assert_non_null(strstr(message, "\"teaming\":\"persistent\""));
+	}
 }
 
 static void message_of_a_network_port(void **state)
@@ -568,6 +687,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole_domain),
+		cmocka_unit_test(pci_devices),
+		cmocka_unit_test(pci_addresses_have_one_spelling),
 		cmocka_unit_test(unknown_elements_do_no_harm),
 		cmocka_unit_test(many_interfaces),
 		cmocka_unit_test(shared_memory),
@@ -581,7 +702,9 @@ int main(void)
 		cmocka_unit_test(unknown_class_names_the_known),
 		cmocka_unit_test(hook_refuses_what_check_finds),
 		cmocka_unit_test(written_xml_is_escaped),
+		cmocka_unit_test(written_hostdev_is_read),
 		cmocka_unit_test(message_of_a_domain),
+		cmocka_unit_test(only_an_alias_of_the_authors_is_told),
 		cmocka_unit_test(message_of_a_network_port),
 		cmocka_unit_test(network_events_without_port),
 		cmocka_unit_test(answers),

@@ -64,6 +64,27 @@ static void good_requests(void **state)
 	helper_request_deinit(&q);
 }
 
+#define WEB "\"domain\":\"6ecd5f50-1712-4b9b-ba6c-dd77b83b4ab5\","
+
+static void hostdev_requests(void **state)
+{
+	struct helper_request q = taken("{\"id\":1,\"op\":\"attach-hostdev\"," WEB
+					"\"address\":\"0000:03:10.6\",\"standby\":\"ua-web\"}");
+
+	(void)state;
+	assert_int_equal(q.op, HELPER_ATTACH_HOSTDEV);
+	assert_string_equal(q.address, "0000:03:10.6");
+	assert_string_equal(q.standby, "ua-web");
+	assert_int_equal(q.timeout_ms, 60000);
+	helper_request_deinit(&q);
+
+	q = taken("{\"id\":2,\"op\":\"detach-hostdev\"," WEB "\"address\":\"0000:03:10.6\"}");
+	assert_int_equal(q.op, HELPER_DETACH_HOSTDEV);
+	assert_string_equal(q.domain, "6ecd5f50-1712-4b9b-ba6c-dd77b83b4ab5");
+	assert_int_equal(q.timeout_ms, 20000);
+	helper_request_deinit(&q);
+}
+
 static void bad_requests(void **state)
 {
 	static const struct {
@@ -104,6 +125,34 @@ static void bad_requests(void **state)
 		  "nothing to do", 7 },
 		{ "{\"id\":7,\"op\":\"domains\",\"after\":\"x\"}", VNIC_E_INVALID_ARGUMENT,
 		  "\"after\"", 7 },
+		{ "{\"id\":7,\"op\":\"attach-hostdev\",\"domain\":\"web\",\"address\":\"0000:03:10."
+		  "6\","
+		  "\"standby\":\"ua-web\"}",
+		  VNIC_E_INVALID_ARGUMENT, "\"domain\"", 7 },
+		{ "{\"id\":7,\"op\":\"detach-hostdev\",\"domain\":\"web\",\"address\":\"0000:03:10."
+		  "6\"}",
+		  VNIC_E_INVALID_ARGUMENT, "\"domain\"", 7 },
+		{ "{\"id\":7,\"op\":\"detach-hostdev\"," WEB "\"address\":6}",
+		  VNIC_E_INVALID_MESSAGE, "\"address\"", 7 },
+		{ "{\"id\":7,\"op\":\"detach-hostdev\"," WEB "\"mac\":\"52:54:00:00:00:01\"}",
+		  VNIC_E_INVALID_MESSAGE, "\"address\"", 7 },
+		{ "{\"id\":7,\"op\":\"detach-hostdev\"," WEB "\"address\":\"0000:03:10.6'/>\"}",
+		  VNIC_E_INVALID_ARGUMENT, "\"address\"", 7 },
+		{ "{\"id\":7,\"op\":\"attach-hostdev\"," WEB "\"address\":\"../../x\","
+		  "\"standby\":\"ua-web\"}",
+		  VNIC_E_INVALID_ARGUMENT, "\"address\"", 7 },
+		{ "{\"id\":7,\"op\":\"attach-hostdev\"," WEB "\"address\":\"0000:03:10.6\"}",
+		  VNIC_E_INVALID_MESSAGE, "\"standby\"", 7 },
+		{ "{\"id\":7,\"op\":\"attach-hostdev\"," WEB "\"address\":\"0000:03:10.6\","
+		  "\"standby\":\"net0\"}",
+		  VNIC_E_INVALID_ARGUMENT, "'net0'", 7 },
+		{ "{\"id\":7,\"op\":\"attach-hostdev\"," WEB "\"address\":\"0000:03:10.6\","
+		  "\"standby\":\"ua-a'/>\"}",
+		  VNIC_E_INVALID_ARGUMENT, "\"standby\"", 7 },
+		{ "{\"id\":7,\"op\":\"attach-hostdev\"," WEB "\"address\":\"0000:03:10.6\","
+		  "\"standby\":\"ua-"
+		  "x123456789x123456789x123456789x123456789x123456789x123456789x\"}",
+		  VNIC_E_INVALID_ARGUMENT, "63 characters", 7 },
 		{ "{\"id\":7,\"op\":\"check\",\"domain\":\"web\"}", VNIC_E_INVALID_MESSAGE,
 		  "\"classes\"", 7 },
 		{ "{\"id\":7,\"op\":\"check\",\"domain\":\"web\",\"classes\":[\"a\",\"../b\"]}",
@@ -145,6 +194,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_requests),
+		cmocka_unit_test(hostdev_requests),
 		cmocka_unit_test(bad_requests),
 		cmocka_unit_test(answers),
 	};
