@@ -274,11 +274,19 @@ static void on_pf_removed(void *userdata, const char *addr)
 	manager_pf_changed(d->manager, addr);
 }
 
+static void on_vdpa(void *userdata)
+{
+	struct daemon *d = userdata;
+
+	manager_vdpa_changed(d->manager);
+}
+
 static const struct watch_ops watch_ops = {
 	.changed = on_link,
 	.removed = on_link,
 	.pf_changed = on_pf,
 	.pf_removed = on_pf_removed,
+	.vdpa_changed = on_vdpa,
 	.synced = on_synced,
 	.note = on_watch_note,
 };

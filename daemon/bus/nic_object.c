@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* /org/vnicd1/nic/IFINDEX */
+/* /org/vnicd1/nic/IFINDEX, and /org/vnicd1/nic/pf_ADDRESS for a PF without a netdev */
 #include "daemon/bus/getter.h"
 
 #include <limits.h>
@@ -7,19 +7,85 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *bus_nic_path(int ifindex, char buf[BUS_PATH_MAX])
+#include "daemon/core/path_sriov.h"
+
+#define ALONE "/pf_"
+
+/* D-Bus takes letters, digits and underscores in paths. */
+static void alone_path(const char *addr, char buf[BUS_PATH_MAX])
 {
-	snprintf(buf, BUS_PATH_MAX, "%s/%d", BUS_NICS, ifindex);
+	size_t n = (size_t)snprintf(buf, BUS_PATH_MAX, "%s%s", BUS_NICS, ALONE);
+
+	for (; *addr && n + 1 < BUS_PATH_MAX; addr++) {
+		bool plain = (*addr >= '0' && *addr <= '9') || (*addr >= 'a' && *addr <= 'z') ||
+			     (*addr >= 'A' && *addr <= 'Z');
+
+		buf[n++] = plain ? *addr : '_';
+	}
+	buf[n] = '\0';
+}
+
+const char *bus_nic_path(const struct bus_nic *nic, char buf[BUS_PATH_MAX])
+{
+	if (nic->link.ifindex > 0)
+		snprintf(buf, BUS_PATH_MAX, "%s/%d", BUS_NICS, nic->link.ifindex);
+	else
+		alone_path(nic->pf.addr, buf);
 	return buf;
 }
 
-void bus_nic_view(const struct bus *bus, const struct vnic_link *link, struct bus_nic *ret)
+bool bus_pf_is_alone(const struct bus *bus, const struct vnic_pf *pf)
 {
-	const struct vnic_link *master = NULL;
+	const struct vnic_link *link = inventory_find(bus->manager->inv, pf->ifindex);
 
-	*ret = (struct bus_nic){ .link = *link };
-	if (link->master)
-		master = inventory_find(bus->manager->inv, link->master);
+	return !link || !link_is_nic(link) || inventory_pf_of(bus->manager->inv, link) != pf;
+}
+
+static void view_vfs(const struct bus *bus, const struct vnic_pf *pf, struct bus_nic *ret)
+{
+	_cleanup_(freep) const struct vnic_port **holder = bus_vf_holders(bus, pf);
+
+	for (int i = 0; i < pf->n_vf; i++) {
+		if (pf->vf[i].user != VF_FREE || (holder && holder[i]))
+			ret->taken++;
+		else if (path_sriov_fit(&pf->vf[i]))
+			ret->free++;
+	}
+}
+
+static void view_pf(const struct bus *bus, const struct vnic_pf *pf, struct bus_nic *ret)
+{
+	const struct vnic_nic_config *config = manager_nic_config(bus->manager, pf);
+	const struct nic_share *share = manager_nic(bus->manager, pf->addr);
+	const struct inventory *inv = bus->manager->inv;
+
+	ret->pf = *pf;
+	ret->pf.vf = NULL; /* it lives no longer than the next change */
+	ret->link.sriov_totalvfs = pf->total_vfs;
+	ret->link.sriov_numvfs = pf->num_vfs;
+	view_vfs(bus, pf, ret);
+	for (const struct vdpa_mgmtdev *d = inv->mgmtdevs; d; d = d->hh.next)
+		ret->mgmtdevs += str_eq(d->pf, pf->addr);
+	for (const struct vdpa_dev *d = inv->vdpas; d; d = d->hh.next) {
+		const struct vdpa_mgmtdev *mgmtdev;
+
+		HASH_FIND_STR(inv->mgmtdevs, d->mgmtdev, mgmtdev);
+		ret->vdpas += mgmtdev && str_eq(mgmtdev->pf, pf->addr);
+	}
+	if (config)
+		ret->wanted = config->vfs;
+	if (share) {
+		ret->ready = share->ready;
+		memcpy(ret->reason, share->reason, sizeof(ret->reason));
+		str_make_utf8(ret->reason);
+	}
+}
+
+static void view_master(const struct bus *bus, const struct vnic_link *link, struct bus_nic *ret)
+{
+	const struct vnic_link *master =
+		link->master ? inventory_find(bus->manager->inv, link->master) : NULL;
+
 	if (!master)
 		return;
 	strcpy(ret->master, master->name);
@@ -30,26 +96,72 @@ void bus_nic_view(const struct bus *bus, const struct vnic_link *link, struct bu
 		}
 }
 
+void bus_nic_view(const struct bus *bus, const struct vnic_link *link, const struct vnic_pf *pf,
+		  struct bus_nic *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->wanted = -1;
+	if (link) {
+		ret->link = *link;
+		view_master(bus, link, ret);
+		pf = inventory_pf_of(bus->manager->inv, link);
+	} else {
+		ret->link.kind = LINK_PHYSICAL;
+		ret->link.numa_node = pf->numa_node;
+		memcpy(ret->link.bus, pf->bus, sizeof(ret->link.bus));
+		memcpy(ret->link.dev_addr, pf->addr, sizeof(ret->link.dev_addr));
+		memcpy(ret->link.driver, pf->driver, sizeof(ret->link.driver));
+	}
+	if (pf)
+		view_pf(bus, pf, ret);
+	for (const struct mdev_type *t = bus->manager->inv->mdevs; t; t = t->hh.next)
+		ret->mdevs += *ret->link.dev_addr && str_eq(t->parent, ret->link.dev_addr);
+}
+
+static bool find_link(struct bus *bus, const char *path)
+{
+	const struct vnic_link *link;
+	char canonical[BUS_PATH_MAX];
+	uint64_t ifindex;
+
+	if (u64_parse(path + strlen(BUS_NICS "/"), 1, INT_MAX, &ifindex) < 0)
+		return false;
+	link = inventory_find(bus->manager->inv, (int)ifindex);
+	if (!link || !link_is_nic(link))
+		return false;
+	bus_nic_view(bus, link, NULL, &bus->nic);
+	/* Not "/007": an object has one path. */
+	return strcmp(path, bus_nic_path(&bus->nic, canonical)) == 0;
+}
+
+static bool find_alone(struct bus *bus, const char *path)
+{
+	for (const struct vnic_pf *pf = bus->manager->inv->pfs; pf; pf = pf->hh.next) {
+		char own[BUS_PATH_MAX];
+
+		if (!bus_pf_is_alone(bus, pf))
+			continue;
+		alone_path(pf->addr, own);
+		if (strcmp(path, own) != 0)
+			continue;
+		bus_nic_view(bus, NULL, pf, &bus->nic);
+		return true;
+	}
+	return false;
+}
+
 int bus_nic_find(sd_bus *sd, const char *path, const char *interface, void *userdata, void **found,
 		 sd_bus_error *error)
 {
 	struct bus *bus = userdata;
-	const struct vnic_link *link;
-	char canonical[BUS_PATH_MAX];
-	uint64_t ifindex;
 
 	(void)sd;
 	(void)interface;
 	(void)error;
 	if (strncmp(path, BUS_NICS "/", strlen(BUS_NICS "/")) != 0 ||
-	    u64_parse(path + strlen(BUS_NICS "/"), 1, INT_MAX, &ifindex) < 0)
-		return 0;
-	link = inventory_find(bus->manager->inv, (int)ifindex);
-	/* Not "/007": an object has one path. */
-	if (!link || !link_is_nic(link) || strcmp(path, bus_nic_path((int)ifindex, canonical)) != 0)
+	    !(find_link(bus, path) || find_alone(bus, path)))
 		return 0;
 	/* The getters need more than the link: its bridge and that one's segment. They come before the next find. */
-	bus_nic_view(bus, link, &bus->nic);
 	*found = &bus->nic;
 	return 1;
 }
@@ -57,7 +169,8 @@ int bus_nic_find(sd_bus *sd, const char *path, const char *interface, void *user
 int bus_nic_list(sd_bus *sd, const char *prefix, void *userdata, char ***ret, sd_bus_error *error)
 {
 	struct bus *bus = userdata;
-	size_t n = HASH_COUNT(bus->manager->inv->links), i = 0;
+	const struct inventory *inv = bus->manager->inv;
+	size_t n = HASH_COUNT(inv->links) + HASH_COUNT(inv->pfs), i = 0;
 	char **paths = calloc(n + 1, sizeof(*paths)), buf[BUS_PATH_MAX];
 
 	(void)sd;
@@ -65,10 +178,19 @@ int bus_nic_list(sd_bus *sd, const char *prefix, void *userdata, char ***ret, sd
 	(void)error;
 	if (!paths)
 		return -ENOMEM;
-	for (struct vnic_link *l = bus->manager->inv->links; l && i < n; l = l->hh.next) {
+	for (struct vnic_link *l = inv->links; l && i < n; l = l->hh.next) {
 		if (!link_is_nic(l))
 			continue;
-		paths[i] = strdup(bus_nic_path(l->ifindex, buf));
+		snprintf(buf, sizeof(buf), "%s/%d", BUS_NICS, l->ifindex);
+		paths[i] = strdup(buf);
+		if (!paths[i++])
+			break;
+	}
+	for (struct vnic_pf *pf = inv->pfs; pf && i < n; pf = pf->hh.next) {
+		if (!bus_pf_is_alone(bus, pf))
+			continue;
+		alone_path(pf->addr, buf);
+		paths[i] = strdup(buf);
 		if (!paths[i++])
 			break;
 	}
@@ -77,6 +199,8 @@ int bus_nic_list(sd_bus *sd, const char *prefix, void *userdata, char ***ret, sd
 }
 
 BUS_GETTER(get_kind, enum link_kind, "s", link_kind_str(*v));
+BUS_GETTER(get_eswitch, enum eswitch_mode, "s", eswitch_mode_str(*v));
+BUS_GETTER(get_feature, enum feature_state, "s", feature_state_str(*v));
 
 #define CHANGES	   SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
 #define AT(member) offsetof(struct bus_nic, member)
@@ -98,5 +222,27 @@ const sd_bus_vtable bus_nic_vtable[] = {
 	SD_BUS_PROPERTY("NumaNode", "i", NULL, AT(link.numa_node), CHANGES),
 	SD_BUS_PROPERTY("SriovTotalvfs", "i", NULL, AT(link.sriov_totalvfs), CHANGES),
 	SD_BUS_PROPERTY("SriovNumvfs", "i", NULL, AT(link.sriov_numvfs), CHANGES),
+	SD_BUS_PROPERTY("Autoprobe", "b", bus_get_bool, AT(pf.autoprobe), CHANGES),
+	SD_BUS_PROPERTY("EswitchMode", "s", get_eswitch, AT(pf.eswitch), CHANGES),
+	SD_BUS_PROPERTY("L2FwdOffload", "s", get_feature, AT(pf.fwd_offload), CHANGES),
+	SD_BUS_PROPERTY("Ntuple", "s", get_feature, AT(pf.ntuple), CHANGES),
+	SD_BUS_PROPERTY("Channels", "u", NULL, AT(pf.channels), CHANGES),
+	SD_BUS_PROPERTY("ChannelsMax", "u", NULL, AT(pf.channels_max), CHANGES),
+	SD_BUS_PROPERTY("VfsTaken", "u", NULL, AT(taken), CHANGES),
+	SD_BUS_PROPERTY("VfsFree", "u", NULL, AT(free), CHANGES),
+	SD_BUS_PROPERTY("VfsWanted", "i", NULL, AT(wanted), CHANGES),
+	SD_BUS_PROPERTY("VfsReady", "b", bus_get_bool, AT(ready), CHANGES),
+	SD_BUS_PROPERTY("VfsReason", "s", bus_get_text, AT(reason), CHANGES),
+	SD_BUS_PROPERTY("VdpaMgmtdevs", "u", NULL, AT(mgmtdevs), CHANGES),
+	SD_BUS_PROPERTY("VdpaDevices", "u", NULL, AT(vdpas), CHANGES),
+	SD_BUS_PROPERTY("MdevTypes", "u", NULL, AT(mdevs), CHANGES),
+	SD_BUS_METHOD_WITH_ARGS("ListVfs", SD_BUS_ARGS("u", first), SD_BUS_RESULT("aa{sv}", vfs),
+				bus_list_vfs, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("ListVdpa", SD_BUS_NO_ARGS,
+				SD_BUS_RESULT("aa{sv}", mgmtdevs, "aa{sv}", devices), bus_list_vdpa,
+				SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("ListMdevTypes", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", types),
+				bus_list_mdev_types, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_SIGNAL_WITH_ARGS("VfsChanged", SD_BUS_ARGS("u", first, "u", last), 0),
 	SD_BUS_VTABLE_END,
 };

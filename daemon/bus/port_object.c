@@ -112,6 +112,33 @@ static int get_history(sd_bus *sd, const char *path, const char *interface, cons
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
+/* The vtable's userdata is the port; the bus is its slot's. */
+static struct bus *bus_of(sd_bus *sd)
+{
+	return sd_bus_slot_get_userdata(sd_bus_get_current_slot(sd));
+}
+
+static int get_device(sd_bus *sd, const char *path, const char *interface, const char *property,
+		      sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct inventory *inv = bus_of(sd)->manager->inv;
+	const struct port_device *d = userdata;
+	const struct vnic_pf *pf = *d->pf ? inventory_pf(inv, d->pf) : NULL;
+	const struct vnic_link *link = pf ? inventory_find(inv, pf->ifindex) : NULL;
+
+	(void)path;
+	(void)interface;
+	(void)property;
+	(void)error;
+	if (d->state == DEVICE_NONE)
+		return sd_bus_message_append(reply, "a{sv}", 2, "state", "s",
+					     device_state_str(d->state), "reason", "s", d->reason);
+	return sd_bus_message_append(reply, "a{sv}", 6, "state", "s", device_state_str(d->state),
+				     "reason", "s", d->reason, "pf", "s", d->pf, "nic", "s",
+				     link ? link->name : "", "vf", "u", (uint32_t)d->vf, "vf_addr",
+				     "s", d->vf_addr);
+}
+
 #define CONSTANT   SD_BUS_VTABLE_PROPERTY_CONST
 #define CHANGES	   SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
 #define AT(member) offsetof(struct vnic_port, member)
@@ -139,6 +166,7 @@ const sd_bus_vtable bus_port_vtable[] = {
 	SD_BUS_PROPERTY("PeerPid", "u", NULL, AT(peer_pid), CHANGES),
 	SD_BUS_PROPERTY("Logging", "b", bus_get_bool, AT(logging), CHANGES),
 	SD_BUS_PROPERTY("Restarts", "u", NULL, AT(restarts), CHANGES),
+	SD_BUS_PROPERTY("Device", "a{sv}", get_device, AT(device), CHANGES),
 	SD_BUS_PROPERTY("Counters", "a{st}", get_counters, AT(counters), 0),
 	SD_BUS_PROPERTY("History", "a(ts)", get_history, 0, 0),
 	SD_BUS_VTABLE_END,

@@ -33,11 +33,20 @@ struct bus_reasons {
 	char text[BUS_REASONS_MAX][VNIC_ERR_MESSAGE_MAX];
 };
 
-/* What org.vnicd1.Nic tells of a link: also of the bridge it is in and that one's segment, "" for none. */
+/*
+ * What org.vnicd1.Nic tells, but for its VFs: of a link and, where it is one, its PF, also of the bridge it is in and
+ * that one's segment, "" for none.
+ */
 struct bus_nic {
-	struct vnic_link link;
+	struct vnic_link link; /* without an ifindex: a PF that has no netdev here */
+	struct vnic_pf pf; /* without an address: it is none. Its VFs are not here */
 	char master[IFNAMSIZ];
 	char segment[VNIC_NAME_MAX];
+	uint32_t taken, free; /* VFs */
+	uint32_t mgmtdevs, vdpas, mdevs;
+	int wanted; /* VFs that the configuration wants; -1: it does not say */
+	bool ready;
+	char reason[VNIC_ERR_MESSAGE_MAX];
 };
 
 struct bus {
@@ -53,6 +62,8 @@ struct bus {
 	struct event *retry;
 	struct event *patience; /* the name should be ours by then */
 	struct event *kick; /* something is to be sent: flush and look at sd's wishes again */
+	struct event
+		*lazy; /* VFs are compared: seldom, since one change has thousands of company */
 	struct bus_call *calls;
 	size_t n_calls;
 	size_t counters_due; /* ports whose counters this round of RefreshCounters waits for */
@@ -60,7 +71,7 @@ struct bus {
 	struct bus_seen_port *ports;
 	struct bus_seen_nic *nics;
 	struct bus_nic nic; /* bus_nic_find()'s last, for its getters */
-	bool nics_dirty, any_dirty;
+	bool nics_dirty, vfs_dirty, any_dirty;
 	const char *seen_state;
 	struct bus_reasons *seen_reasons, *scratch;
 	bool seen_datapath;
@@ -125,6 +136,16 @@ struct bus_spec {
 int bus_spec_read(sd_bus_message *m, struct bus_spec *ret, struct vnic_err *err);
 void bus_spec_default_name(struct port_spec *spec);
 
+/* nic_lists.c: what of a nic may be long */
+
+int bus_list_vfs(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_list_vdpa(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_list_mdev_types(sd_bus_message *m, void *userdata, sd_bus_error *error);
+/* The ports that hold VFs of @pf, by VF index; NULL where memory is out. The caller frees it. */
+const struct vnic_port **bus_vf_holders(const struct bus *bus, const struct vnic_pf *pf);
+/* What differs where anything differs that ListVfs tells of @vf; @holder: its port or NULL. */
+uint64_t bus_vf_digest(const struct vnic_vf *vf, const struct vnic_port *holder);
+
 /* The objects: their vtables */
 extern const sd_bus_vtable bus_manager_vtable[], bus_nic_vtable[], bus_port_vtable[];
 int bus_nic_find(sd_bus *sd, const char *path, const char *interface, void *userdata, void **found,
@@ -134,8 +155,12 @@ int bus_port_find(sd_bus *sd, const char *path, const char *interface, void *use
 		  sd_bus_error *error);
 int bus_port_list(sd_bus *sd, const char *prefix, void *userdata, char ***ret, sd_bus_error *error);
 const char *bus_port_path(const struct port_key *key, char buf[BUS_PATH_MAX]);
-const char *bus_nic_path(int ifindex, char buf[BUS_PATH_MAX]);
-void bus_nic_view(const struct bus *bus, const struct vnic_link *link, struct bus_nic *ret);
+const char *bus_nic_path(const struct bus_nic *nic, char buf[BUS_PATH_MAX]);
+/* Of a link, or of a PF that has none. */
+void bus_nic_view(const struct bus *bus, const struct vnic_link *link, const struct vnic_pf *pf,
+		  struct bus_nic *ret);
+/* Has this PF an object of its own, since no nic is its netdev? */
+bool bus_pf_is_alone(const struct bus *bus, const struct vnic_pf *pf);
 void bus_manager_reasons(const struct bus *bus, struct bus_reasons *ret);
 /* "running" where there is nothing in @reasons, else "degraded"; or "starting" */
 const char *bus_manager_state_of(const struct bus *bus, const struct bus_reasons *reasons);

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHANGED_MAX 24
+#define CHANGED_MAX 40
+/* How long changes of VFs are gathered before they are told. */
+#define LAZY_US 100000
 
 /* What was last told of a port. */
 struct bus_seen_port {
@@ -19,9 +21,11 @@ struct bus_seen_port {
 };
 
 struct bus_seen_nic {
-	int ifindex;
+	char path[BUS_PATH_MAX];
 	bool there; /* mark and sweep */
 	struct bus_nic last;
+	uint64_t *vf; /* digests of n_vf VFs */
+	int n_vf;
 	UT_hash_handle hh;
 };
 
@@ -47,6 +51,13 @@ static void mark(struct bus *bus)
 	bus_kick(bus);
 }
 
+/* In what is told of it; it concerns the nic too. */
+static bool device_differs(const struct port_device *a, const struct port_device *b)
+{
+	return a->state != b->state || !str_eq(a->pf, b->pf) || a->vf != b->vf ||
+	       !str_eq(a->vf_addr, b->vf_addr) || !str_eq(a->reason, b->reason);
+}
+
 static void compare_port(const struct vnic_port *a, const struct vnic_port *b, struct changed *c)
 {
 	bool class_differs = strcmp(a->spec.class_name, b->spec.class_name) != 0;
@@ -69,6 +80,7 @@ static void compare_port(const struct vnic_port *a, const struct vnic_port *b, s
 	note(c, "PeerPid", a->peer_pid != b->peer_pid);
 	note(c, "Logging", a->logging != b->logging);
 	note(c, "Restarts", a->restarts != b->restarts);
+	note(c, "Device", device_differs(&a->device, &b->device));
 }
 
 static void compare_nic(const struct bus_nic *seen, const struct bus_nic *now, struct changed *c)
@@ -89,6 +101,39 @@ static void compare_nic(const struct bus_nic *seen, const struct bus_nic *now, s
 	note(c, "NumaNode", a->numa_node != b->numa_node);
 	note(c, "SriovTotalvfs", a->sriov_totalvfs != b->sriov_totalvfs);
 	note(c, "SriovNumvfs", a->sriov_numvfs != b->sriov_numvfs);
+	note(c, "Autoprobe", seen->pf.autoprobe != now->pf.autoprobe);
+	note(c, "EswitchMode", seen->pf.eswitch != now->pf.eswitch);
+	note(c, "L2FwdOffload", seen->pf.fwd_offload != now->pf.fwd_offload);
+	note(c, "Ntuple", seen->pf.ntuple != now->pf.ntuple);
+	note(c, "Channels", seen->pf.channels != now->pf.channels);
+	note(c, "ChannelsMax", seen->pf.channels_max != now->pf.channels_max);
+	note(c, "VfsTaken", seen->taken != now->taken);
+	note(c, "VfsFree", seen->free != now->free);
+	note(c, "VfsWanted", seen->wanted != now->wanted);
+	note(c, "VfsReady", seen->ready != now->ready);
+	note(c, "VfsReason", !str_eq(seen->reason, now->reason));
+	note(c, "VdpaMgmtdevs", seen->mgmtdevs != now->mgmtdevs);
+	note(c, "VdpaDevices", seen->vdpas != now->vdpas);
+	note(c, "MdevTypes", seen->mdevs != now->mdevs);
+}
+
+/* VFs changed, or who has them. */
+static void vfs_changed(struct bus *bus)
+{
+	static const struct timeval lazy = { 0, LAZY_US };
+
+	if (!evtimer_pending(bus->lazy, NULL))
+		evtimer_add(bus->lazy, &lazy);
+}
+
+static void on_lazy(evutil_socket_t fd, short what, void *arg)
+{
+	struct bus *bus = arg;
+
+	(void)fd;
+	(void)what;
+	bus->nics_dirty = bus->vfs_dirty = true;
+	mark(bus);
 }
 
 static struct bus_seen_port *seen_port(struct bus *bus, const struct port_key *key)
@@ -134,6 +179,8 @@ static void port_removed(void *data, const struct vnic_port *port)
 		return;
 	if (seen->told)
 		removed(bus, bus_port_path(&seen->key, path), BUS_I_PORT);
+	if (seen->last.device.state != DEVICE_NONE)
+		vfs_changed(bus);
 	HASH_DEL(bus->ports, seen);
 	free(seen);
 	mark(bus);
@@ -150,6 +197,8 @@ static void flush_port(struct bus *bus, struct bus_seen_port *seen)
 		return;
 	bus_port_path(&seen->key, path);
 	compare_port(&seen->last, port, &c);
+	if (device_differs(&seen->last.device, &port->device))
+		vfs_changed(bus);
 	if (!seen->told && is_up(bus))
 		sd_bus_emit_object_added(bus->sd, path);
 	else if (c.n && is_up(bus))
@@ -158,49 +207,103 @@ static void flush_port(struct bus *bus, struct bus_seen_port *seen)
 	seen->last = *port;
 }
 
-static void flush_nic(struct bus *bus, const struct vnic_link *link)
+/* Which VFs differ from what was last told? One signal spans them all: of a change of many there are no thousands. */
+static void flush_vfs(struct bus *bus, struct bus_seen_nic *seen, const struct vnic_pf *pf,
+		      bool is_new)
+{
+	_cleanup_(freep) const struct vnic_port **holder = NULL;
+	int n = pf ? pf->n_vf : 0, first = -1, last = -1;
+	uint64_t *vf = NULL;
+
+	if (n) {
+		vf = calloc((size_t)n, sizeof(*vf));
+		holder = bus_vf_holders(bus, pf);
+		if (!vf || !holder) {
+			free(vf);
+			return;
+		}
+	}
+	for (int i = 0; i < n || i < seen->n_vf; i++) {
+		if (i < n)
+			vf[i] = bus_vf_digest(&pf->vf[i], holder[i]);
+		if (i < n && i < seen->n_vf && vf[i] == seen->vf[i])
+			continue;
+		if (first < 0)
+			first = i;
+		last = i;
+	}
+	free(seen->vf);
+	seen->vf = vf;
+	seen->n_vf = n;
+	if (last >= 0 && !is_new && is_up(bus))
+		sd_bus_emit_signal(bus->sd, seen->path, BUS_I_NIC, "VfsChanged", "uu",
+				   (uint32_t)first, (uint32_t)last);
+}
+
+static struct bus_seen_nic *seen_nic(struct bus *bus, const char *path, bool *ret_new)
+{
+	struct bus_seen_nic *seen;
+
+	HASH_FIND_STR(bus->nics, path, seen);
+	*ret_new = !seen;
+	if (!seen) {
+		seen = calloc(1, sizeof(*seen));
+		if (!seen)
+			return NULL;
+		str_copy(seen->path, sizeof(seen->path), path);
+		HASH_ADD_STR(bus->nics, path, seen);
+	}
+	return seen;
+}
+
+/* Of a link that is a nic, or of a PF that has none. */
+static void flush_nic(struct bus *bus, const struct vnic_link *link, const struct vnic_pf *pf)
 {
 	struct changed c = { .n = 0 };
 	struct bus_seen_nic *seen;
 	struct bus_nic now;
 	char path[BUS_PATH_MAX];
-	bool is_new = false;
+	bool is_new;
 
-	HASH_FIND_INT(bus->nics, &link->ifindex, seen);
-	if (!seen) {
-		seen = calloc(1, sizeof(*seen));
-		if (!seen)
-			return;
-		seen->ifindex = link->ifindex;
-		HASH_ADD_INT(bus->nics, ifindex, seen);
-		is_new = true;
-	}
+	bus_nic_view(bus, link, pf, &now);
+	seen = seen_nic(bus, bus_nic_path(&now, path), &is_new);
+	if (!seen)
+		return;
 	seen->there = true;
-	bus_nic_path(link->ifindex, path);
-	bus_nic_view(bus, link, &now);
 	compare_nic(&seen->last, &now, &c);
 	if (is_new && is_up(bus))
 		sd_bus_emit_object_added(bus->sd, path);
 	else if (c.n && is_up(bus))
 		sd_bus_emit_properties_changed_strv(bus->sd, path, BUS_I_NIC, c.name);
 	seen->last = now;
+	if (bus->vfs_dirty || is_new)
+		flush_vfs(bus, seen, inventory_pf(bus->manager->inv, now.pf.addr), is_new);
+}
+
+static void seen_nic_free(struct bus *bus, struct bus_seen_nic *seen)
+{
+	HASH_DEL(bus->nics, seen);
+	free(seen->vf);
+	free(seen);
 }
 
 static void flush_nics(struct bus *bus)
 {
+	const struct inventory *inv = bus->manager->inv;
 	struct bus_seen_nic *seen, *next;
-	char path[BUS_PATH_MAX];
 
-	bus->nics_dirty = false;
-	for (struct vnic_link *l = bus->manager->inv->links; l; l = l->hh.next)
+	for (struct vnic_link *l = inv->links; l; l = l->hh.next)
 		if (link_is_nic(l))
-			flush_nic(bus, l);
+			flush_nic(bus, l, NULL);
+	for (struct vnic_pf *pf = inv->pfs; pf; pf = pf->hh.next)
+		if (bus_pf_is_alone(bus, pf))
+			flush_nic(bus, NULL, pf);
+	bus->nics_dirty = bus->vfs_dirty = false;
 	HASH_ITER(hh, bus->nics, seen, next)
 	{
 		if (!seen->there) {
-			removed(bus, bus_nic_path(seen->ifindex, path), BUS_I_NIC);
-			HASH_DEL(bus->nics, seen);
-			free(seen);
+			removed(bus, seen->path, BUS_I_NIC);
+			seen_nic_free(bus, seen);
 			continue;
 		}
 		seen->there = false;
@@ -257,10 +360,38 @@ static void link_changed(void *data, int ifindex, const struct vnic_link *link)
 	struct bus *bus = data;
 
 	(void)ifindex;
-	(void)link;
+	/* Guests come and go with these, and no nic is in one. */
+	if (link && (link->kind == LINK_TAP || link->kind == LINK_VETH || link->kind == LINK_VF))
+		return;
 	/* A bridge that is renamed changes its nics: all are compared. */
 	bus->nics_dirty = true;
 	mark(bus);
+}
+
+static void pf_changed(void *data, const char *pf)
+{
+	(void)pf;
+	vfs_changed(data);
+}
+
+static void vdpa_changed(void *data)
+{
+	vfs_changed(data);
+}
+
+static void nic_changed(void *data, const struct nic_share *nic)
+{
+	struct bus *bus = data;
+
+	(void)nic;
+	bus->nics_dirty = true;
+	mark(bus);
+}
+
+static void nic_removed(void *data, const char *pf)
+{
+	(void)pf;
+	nic_changed(data, NULL);
 }
 
 static void segment_changed(void *data, const char *segment)
@@ -285,9 +416,10 @@ static void datapath_changed(void *data)
 int bus_watch_start(struct bus *bus)
 {
 	bus->seen_state = "starting";
+	bus->lazy = evtimer_new(bus->base, on_lazy, bus);
 	bus->seen_reasons = calloc(1, sizeof(*bus->seen_reasons));
 	bus->scratch = calloc(1, sizeof(*bus->scratch));
-	if (!bus->seen_reasons || !bus->scratch)
+	if (!bus->lazy || !bus->seen_reasons || !bus->scratch)
 		return -ENOMEM;
 	for (struct vnic_port *p = bus->manager->ports; p; p = p->hh.next)
 		port_touched(bus, p);
@@ -300,6 +432,10 @@ int bus_watch_start(struct bus *bus)
 		.port_removed = port_removed,
 		.link_changed = link_changed,
 		.segment_changed = segment_changed,
+		.nic_changed = nic_changed,
+		.nic_removed = nic_removed,
+		.pf_changed = pf_changed,
+		.vdpa_changed = vdpa_changed,
 		.config_changed = config_changed,
 		.datapath_changed = datapath_changed,
 	};
@@ -320,10 +456,9 @@ void bus_watch_stop(struct bus *bus)
 		free(port);
 	}
 	HASH_ITER(hh, bus->nics, nic, next_nic)
-	{
-		HASH_DEL(bus->nics, nic);
-		free(nic);
-	}
+	seen_nic_free(bus, nic);
+	if (bus->lazy)
+		event_free(bus->lazy);
 	free(bus->seen_reasons);
 	free(bus->scratch);
 }

@@ -329,6 +329,13 @@ void manager_pf_changed(struct manager *m, const char *pf)
 	nics_stale(m);
 }
 
+void manager_vdpa_changed(struct manager *m)
+{
+	for (struct manager_observer *o = m->observers; o; o = o->next)
+		if (o->vdpa_changed)
+			o->vdpa_changed(o->data);
+}
+
 void manager_inventory_complete(struct manager *m)
 {
 	m->devices_stale = true;

@@ -119,6 +119,7 @@ struct dp_port_status {
  * @segment_changed: its share was made, changed or undone
  * @nic_changed, @nic_removed: what vnicd does about its VFs
  * @pf_changed: the inventory's word of it; it may be gone
+ * @vdpa_changed: the inventory's vDPA devices or mdev types
  * @port_noted: a line of its history was written, for the log
  * @datapath_changed: see manager->dp_state
  */
@@ -133,6 +134,7 @@ struct manager_observer {
 	void (*nic_changed)(void *data, const struct nic_share *nic);
 	void (*nic_removed)(void *data, const char *pf);
 	void (*pf_changed)(void *data, const char *pf);
+	void (*vdpa_changed)(void *data);
 	void (*config_changed)(void *data);
 	void (*datapath_changed)(void *data);
 	struct manager_observer *next; /* the manager's */
@@ -198,6 +200,8 @@ void manager_link_changed(struct manager *m, int ifindex);
 void manager_bridge_gone(struct manager *m, const struct bridge_gone *what);
 /* The PF with that address, or a VF of it, is new, different or gone. */
 void manager_pf_changed(struct manager *m, const char *pf);
+/* vDPA management devices, devices or mdev types came, changed or went. */
+void manager_vdpa_changed(struct manager *m);
 /* The first dump of everything is in the inventory. */
 void manager_inventory_complete(struct manager *m);
 void manager_datapath_hello(struct manager *m);
@@ -256,6 +260,8 @@ void manager_port_counters(struct manager *m, const struct port_key *key, manage
 struct vnic_port *manager_port(const struct manager *m, const struct port_key *key);
 struct segment_share *manager_share(const struct manager *m, const char *segment);
 struct nic_share *manager_nic(const struct manager *m, const char *pf);
+/* The section of the configuration that means @pf, or NULL. */
+const struct vnic_nic_config *manager_nic_config(const struct manager *m, const struct vnic_pf *pf);
 
 /**
  * struct manager_preview - what manager_port_add() would do

@@ -26,10 +26,15 @@ static const struct vnic_pf *resolve(const struct manager *m, const struct vnic_
 	return link ? inventory_pf_of(m->inv, link) : NULL;
 }
 
-static const struct vnic_nic_config *section_of(const struct manager *m, const struct vnic_pf *pf)
+const struct vnic_nic_config *manager_nic_config(const struct manager *m, const struct vnic_pf *pf)
 {
+	const struct vnic_link *link = inventory_find(m->inv, pf->ifindex);
+
+	if (link && inventory_pf_of(m->inv, link) != pf)
+		link = NULL;
 	for (const struct vnic_nic_config *cfg = m->config->nics; cfg; cfg = cfg->hh.next)
-		if (resolve(m, cfg) == pf)
+		if (*cfg->address ? str_eq(cfg->address, pf->addr)
+				  : link && str_eq(cfg->name, link->name))
 			return cfg;
 	return NULL;
 }
@@ -272,7 +277,7 @@ static void pump_fresh(struct managed_nic *n, const struct vnic_pf *pf,
 /* Return: true where @n is to be forgotten. */
 static bool pump_known(struct managed_nic *n, const struct vnic_pf *pf)
 {
-	const struct vnic_nic_config *cfg = section_of(n->own.m, pf);
+	const struct vnic_nic_config *cfg = manager_nic_config(n->own.m, pf);
 
 	if (cfg && cfg->vfs < 0)
 		cfg = NULL;

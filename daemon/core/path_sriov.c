@@ -41,8 +41,7 @@ static bool taken(const struct path_ask *ask, const struct alloc_index_pf *held,
 	return !port_key_eq(&holder->spec.key, &ask->spec->key);
 }
 
-/* Can this function be given to a guest at all? */
-static bool fit(const struct vnic_vf *vf)
+bool path_sriov_fit(const struct vnic_vf *vf)
 {
 	return *vf->addr && vf->iommu_group >= 0 && !vf->group_shared;
 }
@@ -105,7 +104,7 @@ static void look_for_vf(const struct path_ask *ask, const struct alloc_choice *c
 			c->taken++;
 			continue;
 		}
-		if (!fit(vf))
+		if (!path_sriov_fit(vf))
 			continue;
 		any_fit = true;
 		if (!c->vf || before) {

@@ -31,5 +31,8 @@ bool path_sriov_eligible(const struct path_ask *ask, struct alloc_choice *choice
  */
 int path_sriov_device(const struct vnic_port *port, const struct vnic_pf *pf, struct plan *ret);
 
+/* Could this function be given to a guest, were it free? */
+bool path_sriov_fit(const struct vnic_vf *vf);
+
 /* A VF's max_tx_rate in Mbit/s for a rate in bit/s: rounded up, so that it is never 0, which means none. */
 uint32_t path_sriov_mbit(uint64_t rate);
