@@ -14,7 +14,7 @@
 
 static const struct cli_command commands[] = {
 	{ "status", NULL, cmd_status, 0, 0, "" },
-	{ "nic", "show", cmd_nic_show, 0, 1, "[NAME]" },
+	{ "nic", "show", cmd_nic_show, 0, 1, "[NAME | ADDRESS]" },
 	{ "segment", "show", cmd_segment_show, 0, 1, "[NAME]" },
 	{ "class", "show", cmd_class_show, 0, 1, "[NAME]" },
 	{ "port", "show", cmd_port_show, 0, 1, "[KEY | MAC | UUID | DOMAIN | NAME]" },

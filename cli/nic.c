@@ -1,8 +1,122 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vnicctl nic show [NAME] */
+/* vnicctl nic show [NIC] */
 #include "cli/cli.h"
 
+#include <ctype.h>
+#include <string.h>
+
 #include "cli/table.h"
+
+#define I_NIC "org.vnicd1.Nic"
+
+/* A nic goes by its interface's name or its address. */
+static struct json_object *nics_named(struct json_object *nics, const char *word)
+{
+	struct json_object *some = json_object_new_array();
+
+	for (size_t i = 0; i < json_object_array_length(nics); i++) {
+		struct json_object *nic = json_object_array_get_idx(nics, i);
+
+		if (!word || !strcmp(word, j_str(nic, "name")) ||
+		    !strcmp(word, j_str(nic, "address")))
+			json_object_array_add(some, json_object_get(nic));
+	}
+	return some;
+}
+
+/* As api/org.vnicd1.Nic.xml has it */
+static void nic_path(struct json_object *nic, char *buf, size_t size)
+{
+	uint64_t ifindex = j_u64(nic, "ifindex");
+	size_t n;
+
+	if (ifindex) {
+		snprintf(buf, size, VNIC_BUS_ROOT "/nic/%llu", (unsigned long long)ifindex);
+		return;
+	}
+	n = strlen(VNIC_BUS_ROOT "/nic/pf_");
+	snprintf(buf, size, VNIC_BUS_ROOT "/nic/pf_%s", j_str(nic, "address"));
+	for (; buf[n]; n++)
+		if (!isalnum((unsigned char)buf[n]))
+			buf[n] = '_';
+}
+
+/* A method of the nic that answers with lists; the first goes into @ret. */
+static int call_nic(struct cli *cli, const char *path, const char *member, int first,
+		    sd_bus_message **ret_reply, struct json_object **ret, struct vnic_err *err)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+	int r = cli_new_call(cli, path, I_NIC, member, &m, err);
+
+	if (r >= 0 && first >= 0)
+		r = sd_bus_message_append(m, "u", (uint32_t)first);
+	if (r >= 0)
+		r = cli_call_message(cli, m, ret_reply, err);
+	if (r < 0)
+		return r;
+	r = value_read(*ret_reply, ret);
+	if (r < 0)
+		return vnic_err_set(err, r, VNIC_E_INTERNAL, "vnicd's answer could not be read");
+	return 0;
+}
+
+/* They come in parts. */
+static int add_vfs(struct cli *cli, const char *path, struct json_object *nic, struct vnic_err *err)
+{
+	struct json_object *vfs = json_object_new_array();
+	int next = 0;
+
+	json_object_object_add(nic, "vfs", vfs);
+	for (;;) {
+		_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+		_cleanup_(json_putp) struct json_object *part = NULL;
+		int r = call_nic(cli, path, "ListVfs", next, &reply, &part, err);
+		size_t n;
+
+		if (r < 0)
+			return r;
+		n = json_object_array_length(part);
+		for (size_t i = 0; i < n; i++) {
+			struct json_object *vf = json_object_array_get_idx(part, i);
+
+			/* An answer that does not go on would have no end. */
+			if (j_i64(vf, "index") < next)
+				return vnic_err_set(err, -EBADMSG, VNIC_E_INTERNAL,
+						    "vnicd's list of VFs is out of order");
+			next = (int)j_i64(vf, "index") + 1;
+			json_object_array_add(vfs, json_object_get(vf));
+		}
+		if (n == 0)
+			return 0;
+	}
+}
+
+/* What is listed of one nic beside its properties: "vfs", "vdpa", "mdevs" */
+static int add_lists(struct cli *cli, struct json_object *nic, struct vnic_err *err)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *vdpa = NULL, *mdev = NULL;
+	struct json_object *mgmtdevs = NULL, *devices = NULL, *types = NULL, *both;
+	char path[128];
+	int r;
+
+	nic_path(nic, path, sizeof(path));
+	r = add_vfs(cli, path, nic, err);
+	if (r >= 0)
+		r = call_nic(cli, path, "ListVdpa", -1, &vdpa, &mgmtdevs, err);
+	if (r < 0)
+		return r;
+	both = json_object_new_object();
+	json_object_object_add(nic, "vdpa", both);
+	json_object_object_add(both, "mgmtdevs", mgmtdevs);
+	if (value_read(vdpa, &devices) < 0)
+		devices = json_object_new_array();
+	json_object_object_add(both, "devices", devices);
+	r = call_nic(cli, path, "ListMdevTypes", -1, &mdev, &types, err);
+	if (r < 0)
+		return r;
+	json_object_object_add(nic, "mdevs", types);
+	return 0;
+}
 
 int cmd_nic_show(struct cli *cli, int argc, char **argv)
 {
@@ -14,13 +128,21 @@ int cmd_nic_show(struct cli *cli, int argc, char **argv)
 
 	if (r < 0)
 		return cli_fail_err(cli, &err);
-	list = list_named(j_array(all, "nics"), argc ? argv[0] : NULL);
+	list = nics_named(j_array(all, "nics"), argc ? argv[0] : NULL);
 	json_object_object_add(o, "nics", list);
 	if (argc && json_object_array_length(list) == 0)
 		return cli_fail(cli, VNIC_E_UNKNOWN_NIC,
-				"no nic named \"%s\"; 'vnicctl nic' lists those there are",
+				"no nic has the name or address \"%s\"; 'vnicctl nic' lists those "
+				"there are",
 				argv[0]);
-	if (!cli_print_json(cli, o))
+	for (size_t i = 0; argc && i < json_object_array_length(list); i++)
+		if (add_lists(cli, json_object_array_get_idx(list, i), &err) < 0)
+			return cli_fail_err(cli, &err);
+	if (cli_print_json(cli, o))
+		return CLI_OK;
+	if (!argc)
 		render_nics(stdout, &style, list);
+	for (size_t i = 0; argc && i < json_object_array_length(list); i++)
+		render_nic(stdout, &style, json_object_array_get_idx(list, i));
 	return CLI_OK;
 }

@@ -60,6 +60,49 @@ static void port_drops(struct json_object *row, char *buf, size_t size)
 		 (unsigned long long)(j_u64(c, "rx_dropped") + j_u64(c, "tx_dropped")));
 }
 
+static struct json_object *port_device(struct json_object *port)
+{
+	struct json_object *device = NULL;
+
+	json_object_object_get_ex(port, "device", &device);
+	return device;
+}
+
+static bool has_vf(struct json_object *port)
+{
+	return *j_str(port_device(port), "vf_addr") != '\0';
+}
+
+/* "eth3/5", and how far it is where the guest does not have it */
+static void port_vf(struct json_object *row, char *buf, size_t size)
+{
+	struct json_object *device = port_device(row);
+	const char *nic = j_str(device, "nic"), *state = j_str(device, "state");
+	bool attached = !strcmp(state, "attached");
+
+	if (!has_vf(row))
+		snprintf(buf, size, "-");
+	else
+		snprintf(buf, size, "%s/%llu%s%s", *nic ? nic : j_str(device, "pf"),
+			 (unsigned long long)j_u64(device, "vf"), attached ? "" : " ",
+			 attached ? "" : state);
+}
+
+/* Nothing is said of it where a VF was not asked for. */
+static void port_device_line(FILE *f, struct json_object *port)
+{
+	struct json_object *device = port_device(port);
+	const char *nic = j_str(device, "nic"), *reason = j_str(device, "reason");
+
+	if (has_vf(port))
+		render_line(f, "device", "VF %llu of %s (%s), %s%s%s",
+			    (unsigned long long)j_u64(device, "vf"),
+			    *nic ? nic : j_str(device, "pf"), j_str(device, "vf_addr"),
+			    j_str(device, "state"), *reason ? ": " : "", reason);
+	else if (*reason)
+		render_line(f, "device", "none: %s", reason);
+}
+
 static const struct table_column port_columns[] = {
 	{ "DOMAIN", "domain", port_domain, NULL, false, 0 },
 	{ "MAC", "mac", NULL, NULL, false, 0 },
@@ -68,6 +111,7 @@ static const struct table_column port_columns[] = {
 	{ "VLAN", NULL, port_vlan, NULL, true, 2 },
 	{ "RATE", NULL, row_rate, NULL, true, 4 },
 	{ "PATH", "path", NULL, NULL, false, 2 },
+	{ "VF", NULL, port_vf, NULL, false, 2 },
 	{ "STATE", "state", NULL, table_state_color, false, 0 },
 	{ "RX", NULL, port_rx, NULL, true, 5 },
 	{ "TX", NULL, port_tx, NULL, true, 5 },
@@ -131,19 +175,6 @@ void render_ports(FILE *f, const struct table_style *style, struct json_object *
 	}
 }
 
-static void line(FILE *f, const char *name, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-static void line(FILE *f, const char *name, const char *fmt, ...)
-{
-	va_list ap;
-
-	fprintf(f, "  %-12s", name);
-	va_start(ap, fmt);
-	vfprintf(f, fmt, ap);
-	va_end(ap);
-	fputc('\n', f);
-}
-
 static void port_counters(FILE *f, struct json_object *port)
 {
 	struct json_object *c = counters(port);
@@ -151,13 +182,13 @@ static void port_counters(FILE *f, struct json_object *port)
 
 	port_rx(port, rx, sizeof(rx));
 	port_tx(port, tx, sizeof(tx));
-	line(f, "received", "%llu packets, %s bytes, %llu dropped",
-	     (unsigned long long)j_u64(c, "rx_packets"), rx,
-	     (unsigned long long)j_u64(c, "rx_dropped"));
-	line(f, "sent", "%llu packets, %s bytes, %llu dropped, %llu with a MAC not its own",
-	     (unsigned long long)j_u64(c, "tx_packets"), tx,
-	     (unsigned long long)j_u64(c, "tx_dropped"),
-	     (unsigned long long)j_u64(c, "tx_spoofed"));
+	render_line(f, "received", "%llu packets, %s bytes, %llu dropped",
+		    (unsigned long long)j_u64(c, "rx_packets"), rx,
+		    (unsigned long long)j_u64(c, "rx_dropped"));
+	render_line(f, "sent", "%llu packets, %s bytes, %llu dropped, %llu with a MAC not its own",
+		    (unsigned long long)j_u64(c, "tx_packets"), tx,
+		    (unsigned long long)j_u64(c, "tx_dropped"),
+		    (unsigned long long)j_u64(c, "tx_spoofed"));
 }
 
 static void port_history(FILE *f, struct json_object *port)
@@ -172,7 +203,7 @@ static void port_history(FILE *f, struct json_object *port)
 
 		localtime_r(&t, &tm);
 		strftime(when, sizeof(when), "%F %T", &tm);
-		line(f, i ? "" : "history", "%s  %s", when, j_str(event, "text"));
+		render_line(f, i ? "" : "history", "%s  %s", when, j_str(event, "text"));
 	}
 }
 
@@ -184,90 +215,38 @@ void render_port(FILE *f, const struct table_style *style, struct json_object *p
 	port_vlan(port, vlan, sizeof(vlan));
 	row_rate(port, rate, sizeof(rate));
 	/* What a person must not believe to be so: the software path has no limiter yet. */
-	if (j_u64(port, "rate"))
+	if (j_u64(port, "rate") && strcmp(j_str(port, "path"), "sriov") != 0)
 		strncat(rate, " (not in force yet)", sizeof(rate) - strlen(rate) - 1);
 	fprintf(f, "%s\n", j_str(port, "key"));
 	if (style->color)
-		line(f, "state", "\033[%sm%s\033[0m%s%s", table_state_color(state), state,
-		     *reason ? ": " : "", reason);
+		render_line(f, "state", "\033[%sm%s\033[0m%s%s", table_state_color(state), state,
+			    *reason ? ": " : "", reason);
 	else
-		line(f, "state", "%s%s%s", state, *reason ? ": " : "", reason);
-	line(f, "domain", "%s", *j_str(port, "domain") ? j_str(port, "domain") : "-");
-	line(f, "class", "%s, segment %s", j_str(port, "class"), j_str(port, "segment"));
-	line(f, "path", "%s, generation %llu", j_str(port, "path"),
-	     (unsigned long long)j_u64(port, "generation"));
-	line(f, "socket", "%s", j_str(port, "socket"));
-	line(f, "vlan", "%s, rate %s, weight %llu", j_u64(port, "vlan") ? vlan : "untagged",
-	     j_u64(port, "rate") ? rate : "unlimited", (unsigned long long)j_u64(port, "weight"));
-	line(f, "queues", "%llu of %llu in use", (unsigned long long)j_u64(port, "queues_active"),
-	     (unsigned long long)j_u64(port, "queues"));
+		render_line(f, "state", "%s%s%s", state, *reason ? ": " : "", reason);
+	render_line(f, "domain", "%s", *j_str(port, "domain") ? j_str(port, "domain") : "-");
+	render_line(f, "class", "%s, segment %s", j_str(port, "class"), j_str(port, "segment"));
+	render_line(f, "path", "%s, generation %llu", j_str(port, "path"),
+		    (unsigned long long)j_u64(port, "generation"));
+	port_device_line(f, port);
+	render_line(f, "socket", "%s", j_str(port, "socket"));
+	render_line(f, "vlan", "%s, rate %s, weight %llu", j_u64(port, "vlan") ? vlan : "untagged",
+		    j_u64(port, "rate") ? rate : "unlimited",
+		    (unsigned long long)j_u64(port, "weight"));
+	render_line(f, "queues", "%llu of %llu in use",
+		    (unsigned long long)j_u64(port, "queues_active"),
+		    (unsigned long long)j_u64(port, "queues"));
 	if (j_u64(port, "peer_pid"))
-		line(f, "front end", "process %llu%s", (unsigned long long)j_u64(port, "peer_pid"),
-		     j_bool(port, "logging") ? ", being migrated" : "");
+		render_line(f, "front end", "process %llu%s",
+			    (unsigned long long)j_u64(port, "peer_pid"),
+			    j_bool(port, "logging") ? ", being migrated" : "");
 	else
-		line(f, "front end", "none");
+		render_line(f, "front end", "none");
 	if (j_u64(port, "restarts"))
-		line(f, "restarts", "%llu worker%s lost to this port",
-		     (unsigned long long)j_u64(port, "restarts"),
-		     j_u64(port, "restarts") == 1 ? "" : "s");
+		render_line(f, "restarts", "%llu worker%s lost to this port",
+			    (unsigned long long)j_u64(port, "restarts"),
+			    j_u64(port, "restarts") == 1 ? "" : "s");
 	port_counters(f, port);
 	port_history(f, port);
-}
-
-static void nic_link(struct json_object *row, char *buf, size_t size)
-{
-	snprintf(buf, size, "%s",
-		 !j_bool(row, "up")	  ? "down"
-		 : j_bool(row, "carrier") ? "up"
-					  : "no carrier");
-}
-
-static void nic_numa(struct json_object *row, char *buf, size_t size)
-{
-	int64_t node = j_i64(row, "numa_node");
-
-	if (node >= 0)
-		snprintf(buf, size, "%lld", (long long)node);
-	else
-		snprintf(buf, size, "-");
-}
-
-static void nic_vfs(struct json_object *row, char *buf, size_t size)
-{
-	int64_t total = j_i64(row, "sriov_totalvfs");
-
-	if (total >= 0)
-		snprintf(buf, size, "%lld/%lld", (long long)j_i64(row, "sriov_numvfs"),
-			 (long long)total);
-	else
-		snprintf(buf, size, "-");
-}
-
-void render_nics(FILE *f, const struct table_style *style, struct json_object *nics)
-{
-	static const struct table_column columns[] = {
-		{ "NAME", "name", NULL, NULL, false, 0 },
-		{ "KIND", "kind", NULL, NULL, false, 2 },
-		{ "LINK", NULL, nic_link, table_state_color, false, 0 },
-		{ "SEGMENT", "segment", NULL, NULL, false, 0 },
-		{ "MASTER", "master", NULL, NULL, false, 3 },
-		{ "MTU", "mtu", NULL, NULL, true, 4 },
-		{ "MAC", "mac", NULL, NULL, false, 3 },
-		{ "DRIVER", "driver", NULL, NULL, false, 4 },
-		{ "ADDRESS", "address", NULL, NULL, false, 1 },
-		{ "NUMA", NULL, nic_numa, NULL, true, 5 },
-		{ "VFS", NULL, nic_vfs, NULL, true, 2 },
-	};
-	size_t n = json_object_array_length(nics), used = 0;
-
-	if (n == 0) {
-		fputs("No nics: this host has no uplink that vnicd could use.\n", f);
-		return;
-	}
-	table_print(f, style, columns, ARRAY_SIZE(columns), nics);
-	for (size_t i = 0; i < n; i++)
-		used += *j_str(json_object_array_get_idx(nics, i), "segment") != '\0';
-	fprintf(f, "%zu nic%s, %zu in a segment.\n", n, n == 1 ? "" : "s", used);
 }
 
 static void segment_bridge(struct json_object *row, char *buf, size_t size)

@@ -15,6 +15,24 @@ static void paint(FILE *f, const struct table_style *style, const char *color, c
 		fputs(text, f);
 }
 
+/* "eth3: 3 of 7 VFs taken, 4 free." */
+static void status_vfs(FILE *f, struct json_object *list)
+{
+	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+		struct json_object *nic = json_object_array_get_idx(list, i);
+		uint64_t n = j_u64(nic, "vfs");
+		const char *name = j_str(nic, "name");
+
+		fprintf(f, "%s: ", *name ? name : j_str(nic, "address"));
+		if (n)
+			fprintf(f, "%llu of %llu VF%s taken, %llu free.\n",
+				(unsigned long long)j_u64(nic, "taken"), (unsigned long long)n,
+				n == 1 ? "" : "s", (unsigned long long)j_u64(nic, "free"));
+		else
+			fputs("no VFs yet.\n", f);
+	}
+}
+
 void render_status(FILE *f, const struct table_style *style, struct json_object *status)
 {
 	struct json_object *reasons = j_array(status, "reasons"), *states = NULL;
@@ -43,6 +61,7 @@ void render_status(FILE *f, const struct table_style *style, struct json_object 
 		}
 	}
 	fputs(".\n", f);
+	status_vfs(f, j_array(status, "nic_vfs"));
 	if (strcmp(state, "running") != 0)
 		fputs("'vnicctl diagnose' says more.\n", f);
 }

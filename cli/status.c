@@ -24,6 +24,27 @@ static struct json_object *count_states(struct json_object *ports)
 	return o;
 }
 
+/* How it stands with the VFs of each nic that has some, or is to */
+static struct json_object *nic_vfs(struct json_object *nics)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 0; i < json_object_array_length(nics); i++) {
+		struct json_object *nic = json_object_array_get_idx(nics, i), *o;
+
+		if (j_i64(nic, "sriov_numvfs") <= 0 && j_i64(nic, "vfs_wanted") <= 0)
+			continue;
+		o = json_object_new_object();
+		json_add_str(o, "name", j_str(nic, "name"));
+		json_add_str(o, "address", j_str(nic, "address"));
+		json_add_u64(o, "vfs", j_u64(nic, "sriov_numvfs"));
+		json_add_u64(o, "taken", j_u64(nic, "vfs_taken"));
+		json_add_u64(o, "free", j_u64(nic, "vfs_free"));
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
 static int collect(struct cli *cli, struct json_object **ret, struct vnic_err *err)
 {
 	_cleanup_(json_putp) struct json_object *status = NULL, *objects = NULL, *segments = NULL,
@@ -45,6 +66,7 @@ static int collect(struct cli *cli, struct json_object **ret, struct vnic_err *e
 	json_add_u64(status, "classes", json_object_array_length(classes));
 	json_add_u64(status, "ports", json_object_array_length(ports));
 	json_object_object_add(status, "port_states", count_states(ports));
+	json_object_object_add(status, "nic_vfs", nic_vfs(j_array(objects, "nics")));
 	*ret = take_ptr(status);
 	return 0;
 }

@@ -45,6 +45,10 @@ void format_list(struct json_object *array, char *buf, size_t size);
 /* render.h's: whole answers for people; unit tests compare them with golden files */
 void render_ports(FILE *f, const struct table_style *style, struct json_object *ports);
 void render_port(FILE *f, const struct table_style *style, struct json_object *port);
+/* "  NAME        text": a line of what is said of one object */
+void render_line(FILE *f, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void render_nic(FILE *f, const struct table_style *style, struct json_object *nic);
 void render_nics(FILE *f, const struct table_style *style, struct json_object *nics);
 void render_segments(FILE *f, const struct table_style *style, struct json_object *segments);
 void render_classes(FILE *f, const struct table_style *style, struct json_object *classes);

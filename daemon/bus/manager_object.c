@@ -39,6 +39,19 @@ static void segment_reasons(const struct bus *bus, struct bus_reasons *ret)
 	}
 }
 
+static void nic_reasons(const struct bus *bus, struct bus_reasons *ret)
+{
+	const struct manager *m = bus->manager;
+
+	for (const struct nic_share *nic = m->nics; nic; nic = nic->hh.next) {
+		const struct vnic_pf *pf = inventory_pf(m->inv, nic->pf);
+		const struct vnic_link *link = pf ? inventory_find(m->inv, pf->ifindex) : NULL;
+
+		if (!nic->ready && *nic->reason)
+			reason(ret, "nic %s: %s", link ? link->name : nic->pf, nic->reason);
+	}
+}
+
 void bus_manager_reasons(const struct bus *bus, struct bus_reasons *ret)
 {
 	const struct manager *m = bus->manager;
@@ -58,6 +71,7 @@ void bus_manager_reasons(const struct bus *bus, struct bus_reasons *ret)
 		       m->config_refused);
 	if (m->inv->complete)
 		segment_reasons(bus, ret);
+	nic_reasons(bus, ret);
 	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
 		if (p->state == PORT_FAILED || p->state == PORT_QUARANTINED || p->orphan)
 			reason(ret, "port %s (%s) is %s: %s", port_key_format(&p->spec.key, key),

@@ -24,6 +24,21 @@ static void findings(FILE *f, const struct table_style *style, struct json_objec
 	render_findings(f, style, "web", o);
 }
 
+static void first_nic(FILE *f, const struct table_style *style, struct json_object *nics)
+{
+	render_nic(f, style, json_object_array_get_idx(nics, 0));
+}
+
+static void alone_nic(FILE *f, const struct table_style *style, struct json_object *nics)
+{
+	render_nic(f, style, json_object_array_get_idx(nics, 3));
+}
+
+static void second_port(FILE *f, const struct table_style *style, struct json_object *ports)
+{
+	render_port(f, style, json_object_array_get_idx(ports, 1));
+}
+
 static void first_port(FILE *f, const struct table_style *style, struct json_object *ports)
 {
 	render_port(f, style, json_object_array_get_idx(ports, 0));
@@ -92,10 +107,36 @@ static void port_one(void **state)
 	golden("port", "ports", "ports", first_port, 80, false);
 }
 
+/* It could have a VF, and there is none: the reason is in alloc's words. */
+static void port_without_vf(void **state)
+{
+	(void)state;
+	golden("port-without-vf", "ports", "ports", second_port, 80, false);
+}
+
 static void nics(void **state)
 {
 	(void)state;
 	golden("nics", "nics", "nics", render_nics, 0, false);
+}
+
+static void nic_one(void **state)
+{
+	(void)state;
+	golden("nic", "nic", "nics", first_nic, 0, false);
+}
+
+static void nic_narrow(void **state)
+{
+	(void)state;
+	golden("nic-narrow", "nic", "nics", first_nic, 80, true);
+}
+
+/* A PF without a driver, and so without an interface. */
+static void nic_alone(void **state)
+{
+	(void)state;
+	golden("nic-alone", "nics", "nics", alone_nic, 80, false);
 }
 
 static void segments(void **state)
@@ -242,6 +283,8 @@ int main(void)
 		cmocka_unit_test(ports_whole),	    cmocka_unit_test(ports_narrow),
 		cmocka_unit_test(ports_color),	    cmocka_unit_test(ports_none),
 		cmocka_unit_test(port_one),	    cmocka_unit_test(nics),
+		cmocka_unit_test(nic_one),	    cmocka_unit_test(nic_narrow),
+		cmocka_unit_test(nic_alone),	    cmocka_unit_test(port_without_vf),
 		cmocka_unit_test(segments),	    cmocka_unit_test(classes),
 		cmocka_unit_test(status_running),   cmocka_unit_test(status_degraded),
 		cmocka_unit_test(domain_findings),  cmocka_unit_test(diagnose),
