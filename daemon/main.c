@@ -250,7 +250,9 @@ static void on_synced(void *userdata)
 {
 	struct daemon *d = userdata;
 
-	if (!d->ready && start(d) < 0)
+	if (d->ready)
+		manager_inventory_complete(d->manager);
+	else if (start(d) < 0)
 		loop_exit(d->loop, EXIT_FAILURE);
 }
 

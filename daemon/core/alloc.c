@@ -32,7 +32,7 @@ static void judge(const struct path_ask *ask, enum vnic_path path, struct alloc_
 		  struct path_reason *ret)
 {
 	*ret = (struct path_reason){ .path = path };
-	if (table[path].eligible && (path != VNIC_PATH_SRIOV || ask->host->has_sriov))
+	if (table[path].eligible)
 		ret->eligible = table[path].eligible(ask, choice, ret);
 	else
 		snprintf(ret->text, sizeof(ret->text), "this version of vnicd has no %s path",

@@ -47,7 +47,6 @@ struct alloc_choice {
  * struct alloc_host - what there is to choose from
  * @ports: the ports there are (uthash by key); one of the same key is not counted against what is asked
  * @index: of @ports, as its owner keeps it; NULL: it is made for this call
- * @has_sriov: VFs can be plugged into running domains; the manager of this version cannot yet
  * @before: the PCI address of the VF that this key had last, or NULL: it gets the same where it can
  */
 struct alloc_host {
@@ -55,7 +54,6 @@ struct alloc_host {
 	const struct vnic_config *config;
 	const struct vnic_port *ports;
 	const struct alloc_index *index;
-	bool has_sriov;
 	const char *before;
 };
 

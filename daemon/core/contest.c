@@ -13,7 +13,6 @@
 /* After this long without a loss it is over. */
 #define QUIET	  (60 * SEC)
 #define DELAY_MAX (30 * SEC)
-#define TOLD_FROM 3
 
 static uint64_t delay(const struct contest *c)
 {
@@ -22,7 +21,7 @@ static uint64_t delay(const struct contest *c)
 	return d < DELAY_MAX ? d : DELAY_MAX;
 }
 
-static void lose(struct manager *m, struct contest *c)
+void contest_lose(struct manager *m, struct contest *c)
 {
 	uint64_t now = manager_now(m);
 
@@ -42,23 +41,25 @@ bool contest_waits(struct manager *m, struct contest *c)
 	return true;
 }
 
+bool contest_over(struct manager *m, struct contest *c)
+{
+	if (c->n && manager_now(m) < c->last + QUIET) {
+		manager_wake_before(m, c->last + QUIET);
+		return false;
+	}
+	c->n = 0;
+	return true;
+}
+
 void contest_look(struct managed_port *p)
 {
-	struct manager *m = p->own.m;
-
-	if (p->contest.n < TOLD_FROM)
-		return;
-	if (manager_now(m) < p->contest.last + QUIET) {
-		manager_wake_before(m, p->contest.last + QUIET);
-		return;
-	}
-	p->contest.n = 0;
-	port_remark(p, "%s", "");
+	if (p->contest.n >= CONTEST_TOLD_FROM && contest_over(p->own.m, &p->contest))
+		port_remark(p, "%s", "");
 }
 
 static void tell(struct managed_port *p, const char *what, const char *see)
 {
-	if (p->contest.n < TOLD_FROM)
+	if (p->contest.n < CONTEST_TOLD_FROM)
 		return;
 	port_remark(
 		p,
@@ -83,7 +84,7 @@ static void fdb_gone(struct managed_port *p, const struct bridge_gone *what)
 		    (step->vlan && what->vlan && step->vlan != what->vlan))
 			continue;
 		step->state = STEP_BEGUN;
-		lose(p->own.m, &p->contest);
+		contest_lose(p->own.m, &p->contest);
 		tell(p, "address out of the bridge's forwarding table", "fdb");
 	}
 }
@@ -108,7 +109,7 @@ static void vlans_gone(struct managed_share *s, const struct bridge_gone *what)
 	s->stale = true;
 	if (!what->ifindex)
 		return;
-	lose(m, &s->contest);
+	contest_lose(m, &s->contest);
 	for (struct vnic_port *p = m->ports; p; p = p->hh.next) {
 		if (!str_eq(p->segment, s->share.segment.name) || !p->vlan ||
 		    vlan_set_has(&what->has, p->vlan))

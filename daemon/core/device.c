@@ -17,6 +17,9 @@
 /* Which VF a key had last; the oldest is forgotten. */
 #define MEMORY_MAX 4096
 
+/* The guest's driver has to find its VF first: so long its frames still come by the virtio NIC, too. */
+#define SETTLE_IN (5 * SEC)
+
 struct memory {
 	struct port_key key;
 	char vf_addr[DEV_ADDR_MAX];
@@ -112,12 +115,17 @@ static const struct step *attach_step(const struct port_device *d)
 	return NULL;
 }
 
+static bool in_guest(const struct port_device *d)
+{
+	const struct step *attach = attach_step(d);
+
+	return attach && attach->state == STEP_DONE;
+}
+
 /* What carries the frames: the VF from when it is in the guest until it is out again. */
 static void set_path(struct managed_port *p)
 {
-	const struct step *attach = attach_step(&p->port.device);
-	enum vnic_path path = attach && attach->state == STEP_DONE ? VNIC_PATH_SRIOV
-								   : VNIC_PATH_SOFTWARE;
+	enum vnic_path path = in_guest(&p->port.device) ? VNIC_PATH_SRIOV : VNIC_PATH_SOFTWARE;
 
 	if (p->port.path == path)
 		return;
@@ -159,11 +167,14 @@ static void given_back(struct managed_port *p)
 	say(p, "given back");
 	plan_clear(&d->plan);
 	*d->pf = *d->vf_addr = '\0';
+	*d->asked = '\0';
 	d->vf = 0;
 	d->state = DEVICE_NONE;
+	memset(&p->device_contest, 0, sizeof(p->device_contest));
 	manager_index_port(m, &p->port);
 	p->device_drop = false;
 	m->devices_stale = true;
+	nics_stale(m);
 	if (!p->gone || owner_last(&p->own) >= 0)
 		owner_record(&p->device_own);
 	manager_tell_port(m, &p->port);
@@ -183,6 +194,8 @@ static void pump_back(struct managed_port *p)
 	owner_begin(&p->device_own, (size_t)last, true);
 }
 
+static void pump_attached(struct managed_port *p, const struct vnic_pf *pf);
+
 static void pump_forth(struct managed_port *p, const struct vnic_pf *pf)
 {
 	struct port_device *d = &p->port.device;
@@ -194,18 +207,144 @@ static void pump_forth(struct managed_port *p, const struct vnic_pf *pf)
 	}
 	for (size_t i = 0; i < d->plan.n; i++)
 		if (d->plan.step[i].state != STEP_DONE) {
-			set_state(p, DEVICE_ATTACHING);
+			if (!in_guest(d))
+				set_state(p, DEVICE_ATTACHING);
 			owner_begin(o, i, false);
 			return;
 		}
 	if (d->state != DEVICE_ATTACHED) {
-		o->backoff = 0;
-		set_reason(p, "");
+		p->attached_at = manager_now(p->own.m);
 		set_state(p, DEVICE_ATTACHED);
 		say(p, "the guest has it");
 	}
+	o->backoff = 0;
 	if (o->unrecorded)
 		owner_record(o);
+	pump_attached(p, pf);
+}
+
+bool device_carries(struct managed_port *p)
+{
+	uint64_t when = p->attached_at + SETTLE_IN;
+
+	if (p->port.device.state != DEVICE_ATTACHED || p->device_drop || p->gone)
+		return false;
+	if (manager_now(p->own.m) >= when)
+		return true;
+	manager_wake_before(p->own.m, when);
+	return false;
+}
+
+static struct step *attr_step(struct plan *plan, enum vf_attr attr)
+{
+	for (size_t i = 0; i < plan->n; i++)
+		if (plan->step[i].kind == STEP_VF_ATTR && plan->step[i].attr == attr)
+			return &plan->step[i];
+	return NULL;
+}
+
+static void set_value(struct managed_port *p, struct step *step, int64_t value)
+{
+	if (step->value == value)
+		return;
+	step->value = value;
+	step->seen = false;
+	if (step->state == STEP_DONE)
+		step->state = STEP_BEGUN;
+	manager_kick(p->own.m);
+}
+
+void device_settings(struct managed_port *p)
+{
+	struct port_device *d = &p->port.device;
+	const struct vnic_pf *pf = pf_there(p->own.m, d);
+	struct plan wanted = { 0 };
+
+	if (!d->plan.n || !pf || p->device_drop || path_sriov_device(&p->port, pf, &wanted) < 0)
+		return;
+	if (p->device_own.busy) {
+		/* The plan may not change under the step: once it has ended. */
+		p->device_stale = true;
+		plan_clear(&wanted);
+		return;
+	}
+	p->device_stale = false;
+	for (size_t i = 0; i < wanted.n; i++) {
+		const struct step *want = &wanted.step[i];
+		struct step *step = want->kind == STEP_VF_ATTR ? attr_step(&d->plan, want->attr)
+							       : NULL;
+
+		if (step)
+			set_value(p, step, want->value);
+		else if (want->kind == STEP_VF_ATTR && plan_add(&d->plan, want) < 0)
+			set_reason(p, "out of memory");
+	}
+	if (attr_step(&d->plan, VF_RATE) && !attr_step(&wanted, VF_RATE))
+		set_value(p, attr_step(&d->plan, VF_RATE), 0);
+	plan_clear(&wanted);
+	manager_kick(p->own.m);
+}
+
+/* What the guest asked of its VF and, being trusted, was given. */
+static void note_asked(struct managed_port *p, const struct step *step, int64_t value)
+{
+	struct port_device *d = &p->port.device;
+	char text[sizeof(d->asked)] = "";
+
+	if (value != step->value)
+		vf_attr_format(step->attr, value, text, sizeof(text));
+	if (str_eq(text, d->asked))
+		return;
+	memcpy(d->asked, text, sizeof(d->asked));
+	say(p, *text ? "the guest gave it another MAC" : "the guest gave it its own MAC again");
+	manager_tell_port(p->own.m, &p->port);
+}
+
+/*
+ * Somebody else may have set an attribute: it is set again, later and later where that goes on. The MAC of a
+ * trusted VF is its guest's to change.
+ */
+static void pump_attached(struct managed_port *p, const struct vnic_pf *pf)
+{
+	struct manager *m = p->own.m;
+	struct port_device *d = &p->port.device;
+	const struct vnic_vf *vf = &pf->vf[d->vf];
+
+	for (size_t i = 0; i < d->plan.n; i++) {
+		struct step *step = &d->plan.step[i];
+		char text[VNIC_ERR_MESSAGE_MAX];
+
+		if (step->kind != STEP_VF_ATTR || !(vf->known & 1u << step->attr))
+			continue;
+		if (step->attr == VF_MAC && p->port.trust && step->seen) {
+			note_asked(p, step, vf->value[VF_MAC]);
+			continue;
+		}
+		if (vf->value[step->attr] == step->value) {
+			step->seen = true;
+			continue;
+		}
+		if (!step->seen && manager_now(m) < p->device_own.settled_at + SETTLE) {
+			manager_wake_before(m, p->device_own.settled_at + SETTLE);
+			continue;
+		}
+		if (contest_waits(m, &p->device_contest))
+			continue;
+		contest_lose(m, &p->device_contest);
+		snprintf(text, sizeof(text), "somebody changed '%s' of it: set again",
+			 vf_attr_str(step->attr));
+		if (p->device_contest.n == CONTEST_TOLD_FROM)
+			set_reason(p, "somebody keeps changing its VF's attributes: see "
+				      "'ip monitor link'; vnicd sets them again and again");
+		if (p->device_contest.n <= CONTEST_TOLD_FROM)
+			say(p, text);
+		step->seen = false;
+		step->state = STEP_BEGUN;
+		manager_kick(m);
+		return;
+	}
+	if (contest_over(m, &p->device_contest))
+		set_reason(p, "");
 }
 
 /* A step failed: what there is of the plan is put back, and later another VF, or the same, is tried. */
@@ -222,7 +361,8 @@ static void failed(struct managed_port *p)
 		say(p, o->err.message);
 	}
 	owner_back_off(o);
-	if (!o->undoing) {
+	/* What is in the guest stays there, though an attribute of it cannot be changed. */
+	if (!o->undoing && !in_guest(&p->port.device)) {
 		p->device_drop = true;
 		p->device_retry_at = o->retry_at;
 		o->retry_at = 0; /* putting back does not wait */
@@ -246,6 +386,8 @@ void device_pump(struct managed_port *p)
 		manager_wake_before(m, p->device_own.retry_at);
 		return;
 	}
+	if (p->device_stale)
+		device_settings(p);
 	pf = pf_there(m, d);
 	if (!pf && !p->gone && !p->device_drop) {
 		set_reason(p, "its VF has gone: the guest goes on with its virtio NIC");

@@ -327,6 +327,7 @@ void manager_pf_changed(struct manager *m, const char *pf)
 			o->pf_changed(o->data, pf);
 	m->devices_stale = true;
 	nics_stale(m);
+	shares_stale(m);
 }
 
 void manager_vdpa_changed(struct manager *m)
@@ -338,6 +339,8 @@ void manager_vdpa_changed(struct manager *m)
 
 void manager_inventory_complete(struct manager *m)
 {
+	if (!m->started)
+		return;
 	m->devices_stale = true;
 	nics_stale(m);
 }

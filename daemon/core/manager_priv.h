@@ -64,7 +64,10 @@ struct managed_port {
 	struct vnic_err err;
 	struct owner device_own;
 	bool device_drop; /* its VF is to be put back */
+	struct contest device_contest; /* of its VF's attributes */
 	uint64_t device_retry_at; /* not to be given another before; 0: at once */
+	bool device_stale; /* its settings have changed */
+	uint64_t attached_at;
 	uint64_t device_asked; /* the promotion that it was last asked for in */
 	char device_said[PORT_REASON_MAX]; /* the failure that its history tells */
 };
@@ -161,7 +164,6 @@ void port_reap(struct managed_port *p);
 void port_status(struct managed_port *p, const struct dp_port_status *status);
 void port_datapath_back(struct managed_port *p);
 void port_datapath_lost(struct managed_port *p);
-void port_fdb_lost(struct managed_port *p);
 void port_settings(struct managed_port *p);
 
 /* A line of its history */
@@ -172,6 +174,13 @@ void port_remark(struct managed_port *p, const char *fmt, ...)
 /* What was asked for and what is in force by that. */
 void port_choose(struct vnic_port *port, const struct port_spec *spec,
 		 const struct alloc_choice *choice);
+
+/* reach.c */
+/* Is it one of the steps that reach_pump() looks after? */
+bool reach_step(const struct step *step);
+/* Return: true where a step was begun. */
+bool reach_pump(struct managed_port *p);
+void port_fdb_lost(struct managed_port *p);
 
 /* orphan.c */
 void orphan_take(struct manager *m, const struct dp_port_status *status);
@@ -185,7 +194,13 @@ void orphans_look(struct manager *m);
 /* contest.c */
 /* Is it too early to put back what was taken? Looks again in time. */
 bool contest_waits(struct manager *m, struct contest *c);
-/* Is it over? */
+/* It was taken, once more: the next waiting is longer. */
+void contest_lose(struct manager *m, struct contest *c);
+/* From the third time on somebody means it, and the administrator is told. */
+#define CONTEST_TOLD_FROM 3
+/* Has it been quiet for long enough? Looks again in time where not. */
+bool contest_over(struct manager *m, struct contest *c);
+/* The port's own: says so once it is over. */
 void contest_look(struct managed_port *p);
 
 /* nic.c */
@@ -198,6 +213,10 @@ struct managed_nic *nic_free(struct managed_nic *n);
 void device_adopt(struct managed_port *p);
 void device_reserve(struct managed_port *p, const struct vf_choice *choice);
 void device_pump(struct managed_port *p);
+/* Do the guest's frames go by its VF, so that nobody needs to look for its MAC behind the tap? */
+bool device_carries(struct managed_port *p);
+/* The port's VLAN, rate, spoofchk or trust may have changed. */
+void device_settings(struct managed_port *p);
 void devices_promote(struct manager *m);
 /* The PCI address of the VF that @key had last, or NULL. */
 const char *device_before(const struct manager *m, const struct port_key *key);

@@ -88,6 +88,8 @@ struct managed_nic *nic_free(struct managed_nic *n)
 
 void nics_stale(struct manager *m)
 {
+	if (!m->started)
+		return; /* the records come first */
 	for (const struct vnic_nic_config *cfg = m->config->nics; cfg; cfg = cfg->hh.next) {
 		const struct vnic_pf *pf = resolve(m, cfg);
 
@@ -135,13 +137,19 @@ static bool in_use(const struct manager *m, const struct vnic_pf *pf, char *who,
 	return false;
 }
 
-/* Forget the steps: their effect is gone, or somebody else's by now. */
-static void drop_plan(struct managed_nic *n)
+/* Forget the steps: their effect is gone, or somebody else's by now. Return: false where the record stays. */
+static bool drop_plan(struct managed_nic *n)
 {
 	struct manager *m = n->own.m;
 
 	plan_clear(&n->nic.plan);
-	m->io.erase_nic(m->io.data, n->nic.pf);
+	n->own.unrecorded = m->io.erase_nic(m->io.data, n->nic.pf) < 0;
+	if (!n->own.unrecorded)
+		return true;
+	tell(n, false, "its record cannot be removed: see /run/vnicd");
+	n->stale = true;
+	owner_back_off(&n->own);
+	return false;
 }
 
 static struct step *numvfs_step(struct managed_nic *n)
@@ -150,6 +158,13 @@ static struct step *numvfs_step(struct managed_nic *n)
 		if (n->nic.plan.step[i].kind == STEP_NIC_NUMVFS)
 			return &n->nic.plan.step[i];
 	return NULL;
+}
+
+/* What happens next is looked at in another turn. */
+static void begin(struct managed_nic *n, size_t i, bool undo)
+{
+	n->stale = true;
+	owner_begin(&n->own, i, undo);
 }
 
 /* Has somebody written another number of VFs since ours? */
@@ -170,6 +185,14 @@ static bool changed_by_others(struct managed_nic *n, const struct vnic_pf *pf)
 	return false;
 }
 
+static int add_numvfs(struct managed_nic *n, const struct vnic_nic_config *cfg)
+{
+	struct step step = { .kind = STEP_NIC_NUMVFS, .value = cfg->vfs };
+
+	memcpy(step.dev, n->nic.pf, sizeof(step.dev));
+	return plan_add(&n->nic.plan, &step);
+}
+
 static int make_plan(struct managed_nic *n, const struct vnic_pf *pf,
 		     const struct vnic_nic_config *cfg)
 {
@@ -179,11 +202,21 @@ static int make_plan(struct managed_nic *n, const struct vnic_pf *pf,
 	memcpy(step.dev, pf->addr, sizeof(step.dev));
 	if (pf->autoprobe != cfg->autoprobe)
 		r = plan_add(&n->nic.plan, &step);
-	step.kind = STEP_NIC_NUMVFS;
-	step.value = cfg->vfs;
-	if (r == 0)
-		r = plan_add(&n->nic.plan, &step);
-	return r;
+	return r == 0 ? add_numvfs(n, cfg) : r;
+}
+
+/* Its VFs are not those that we made: nothing is left of that to undo. */
+static void lost_vfs(struct managed_nic *n, const struct vnic_pf *pf)
+{
+	struct step *step = numvfs_step(n);
+
+	tell(n, false, "it has %d VFs, where vnicd had made %d: somebody changed that", pf->num_vfs,
+	     (int)step->value);
+	plan_remove(&n->nic.plan, (size_t)(step - n->nic.plan.step));
+	n->own.unrecorded = true;
+	n->stale = true;
+	n->own.retry_at = manager_now(n->own.m) + SETTLE;
+	manager_wake_before(n->own.m, n->own.retry_at);
 }
 
 /* The steps are done: does the kernel show every VF? */
@@ -210,28 +243,25 @@ static void wait_for_vfs(struct managed_nic *n, const struct vnic_pf *pf)
 static void pump_plan(struct managed_nic *n, const struct vnic_pf *pf,
 		      const struct vnic_nic_config *cfg)
 {
-	struct step *numvfs = numvfs_step(n);
-	bool same = cfg && numvfs && cfg->vfs == numvfs->value;
+	struct step *numvfs;
+	bool same;
 	char who[160];
 
 	if (changed_by_others(n, pf)) {
-		int made = (int)numvfs->value;
-
-		drop_plan(n);
-		tell(n, false, "it has %d VFs, where vnicd had made %d: somebody changed that",
-		     pf->num_vfs, made);
-		n->stale = true;
-		n->own.retry_at = manager_now(n->own.m) + SETTLE;
-		manager_wake_before(n->own.m, n->own.retry_at);
+		lost_vfs(n, pf);
 		return;
 	}
+	if (!numvfs_step(n) && cfg && cfg->vfs && !pf->num_vfs && add_numvfs(n, cfg) < 0)
+		return;
+	numvfs = numvfs_step(n);
+	same = cfg && numvfs && cfg->vfs == numvfs->value;
 	if (!same) {
 		ssize_t last = owner_last(&n->own);
 
 		if (last < 0) {
-			drop_plan(n);
 			n->stale = true;
-			manager_kick(n->own.m);
+			if (drop_plan(n))
+				manager_kick(n->own.m);
 		} else if (in_use(n->own.m, pf, who, sizeof(who))) {
 			tell(n, n->nic.ready,
 			     "it keeps its %d VFs until none is in use (%s has one); then "
@@ -239,14 +269,14 @@ static void pump_plan(struct managed_nic *n, const struct vnic_pf *pf,
 			     "applies",
 			     pf->num_vfs, who);
 		} else {
-			owner_begin(&n->own, (size_t)last, true);
+			begin(n, (size_t)last, true);
 		}
 		return;
 	}
 	for (size_t i = 0; i < n->nic.plan.n; i++)
 		if (n->nic.plan.step[i].state != STEP_DONE) {
 			tell(n, false, "its VFs are being made");
-			owner_begin(&n->own, i, false);
+			begin(n, i, false);
 			return;
 		}
 	wait_for_vfs(n, pf);
@@ -281,18 +311,21 @@ static bool pump_known(struct managed_nic *n, const struct vnic_pf *pf)
 
 	if (cfg && cfg->vfs < 0)
 		cfg = NULL;
+	if (!n->nic.plan.n && n->own.unrecorded && !drop_plan(n))
+		return false;
 	if (n->nic.plan.n)
 		pump_plan(n, pf, cfg);
 	else if (cfg)
 		pump_fresh(n, pf, cfg);
-	return !cfg && !n->nic.plan.n && !n->own.busy;
+	return !cfg && !n->nic.plan.n && !owner_waits(&n->own);
 }
 
 static void forget(struct managed_nic *n)
 {
 	struct manager *m = n->own.m;
 
-	drop_plan(n);
+	if (!drop_plan(n))
+		return;
 	HASH_DEL(m->nics, &n->nic);
 	for (struct manager_observer *o = m->observers; o; o = o->next)
 		if (o->nic_removed)

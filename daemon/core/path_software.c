@@ -93,6 +93,30 @@ static int add_vlan(const struct inventory *inv, const struct vnic_segment *segm
 	return r;
 }
 
+/*
+ * The host itself, where VFs look for it: a card's switch knows the PF's own MAC only, and a bridge may have
+ * another one.
+ */
+static int add_host(const struct inventory *inv, const struct vnic_segment *segment,
+		    const struct vnic_link *bridge, struct plan *plan)
+{
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < segment->n_uplinks; i++) {
+		const struct vnic_link *uplink = inventory_find_name(inv, segment->uplink[i]);
+		const struct vnic_pf *pf = uplink ? inventory_pf_of(inv, uplink) : NULL;
+		struct step step = { .kind = STEP_NIC_FDB };
+
+		if (!pf || uplink->master != bridge->ifindex || !pf_switches(pf) ||
+		    memcmp(uplink->mac, bridge->mac, sizeof(uplink->mac)) == 0)
+			continue;
+		memcpy(step.dev, pf->addr, sizeof(step.dev));
+		memcpy(step.mac, bridge->mac, sizeof(step.mac));
+		r = plan_add(plan, &step);
+	}
+	return r;
+}
+
 int path_software_shared(const struct inventory *inv, const struct vnic_segment *segment,
 			 const struct vlan_set *vlans, int tap_ifindex, struct plan *ret)
 {
@@ -130,6 +154,8 @@ int path_software_shared(const struct inventory *inv, const struct vnic_segment 
 		for (uint16_t v = 1; r == 0 && v <= VNIC_VLAN_MAX; v++)
 			if (vlan_set_has(vlans, v))
 				r = add_vlan(inv, segment, bridge, v, &base, &plan);
+	if (r == 0 && bridge)
+		r = add_host(inv, segment, bridge, &plan);
 	if (r < 0) {
 		plan_clear(&plan);
 		return r;

@@ -178,73 +178,13 @@ static void pump_release(struct managed_port *p)
 		remove_port(p);
 }
 
-/* The first step that is not done, apart from the FDB's; -1 where all are. */
+/* The first step that is not done, apart from those of its reach; -1 where all are. */
 static ssize_t next_step(const struct managed_port *p)
 {
 	for (size_t i = 0; i < p->port.plan.n; i++)
-		if (p->port.plan.step[i].kind != STEP_FDB &&
-		    p->port.plan.step[i].state != STEP_DONE)
+		if (!reach_step(&p->port.plan.step[i]) && p->port.plan.step[i].state != STEP_DONE)
 			return (ssize_t)i;
 	return -1;
-}
-
-static struct step *fdb_step(struct managed_port *p, size_t *ret_i)
-{
-	for (size_t i = 0; i < p->port.plan.n; i++)
-		if (p->port.plan.step[i].kind == STEP_FDB) {
-			*ret_i = i;
-			return &p->port.plan.step[i];
-		}
-	return NULL;
-}
-
-static bool acted(const struct step *step)
-{
-	return step->state == STEP_DONE || step->state == STEP_BEGUN;
-}
-
-/*
- * The bridge knows the MAC while the port runs, and only then: a guest that is being migrated away or has
- * not arrived yet is claimed by the other host.
- * Return: true where a step was begun.
- */
-static bool pump_fdb(struct managed_port *p)
-{
-	struct manager *m = p->own.m;
-	const struct segment_share *share = manager_share(m, p->port.segment);
-	const struct vnic_link *bridge =
-		share && share->ready ? inventory_find(m->inv, share->bridge_ifindex) : NULL;
-	/* A VF's frames come in by the uplink: the bridge learns so by itself. */
-	bool wanted = p->port.state == PORT_RUNNING && bridge && p->port.path != VNIC_PATH_SRIOV;
-	uint16_t vlan = bridge && bridge->vlan_filtering ? p->port.vlan : 0;
-	const struct vnic_link *tap;
-	struct step *step;
-	size_t i = 0;
-
-	step = fdb_step(p, &i);
-	if (!step)
-		return false;
-	if (acted(step) && bridge &&
-	    (step->ifindex != share->tap_ifindex || step->master != bridge->ifindex)) {
-		/* The old entry went with the tap's place in the old bridge. */
-		step->state = STEP_PLANNED;
-		step->has_prev = false;
-	}
-	if (acted(step) && (!wanted || step->vlan != vlan)) {
-		owner_begin(&p->own, i, true);
-		return true;
-	}
-	if (!wanted || step->state == STEP_DONE)
-		return false;
-	tap = inventory_find(m->inv, share->tap_ifindex);
-	/* On its way into the bridge, it is looked at again once it is there. */
-	if (!tap || tap->master != bridge->ifindex || contest_waits(m, &p->contest))
-		return false;
-	step->ifindex = share->tap_ifindex;
-	step->master = bridge->ifindex;
-	step->vlan = vlan;
-	owner_begin(&p->own, i, false);
-	return true;
 }
 
 static const char *reason_of(const struct managed_port *p, const struct dp_port_status *status)
@@ -325,18 +265,6 @@ static void catch_up(struct managed_port *p)
 		port_status(p, &last);
 }
 
-/* Its place in the bridge is a new one: what the bridge had learned is gone. */
-void port_fdb_lost(struct managed_port *p)
-{
-	size_t i = 0;
-	struct step *step = fdb_step(p, &i);
-
-	if (!step || step->state != STEP_DONE)
-		return;
-	step->state = STEP_PLANNED;
-	step->has_prev = false;
-}
-
 static void repaired(struct managed_port *p, const char *reason)
 {
 	p->complained = false;
@@ -379,7 +307,7 @@ static void pump_live(struct managed_port *p)
 		catch_up(p);
 	}
 	contest_look(p);
-	if (pump_fdb(p))
+	if (reach_pump(p))
 		return;
 	if (p->complained)
 		repaired(p, p->dp_listed ? reason_of(p, &p->last) : p->remark);
@@ -526,6 +454,7 @@ void port_settings(struct managed_port *p)
 	p->port.spoofchk = class->spoofchk;
 	p->port.trust = class->trust;
 	owner_redo(&p->own, STEP_DP_PORT);
+	device_settings(p);
 	port_event(p, "settings changed with the configuration");
 	manager_tell_port(p->own.m, &p->port);
 }

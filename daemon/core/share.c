@@ -106,8 +106,11 @@ static bool same_step(const struct managed_share *s, const struct step *a, const
 {
 	bool a_tap = str_eq(a->ifname, s->share.tap), b_tap = str_eq(b->ifname, s->share.tap);
 
-	return a->kind == b->kind && a->vlan == b->vlan && a_tap == b_tap &&
-	       (a_tap || a->ifindex == b->ifindex);
+	if (a->kind != b->kind || a->vlan != b->vlan || a_tap != b_tap)
+		return false;
+	if (a->kind == STEP_NIC_FDB)
+		return str_eq(a->dev, b->dev) && memcmp(a->mac, b->mac, sizeof(a->mac)) == 0;
+	return a_tap || a->ifindex == b->ifindex;
 }
 
 static ssize_t find_step(const struct managed_share *s, const struct plan *plan,

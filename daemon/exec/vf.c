@@ -201,7 +201,8 @@ int nic_fdb_do(struct exec *exec, struct step *step, struct vnic_err *err)
 		return vnic_err_set(err, -EINVAL, VNIC_E_STEP_FAILED,
 				    "not the MAC of a guest's NIC");
 	r = set_neigh(exec, step, ifindex, RTM_NEWNEIGH, err);
-	return r == -EEXIST ? 0 : r;
+	/* A driver that has no such table lets its PF have what nobody else claims. */
+	return r == -EEXIST || r == -EOPNOTSUPP ? 0 : r;
 }
 
 int nic_fdb_undo(struct exec *exec, const struct step *step, struct vnic_err *err)

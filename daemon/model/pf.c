@@ -111,6 +111,11 @@ const char *feature_state_str(enum feature_state state)
 	return state < ARRAY_SIZE(features) ? features[state] : "unknown";
 }
 
+bool pf_switches(const struct vnic_pf *pf)
+{
+	return pf->num_vfs > 0 && pf->eswitch != ESWITCH_SWITCHDEV;
+}
+
 const char *vf_user_str(enum vf_user user)
 {
 	return user < ARRAY_SIZE(users) ? users[user] : "unknown";

@@ -120,6 +120,9 @@ bool vf_same(const struct vnic_vf *a, const struct vnic_vf *b);
 struct vnic_vf vf_unknown(int index);
 void pf_clear(struct vnic_pf *pf);
 
+/* Has it an embedded switch of its own, which is to be told what is behind the PF? In switchdev mode it is not. */
+bool pf_switches(const struct vnic_pf *pf);
+
 const char *vf_user_str(enum vf_user user);
 /* "domain web1", "vfio-pci", "a container": who has it, for reasons and tables. */
 const char *vf_user_describe(const struct vnic_vf *vf, char *buf, size_t size);

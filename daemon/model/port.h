@@ -86,6 +86,8 @@ struct port_device {
 	int vf;
 	char vf_addr[DEV_ADDR_MAX];
 	char reason[PORT_REASON_MAX]; /* why it has none, or not yet */
+	char asked
+		[64]; /* what the guest had the card change about its VF: "mac 52:54:…"; empty: nothing */
 	struct plan plan;
 };
 

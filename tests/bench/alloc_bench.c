@@ -168,7 +168,7 @@ static void hold(struct alloc_host *host, struct alloc_index *index, const struc
 
 int main(int argc, char **argv)
 {
-	struct alloc_host host = { .inv = &inv, .has_sriov = true };
+	struct alloc_host host = { .inv = &inv };
 	struct vnic_port *ports = NULL, *port, *tmp;
 	uint64_t n_ports, nics, vfs, held = 0;
 	double start, last_tenth = 0;

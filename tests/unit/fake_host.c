@@ -7,14 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "tests/unit/fake_host.h"
-
-/* Take element @i out of array @a of @n. */
-#define DROP(a, n, i)                                                          \
-	do {                                                                   \
-		memmove(&(a)[i], &(a)[(i) + 1], ((n) - (i)-1) * sizeof(*(a))); \
-		(n)--;                                                         \
-	} while (0)
+#include "tests/unit/fake_host_priv.h"
 
 void fake_init(struct fake_host *h)
 {
@@ -23,6 +16,8 @@ void fake_init(struct fake_host *h)
 	h->next_ifindex = 1;
 	h->dp_up = true;
 	h->wake_at = UINT64_MAX;
+	h->shared_records.what = "segment";
+	h->nic_records.what = "nic";
 	fake_add_link(h, "lo", LINK_LOOPBACK, NULL);
 	fake_add_link(h, "br0", LINK_BRIDGE, NULL);
 	fake_add_link(h, "eth0", LINK_PHYSICAL, "br0");
@@ -31,10 +26,8 @@ void fake_init(struct fake_host *h)
 void fake_deinit(struct fake_host *h)
 {
 	fake_kill(h);
-	for (size_t i = 0; i < h->n_port_records; i++)
-		port_free(h->port_record[i]);
-	for (size_t i = 0; i < h->n_shared_records; i++)
-		plan_clear(&h->shared_record[i].plan);
+	fake_forget_records(h);
+	fake_free_pfs(h);
 }
 
 struct fake_link *fake_link(struct fake_host *h, const char *name)
@@ -54,12 +47,12 @@ static struct fake_link *by_ifindex(struct fake_host *h, int ifindex)
 }
 
 /* The kernel notifies; the daemon hears of it in a later turn, as from a netlink socket. */
-static void notify(struct fake_host *h)
+static bool notify(struct fake_host *h)
 {
 	struct vnic_link *l, *tmp;
 
 	if (!h->m || h->dead)
-		return;
+		return false;
 	for (size_t i = 0; i < h->n_links; i++)
 		if (inventory_upsert(&h->inv, &h->link[i].link) == 1)
 			manager_link_changed(h->m, h->link[i].link.ifindex);
@@ -72,6 +65,7 @@ static void notify(struct fake_host *h)
 			manager_link_changed(h->m, ifindex);
 		}
 	}
+	return fake_notify_pfs(h);
 }
 
 struct fake_link *fake_add_link(struct fake_host *h, const char *name, enum link_kind kind,
@@ -106,8 +100,8 @@ void fake_del_link(struct fake_host *h, const char *name)
 		}
 	for (size_t i = h->n_fdb; i-- > 0;)
 		if (atoi(h->fdb[i]) == ifindex)
-			DROP(h->fdb, h->n_fdb, i);
-	DROP(h->link, h->n_links, (size_t)(f - h->link));
+			FAKE_DROP(h->fdb, h->n_fdb, i);
+	FAKE_DROP(h->link, h->n_links, (size_t)(f - h->link));
 }
 
 bool fake_has_vlan(struct fake_host *h, const char *name, uint16_t vlan)
@@ -125,7 +119,7 @@ static void set_vlan(struct fake_link *f, uint16_t vlan, bool on)
 	for (size_t i = 0; i < f->n_vlans; i++)
 		if (f->vlan[i] == vlan) {
 			if (!on)
-				DROP(f->vlan, f->n_vlans, i);
+				FAKE_DROP(f->vlan, f->n_vlans, i);
 			return;
 		}
 	if (on)
@@ -162,7 +156,7 @@ static void set_socket(struct fake_host *h, const char *file, bool on)
 	for (size_t i = 0; i < h->n_sockets; i++)
 		if (str_eq(h->socket[i], file)) {
 			if (!on)
-				DROP(h->socket, h->n_sockets, i);
+				FAKE_DROP(h->socket, h->n_sockets, i);
 			return;
 		}
 	if (on)
@@ -178,7 +172,7 @@ static void set_fdb(struct fake_host *h, const struct step *step, bool on)
 	for (size_t i = 0; i < h->n_fdb; i++)
 		if (str_eq(h->fdb[i], text)) {
 			if (!on)
-				DROP(h->fdb, h->n_fdb, i);
+				FAKE_DROP(h->fdb, h->n_fdb, i);
 			return;
 		}
 	if (on)
@@ -207,7 +201,7 @@ static void dp_drop_port(struct fake_host *h, size_t i)
 		(h->n_dp_ports - i - 1) * sizeof(h->dp_port_segment[0]));
 	memmove(&h->dp_port_socket[i], &h->dp_port_socket[i + 1],
 		(h->n_dp_ports - i - 1) * sizeof(h->dp_port_socket[0]));
-	DROP(h->dp_port, h->n_dp_ports, i);
+	FAKE_DROP(h->dp_port, h->n_dp_ports, i);
 }
 
 static int dp_port(struct fake_host *h, const struct vnic_port *port, bool on)
@@ -261,7 +255,7 @@ static int dp_segment(struct fake_host *h, const struct step *step,
 		if (str_eq(h->dp_port_segment[p], step->name))
 			return -EBUSY;
 	if (i >= 0)
-		DROP(h->dp_segment, h->n_dp_segments, (size_t)i);
+		FAKE_DROP(h->dp_segment, h->n_dp_segments, (size_t)i);
 	return 0;
 }
 
@@ -285,6 +279,9 @@ static int act(struct fake_host *h, struct step *step, const struct vnic_segment
 	struct fake_link *f = step->ifindex ? by_ifindex(h, step->ifindex) : NULL;
 	char file[PORT_SOCK_FILE_MAX];
 
+	if (*step->dev)
+		return fake_pf_act(h, step, port, undo);
+	assert_non_null(segment);
 	switch (step->kind) {
 	case STEP_TAP_CREATE:
 		if (!undo)
@@ -334,7 +331,7 @@ static int act(struct fake_host *h, struct step *step, const struct vnic_segment
 }
 
 /* Count a call; is it the one that fails? Return: 0, the failure, or 1 where the daemon is killed here. */
-static int fault(struct fake_host *h, const char *what)
+int fake_fault(struct fake_host *h, const char *what)
 {
 	h->calls++;
 	if (h->calls <= ARRAY_SIZE(h->call))
@@ -357,7 +354,7 @@ static void run_step(struct fake_host *h, struct step *step, const struct vnic_s
 	if (h->dead)
 		return;
 	step_describe(step, what, sizeof(what));
-	f = fault(h, what);
+	f = fake_fault(h, what);
 	if (f == 1 && h->kill_when == FAKE_BEFORE) {
 		h->dead = true;
 		return;
@@ -380,7 +377,6 @@ static void run_step(struct fake_host *h, struct step *step, const struct vnic_s
 static void step_do(void *data, struct step *step, const struct vnic_segment *segment,
 		    const struct vnic_port *port, manager_step_done done, void *arg)
 {
-	assert_non_null(segment);
 	((struct fake_host *)data)->now += ((struct fake_host *)data)->step_us;
 	run_step(data, step, segment, port, done, arg, false);
 }
@@ -388,7 +384,6 @@ static void step_do(void *data, struct step *step, const struct vnic_segment *se
 static void step_undo(void *data, struct step *step, const struct vnic_segment *segment,
 		      const struct vnic_port *port, manager_step_done done, void *arg)
 {
-	assert_non_null(segment);
 	((struct fake_host *)data)->now += ((struct fake_host *)data)->step_us;
 	run_step(data, step, segment, port, done, arg, true);
 }
@@ -400,6 +395,8 @@ static int step_probe(void *data, struct step *step, struct vnic_err *err)
 
 	(void)err;
 	assert_false(step->has_prev);
+	if (*step->dev)
+		return fake_pf_probe(h, step);
 	if (!f)
 		return 0;
 	step->has_prev = true;
@@ -414,88 +411,6 @@ static int step_probe(void *data, struct step *step, struct vnic_err *err)
 	else
 		step->has_prev = false;
 	return 0;
-}
-
-/* Record @port, or erase it. The write is atomic: killed before it, the old one stands; after, the new. */
-static int record_port(struct fake_host *h, const struct port_key *key,
-		       const struct vnic_port *port)
-{
-	size_t i = 0;
-	int f;
-
-	if (h->dead)
-		return 0;
-	f = fault(h, port ? "write the port's record" : "erase the port's record");
-	if (f == 1 && h->kill_when == FAKE_BEFORE)
-		h->dead = true;
-	if (f < 0 || h->dead)
-		return f < 0 ? f : 0;
-	while (i < h->n_port_records && !port_key_eq(&h->port_record[i]->spec.key, key))
-		i++;
-	if (i < h->n_port_records) {
-		port_free(h->port_record[i]);
-		DROP(h->port_record, h->n_port_records, i);
-	}
-	if (port) {
-		struct vnic_port *copy = port_new(&port->spec);
-		struct plan plan = { 0 };
-
-		assert_int_equal(plan_copy(&plan, &port->plan), 0);
-		*copy = *port;
-		copy->plan = plan;
-		h->port_record[h->n_port_records++] = copy;
-	}
-	h->dead = f == 1;
-	return 0;
-}
-
-static int io_record_port(void *data, const struct vnic_port *port)
-{
-	return record_port(data, &port->spec.key, port);
-}
-
-static int io_erase_port(void *data, const struct port_key *key)
-{
-	return record_port(data, key, NULL);
-}
-
-static int record_shared(struct fake_host *h, const char *segment, const struct plan *plan)
-{
-	size_t i = 0;
-	int f;
-
-	if (h->dead)
-		return 0;
-	f = fault(h, plan ? "write the segment's record" : "erase the segment's record");
-	if (f == 1 && h->kill_when == FAKE_BEFORE)
-		h->dead = true;
-	if (f < 0 || h->dead)
-		return f < 0 ? f : 0;
-	while (i < h->n_shared_records && !str_eq(h->shared_record[i].segment, segment))
-		i++;
-	if (i < h->n_shared_records && !plan) {
-		plan_clear(&h->shared_record[i].plan);
-		DROP(h->shared_record, h->n_shared_records, i);
-	} else if (plan) {
-		if (i == h->n_shared_records) {
-			memset(&h->shared_record[i], 0, sizeof(h->shared_record[i]));
-			h->n_shared_records++;
-		}
-		strcpy(h->shared_record[i].segment, segment);
-		assert_int_equal(plan_copy(&h->shared_record[i].plan, plan), 0);
-	}
-	h->dead = f == 1;
-	return 0;
-}
-
-static int io_record_shared(void *data, const char *segment, const struct plan *plan)
-{
-	return record_shared(data, segment, plan);
-}
-
-static int io_erase_shared(void *data, const char *segment)
-{
-	return record_shared(data, segment, NULL);
 }
 
 static int domain_alive(void *data, const char *pidfile)
@@ -513,7 +428,7 @@ void fake_set_alive(struct fake_host *h, const char *pidfile, bool alive)
 	for (size_t i = 0; i < h->n_alive; i++)
 		if (str_eq(h->alive[i], pidfile)) {
 			if (!alive)
-				DROP(h->alive, h->n_alive, i);
+				FAKE_DROP(h->alive, h->n_alive, i);
 			return;
 		}
 	if (alive)
@@ -574,7 +489,7 @@ static void sweep_sockets(void *data)
 
 	for (size_t i = h->n_sockets; i-- > 0;)
 		if (!is_listened_on(h, h->socket[i]))
-			DROP(h->socket, h->n_sockets, i);
+			FAKE_DROP(h->socket, h->n_sockets, i);
 }
 
 static uint64_t now(void *data)
@@ -620,38 +535,23 @@ void fake_start(struct fake_host *h, struct vnic_config *config)
 		.step_undo = step_undo,
 		.dp_forget_port = dp_forget_port,
 		.dp_counters = dp_counters,
-		.record_port = io_record_port,
-		.erase_port = io_erase_port,
-		.record_shared = io_record_shared,
-		.erase_shared = io_erase_shared,
+		.record_port = fake_record_port,
+		.erase_port = fake_erase_port,
+		.record_shared = fake_record_shared,
+		.erase_shared = fake_erase_shared,
+		.record_nic = fake_record_nic,
+		.erase_nic = fake_erase_nic,
 		.domain_alive = domain_alive,
 		.ask_domains = ask_domains,
 		.sweep_sockets = sweep_sockets,
 	};
-	struct vnic_err err = VNIC_ERR_INIT;
-
 	assert_null(h->m);
 	inventory_init(&h->inv);
 	h->m = manager_new(&io, config, &h->inv);
 	assert_non_null(h->m);
 	notify(h);
 	h->inv.complete = true;
-	for (size_t i = 0; i < h->n_shared_records; i++) {
-		struct plan copy = { 0 };
-
-		assert_int_equal(plan_copy(&copy, &h->shared_record[i].plan), 0);
-		assert_int_equal(
-			manager_restore_shared(h->m, h->shared_record[i].segment, &copy, &err), 0);
-	}
-	for (size_t i = 0; i < h->n_port_records; i++) {
-		struct vnic_port *copy = port_new(&h->port_record[i]->spec);
-		struct plan plan = { 0 };
-
-		assert_int_equal(plan_copy(&plan, &h->port_record[i]->plan), 0);
-		*copy = *h->port_record[i];
-		copy->plan = plan;
-		assert_int_equal(manager_restore_port(h->m, copy, &err), 0);
-	}
+	fake_restore(h);
 	manager_start(h->m);
 	if (h->dp_up)
 		fake_dp_connect(h);
@@ -714,13 +614,14 @@ void fake_run(struct fake_host *h, uint64_t us)
 
 	for (int turns = 0; !h->dead; turns++) {
 		assert_true(turns < 20000); /* else it spins */
-		notify(h);
+		if (notify(h))
+			continue;
 		if (h->n_pending && h->pending[0].kind != h->hold) {
 			manager_step_done done = h->pending[0].done;
 			void *arg = h->pending[0].arg;
 			int error = h->pending[0].error;
 
-			DROP(h->pending, h->n_pending, 0);
+			FAKE_DROP(h->pending, h->n_pending, 0);
 			done(arg, error, NULL);
 		} else if (h->asked) {
 			answer_domains(h);
@@ -765,8 +666,11 @@ char *fake_snapshot(const struct fake_host *h)
 		fprintf(f, "datapath port of %s\n", h->dp_port_segment[i]);
 	for (size_t i = 0; i < h->n_port_records; i++)
 		fprintf(f, "record of port %s\n", h->port_record[i]->spec.name);
-	for (size_t i = 0; i < h->n_shared_records; i++)
-		fprintf(f, "record of segment %s\n", h->shared_record[i].segment);
+	for (size_t i = 0; i < h->shared_records.n; i++)
+		fprintf(f, "record of segment %s\n", h->shared_records.record[i].name);
+	for (size_t i = 0; i < h->nic_records.n; i++)
+		fprintf(f, "record of nic %s\n", h->nic_records.record[i].name);
+	fake_print_pfs(h, f);
 	fclose(f);
 	return text;
 }

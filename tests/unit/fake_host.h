@@ -19,6 +19,25 @@ struct fake_link {
 	size_t n_vlans;
 };
 
+struct fake_plan_records {
+	const char *what;
+	struct fake_plan_record {
+		char name[DEV_ADDR_MAX];
+		struct plan plan;
+	} record[FAKE_MAX];
+	size_t n;
+};
+
+#define FAKE_PFS 2
+
+struct fake_pf {
+	struct vnic_pf pf;
+	bool probes; /* sriov_drivers_autoprobe */
+	bool stuck; /* the kernel shows no further VF */
+	uint8_t fdb[FAKE_MAX][VNIC_MAC_LEN]; /* its own table */
+	size_t n_fdb;
+};
+
 struct fake_host {
 	/* the host */
 	struct fake_link link[FAKE_MAX];
@@ -28,6 +47,14 @@ struct fake_host {
 	char fdb[FAKE_MAX][64];
 	size_t n_fdb;
 	int next_ifindex;
+	struct fake_pf pf[FAKE_PFS];
+	size_t n_pfs;
+	struct {
+		char vf_addr[DEV_ADDR_MAX];
+		struct port_key key;
+	} plugged[FAKE_MAX]; /* libvirt's: VFs in guests */
+	size_t n_plugged;
+	enum step_kind refuse; /* steps of this kind fail with -EIO */
 	/* the datapath */
 	bool dp_up;
 	struct {
@@ -43,11 +70,7 @@ struct fake_host {
 	/* the records: what survives the daemon */
 	struct vnic_port *port_record[FAKE_MAX];
 	size_t n_port_records;
-	struct {
-		char segment[VNIC_NAME_MAX];
-		struct plan plan;
-	} shared_record[FAKE_MAX];
-	size_t n_shared_records;
+	struct fake_plan_records shared_records, nic_records;
 	/* domains that live */
 	char alive[FAKE_MAX][512];
 	size_t n_alive;
@@ -90,6 +113,14 @@ void fake_del_link(struct fake_host *h, const char *name);
 struct fake_link *fake_link(struct fake_host *h, const char *name);
 bool fake_has_vlan(struct fake_host *h, const char *name, uint16_t vlan);
 
+/* Make @ifname a PF that can have @total VFs. */
+struct fake_pf *fake_add_pf(struct fake_host *h, const char *addr, const char *ifname, int total);
+void fake_del_pf(struct fake_host *h, const char *addr);
+/* As somebody else would: echo N > sriov_numvfs. */
+void fake_numvfs(struct fake_host *h, struct fake_pf *pf, int n);
+/* The VF that the guest of @key has; NULL: none. */
+struct vnic_vf *fake_plugged(struct fake_host *h, const struct port_key *key);
+
 /* Begin a daemon: configuration, inventory, records, datapath (where it is up). */
 void fake_start(struct fake_host *h, struct vnic_config *config);
 /* The daemon ends as by kill -9: only host, datapath and records stay. Faults are forgotten. */
@@ -116,4 +147,6 @@ void fake_set_alive(struct fake_host *h, const char *pidfile, bool alive);
 
 /* [segment lan] on br0 with uplink eth0, class gold: VLANs 0-100, software */
 struct vnic_config *fake_config(void);
+/* [nic IFNAME] vfs=N, and class gold prefers VFs */
+void fake_want_vfs(struct vnic_config *config, const char *ifname, int vfs);
 struct port_spec fake_spec(unsigned int domain, unsigned int nic);

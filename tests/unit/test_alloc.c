@@ -36,7 +36,6 @@ struct world {
 	struct vnic_config *config;
 	struct vnic_port *ports;
 	FILE *out;
-	bool no_sriov;
 	struct alloc_choice last;
 	struct port_spec last_spec;
 };
@@ -120,12 +119,6 @@ static void add_pf(struct world *world, const struct words *w)
 	}
 	assert_int_equal(inventory_upsert_pf(&world->inv, &pf), 1);
 	pf_clear(&pf);
-}
-
-static void no_sriov(struct world *world, const struct words *w)
-{
-	(void)w;
-	world->no_sriov = true;
 }
 
 static void set_vf(struct world *world, const struct words *w)
@@ -260,7 +253,6 @@ static void ask(struct world *world, const struct words *w)
 	struct alloc_host host = { .inv = &world->inv,
 				   .config = world->config,
 				   .ports = world->ports,
-				   .has_sriov = !world->no_sriov,
 				   .before = option(w, "before") };
 	int r = alloc(&host, &spec, &c, &err);
 
@@ -286,9 +278,10 @@ static void one_line(struct world *world, char *line)
 	static const struct {
 		const char *word;
 		void (*fn)(struct world *world, const struct words *w);
-	} lines[] = { { "link", add_link },	{ "pf", add_pf },	{ "vf", set_vf },
-		      { "no-sriov", no_sriov }, { "plan", print_plan }, { "segment", add_segment },
-		      { "class", add_class },	{ "port", add_port },	{ "ask", ask } };
+	} lines[] = { { "link", add_link },	  { "pf", add_pf },
+		      { "vf", set_vf },		  { "plan", print_plan },
+		      { "segment", add_segment }, { "class", add_class },
+		      { "port", add_port },	  { "ask", ask } };
 	struct words w = { .n = 0 };
 	char *save = NULL;
 

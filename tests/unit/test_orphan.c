@@ -18,7 +18,7 @@ static void lose_port_record(struct fixture *f)
 
 static void lose_segment_record(struct fixture *f)
 {
-	plan_clear(&f->h.shared_record[--f->h.n_shared_records].plan);
+	plan_clear(&f->h.shared_records.record[--f->h.shared_records.n].plan);
 }
 
 static void reason_says(struct fixture *f, const struct port_key *key, const char *words)
@@ -331,7 +331,7 @@ static void lost_segment_record(void **state)
 	fake_start(&f->h, fake_config());
 	fake_run(&f->h, 5 * SECOND);
 	assert_int_equal(fake_link(&f->h, "vn0-lan")->link.ifindex, tap);
-	assert_int_equal(f->h.n_shared_records, 1);
+	assert_int_equal(f->h.shared_records.n, 1);
 	end_domain(f, &spec);
 	same_as(f, f->before);
 }

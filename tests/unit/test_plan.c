@@ -3,8 +3,8 @@
  * Every step of every plan fails in turn, and the daemon is killed before and after every step and every write
  * of a record, then started again: afterwards the host reads as before.
  *
- * One life of a domain with two NICs (untagged and VLAN 12, behind a bridge that filters VLANs) is played;
- * a first, undisturbed one says which calls there are. Each call times each kind of fault is a test; their
+ * One life of a domain with two NICs (untagged and VLAN 12, behind a bridge that filters VLANs) is played, and one
+ * where both get a VF of a nic that is given its VFs first; an undisturbed one of each says which calls there are. Each call times each kind of fault is a test; their
  * list is tests/tables/plan-faults.md ("test_plan --table" prints it).
  */
 #include "tests/unit/unit.h"
@@ -20,8 +20,10 @@
 #include "base/file.h"
 #include "tests/unit/fake_host.h"
 
-enum phase { PREPARE, RUN, STOP, RELEASE, PHASES };
-static const char *const phase_names[] = { "prepare", "run", "stop", "release" };
+enum phase { START, PREPARE, RUN, STOP, RELEASE, END, PHASES };
+static const char *const phase_names[] = { "start", "prepare", "run", "stop", "release", "end" };
+enum world { PLAIN, VF };
+static const char *const world_names[] = { "", "vf " };
 
 struct outcome {
 	bool answered;
@@ -43,13 +45,25 @@ static void answered(void *arg, const struct vnic_err *err, struct vnic_port *co
 		assert_non_null(ports[i]);
 }
 
-static void make_host(struct fake_host *h)
+static void make_host(struct fake_host *h, enum world world)
 {
 	fake_init(h);
+	if (world == VF)
+		fake_add_pf(h, "0000:03:00.0", "eth0", 7)->pf.autoprobe = true;
 	fake_link(h, "br0")->link.vlan_filtering = true;
 	/* Somebody else's VLAN, which must survive. */
 	fake_link(h, "eth0")->vlan[0] = 7;
 	fake_link(h, "eth0")->n_vlans = 1;
+}
+
+/* @vfs: of eth0 */
+static struct vnic_config *make_config(enum world world, int vfs)
+{
+	struct vnic_config *config = fake_config();
+
+	if (world == VF)
+		fake_want_vfs(config, "eth0", vfs);
+	return config;
 }
 
 static void make_request(struct domain_request *req, struct port_spec specs[2])
@@ -58,19 +72,27 @@ static void make_request(struct domain_request *req, struct port_spec specs[2])
 	specs[1] = fake_spec(1, 2);
 	specs[1].has_vlan = true;
 	specs[1].vlan = 12;
+	/* Where their class has no VFs to give, it says nothing. */
+	strcpy(specs[0].standby, "ua-0");
+	strcpy(specs[1].standby, "ua-1");
 	*req = (struct domain_request){ .op = REQUEST_PREPARE, .specs = specs, .n_specs = 2 };
 	memcpy(req->uuid, specs[0].key.uuid, sizeof(req->uuid));
 }
 
 /* Play one phase; the daemon may die in it. */
-static void play(struct fake_host *h, enum phase phase, struct outcome *o)
+static void play(struct fake_host *h, enum world world, enum phase phase, struct outcome *o)
 {
+	struct vnic_err err = VNIC_ERR_INIT;
 	struct port_spec specs[2];
 	struct domain_request req;
 
 	make_request(&req, specs);
 	memset(o, 0, sizeof(*o));
 	switch (phase) {
+	case START:
+		fake_start(h, make_config(world, 3));
+		fake_run(h, 1000000);
+		break;
 	case PREPARE:
 		assert_non_null(manager_prepare(h->m, &req, answered, o));
 		fake_run(h, 1000000);
@@ -80,7 +102,7 @@ static void play(struct fake_host *h, enum phase phase, struct outcome *o)
 		manager_domain_started(h->m, req.uuid);
 		for (int i = 0; i < 2 && !h->dead; i++)
 			fake_peer(h, &specs[i].key, PORT_RUNNING);
-		fake_run(h, 1000000);
+		fake_run(h, 10000000);
 		break;
 	case STOP:
 		for (int i = 0; i < 2 && !h->dead; i++)
@@ -88,8 +110,12 @@ static void play(struct fake_host *h, enum phase phase, struct outcome *o)
 		fake_set_alive(h, specs[0].pidfile, false);
 		fake_run(h, 1000000);
 		break;
-	default:
+	case RELEASE:
 		assert_non_null(manager_domain_release(h->m, req.uuid, answered, o));
+		fake_run(h, 1000000);
+		break;
+	default:
+		assert_int_equal(manager_config_swap(h->m, make_config(world, 0), &err), 0);
 		fake_run(h, 1000000);
 		break;
 	}
@@ -104,6 +130,7 @@ static void same_host(const struct fake_host *h, const char *before)
 
 struct row {
 	char name[240];
+	enum world world;
 	enum phase phase;
 	unsigned int call; /* within its phase */
 	enum { FAIL, KILL_BEFORE, KILL_AFTER } fault;
@@ -113,18 +140,20 @@ struct row {
 static struct row *rows;
 static size_t n_rows;
 
-static void add_row(enum phase phase, unsigned int call, int fault, bool async, bool dp_too,
-		    const char *what)
+static void add_row(enum world world, enum phase phase, unsigned int call, int fault, bool async,
+		    bool dp_too, const char *what)
 {
 	static const char *const faults[] = { "fails", "killed before", "killed after" };
 	struct row *row;
 
 	rows = reallocarray(rows, n_rows + 1, sizeof(*rows));
 	row = &rows[n_rows++];
-	*row = (struct row){ .phase = phase, .call = call, .async = async, .dp_too = dp_too };
+	*row = (struct row){
+		.world = world, .phase = phase, .call = call, .async = async, .dp_too = dp_too
+	};
 	row->fault = fault;
-	snprintf(row->name, sizeof(row->name), "%s %u %s%s: %s", phase_names[phase], call,
-		 faults[fault],
+	snprintf(row->name, sizeof(row->name), "%s%s %u %s%s: %s", world_names[world],
+		 phase_names[phase], call, faults[fault],
 		 async	  ? " (async)"
 		 : dp_too ? " (datapath too)"
 			  : "",
@@ -132,30 +161,31 @@ static void add_row(enum phase phase, unsigned int call, int fault, bool async, 
 }
 
 /* An undisturbed life: which calls there are, and that it leaves nothing. */
-static void find_rows(void)
+static void find_rows(enum world world)
 {
 	static struct fake_host h;
 	_cleanup_(freep) char *before = NULL;
 	struct outcome o;
 
-	make_host(&h);
+	make_host(&h, world);
 	before = fake_snapshot(&h);
-	fake_start(&h, fake_config());
-	fake_run(&h, 1000);
 	for (int phase = 0; phase < PHASES; phase++) {
 		h.calls = 0;
-		play(&h, (enum phase)phase, &o);
+		play(&h, world, (enum phase)phase, &o);
+		if (phase == RUN && h.n_plugged != (world == VF ? 2 : 0))
+			abort();
 		if (phase == PREPARE && !(o.answered && !*o.err.message && o.n_ports == 2)) {
 			fprintf(stderr, "prepare: %s\n", o.err.message);
 			abort();
 		}
 		for (unsigned int i = 0; i < h.calls; i++) {
-			add_row((enum phase)phase, i + 1, FAIL, false, false, h.call[i]);
-			add_row((enum phase)phase, i + 1, FAIL, true, false, h.call[i]);
+			add_row(world, (enum phase)phase, i + 1, FAIL, false, false, h.call[i]);
+			add_row(world, (enum phase)phase, i + 1, FAIL, true, false, h.call[i]);
 			for (int k = KILL_BEFORE; k <= KILL_AFTER; k++) {
-				add_row((enum phase)phase, i + 1, k, false, false, h.call[i]);
-				add_row((enum phase)phase, i + 1, k, true, false, h.call[i]);
-				add_row((enum phase)phase, i + 1, k, false, true, h.call[i]);
+				add_row(world, (enum phase)phase, i + 1, k, false, false,
+					h.call[i]);
+				add_row(world, (enum phase)phase, i + 1, k, true, false, h.call[i]);
+				add_row(world, (enum phase)phase, i + 1, k, false, true, h.call[i]);
 			}
 		}
 	}
@@ -176,6 +206,28 @@ static void arm(struct fake_host *h, const struct row *row)
 	}
 }
 
+/* The daemon died in @phase. */
+static void restart(struct fake_host *h, const struct row *row, enum phase phase)
+{
+	fake_kill(h);
+	if (row->dp_too)
+		h->n_dp_ports = h->n_dp_segments = 0;
+	fake_start(h, make_config(row->world, phase == END ? 0 : 3));
+	fake_run(h, 1000000);
+	if (phase == START && row->world == VF)
+		assert_int_equal(h->pf[0].pf.n_vf, 3);
+	if (phase != RUN)
+		return;
+	/* The guest lives: so do its ports, and the bridge knows them, or it has its VFs. */
+	assert_int_equal(HASH_COUNT(h->m->ports), 2);
+	for (int i = 0; i < 2; i++)
+		fake_peer(h, &h->port_record[i]->spec.key, PORT_RUNNING);
+	manager_domain_started(h->m, h->port_record[0]->spec.key.uuid);
+	fake_run(h, 40000000);
+	assert_int_equal(h->n_plugged, row->world == VF ? 2 : 0);
+	assert_int_equal(h->n_fdb, row->world == VF ? 0 : 2);
+}
+
 static void disturbed_life(void **state)
 {
 	const struct row *row = *state;
@@ -183,37 +235,25 @@ static void disturbed_life(void **state)
 	_cleanup_(freep) char *before = NULL;
 	struct outcome o;
 
-	make_host(&h);
+	make_host(&h, row->world);
 	h.async = row->async;
 	before = fake_snapshot(&h);
-	fake_start(&h, fake_config());
-	fake_run(&h, 1000);
 	for (int phase = 0; phase < PHASES; phase++) {
 		if (phase == (int)row->phase)
 			arm(&h, row);
-		play(&h, (enum phase)phase, &o);
+		play(&h, row->world, (enum phase)phase, &o);
 		if (h.dead) {
-			fake_kill(&h);
-			if (row->dp_too)
-				h.n_dp_ports = h.n_dp_segments = 0;
-			fake_start(&h, fake_config());
-			fake_run(&h, 1000000);
-			if (phase != RUN)
-				break;
-			/* The guest lives: so do its ports, and the bridge knows them. */
-			assert_int_equal(HASH_COUNT(h.m->ports), 2);
-			for (int i = 0; i < 2; i++)
-				fake_peer(&h, &h.port_record[i]->spec.key, PORT_RUNNING);
-			fake_run(&h, 40000000);
-			assert_int_equal(h.n_fdb, 2);
+			restart(&h, row, (enum phase)phase);
+			if (phase != RUN && phase != START)
+				phase = RELEASE; /* nothing is left but to end */
 		}
 		if (phase == PREPARE && h.failed) {
 			assert_true(o.answered);
 			/* A write that was but the confirmation of what stands may fail. */
 			if (*o.err.message) {
 				assert_string_equal(o.err.code, VNIC_E_STEP_FAILED);
-				same_host(&h, before); /* when it answers */
-				break;
+				assert_int_equal(HASH_COUNT(h.m->ports), 0); /* when it answers */
+				phase = RELEASE;
 			}
 		}
 	}
@@ -262,7 +302,8 @@ int main(int argc, char **argv)
 	struct CMUnitTest *tests;
 	int failed;
 
-	find_rows();
+	find_rows(PLAIN);
+	find_rows(VF);
 	if (argc > 1 && !strcmp(argv[1], "--table")) {
 		print_table();
 		free(rows);

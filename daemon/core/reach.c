@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where others look for a port's MAC: the bridge behind the segment's tap, and each card with VFs behind its
+ * PF, since its embedded switch sends what it does not know to the wire only. So while the port runs by
+ * software, and only then: a guest that is being migrated away or has not arrived yet is claimed by the other
+ * host, and one with a VF is found by its VF.
+ */
+#include <string.h>
+
+#include "daemon/core/manager_priv.h"
+
+bool reach_step(const struct step *step)
+{
+	return step->kind == STEP_FDB || step->kind == STEP_NIC_FDB;
+}
+
+static struct step *fdb_step(struct managed_port *p, size_t *ret_i)
+{
+	for (size_t i = 0; i < p->port.plan.n; i++)
+		if (p->port.plan.step[i].kind == STEP_FDB) {
+			*ret_i = i;
+			return &p->port.plan.step[i];
+		}
+	return NULL;
+}
+
+static bool acted(const struct step *step)
+{
+	return step->state == STEP_DONE || step->state == STEP_BEGUN;
+}
+
+/* Return: true where a step was begun. */
+static bool pump_bridge(struct managed_port *p, const struct segment_share *share,
+			const struct vnic_link *bridge, bool wanted)
+{
+	struct manager *m = p->own.m;
+	uint16_t vlan = bridge && bridge->vlan_filtering ? p->port.vlan : 0;
+	const struct vnic_link *tap;
+	struct step *step;
+	size_t i = 0;
+
+	step = fdb_step(p, &i);
+	if (!step)
+		return false;
+	if (acted(step) && bridge &&
+	    (step->ifindex != share->tap_ifindex || step->master != bridge->ifindex)) {
+		/* The old entry went with the tap's place in the old bridge. */
+		step->state = STEP_PLANNED;
+		step->has_prev = false;
+	}
+	if (acted(step) && (!wanted || step->vlan != vlan)) {
+		owner_begin(&p->own, i, true);
+		return true;
+	}
+	if (!wanted || step->state == STEP_DONE)
+		return false;
+	tap = inventory_find(m->inv, share->tap_ifindex);
+	/* On its way into the bridge, it is looked at again once it is there. */
+	if (!tap || tap->master != bridge->ifindex || contest_waits(m, &p->contest))
+		return false;
+	step->ifindex = share->tap_ifindex;
+	step->master = bridge->ifindex;
+	step->vlan = vlan;
+	owner_begin(&p->own, i, false);
+	return true;
+}
+
+/* Is @pf one whose own switch is to be told, for ports of @bridge? */
+static bool has_switch(const struct inventory *inv, const struct vnic_pf *pf,
+		       const struct vnic_link *bridge)
+{
+	const struct vnic_link *link = inventory_find(inv, pf->ifindex);
+
+	return link && link->master == bridge->ifindex && pf_switches(pf);
+}
+
+static struct step *nic_step(struct managed_port *p, const char *pf, size_t *ret_i)
+{
+	for (size_t i = 0; i < p->port.plan.n; i++)
+		if (p->port.plan.step[i].kind == STEP_NIC_FDB &&
+		    str_eq(p->port.plan.step[i].dev, pf)) {
+			*ret_i = i;
+			return &p->port.plan.step[i];
+		}
+	return NULL;
+}
+
+/* Take out what is not wanted any more. Return: true where an undo was begun. */
+static bool drop_nics(struct managed_port *p, const struct vnic_link *bridge, bool wanted)
+{
+	const struct inventory *inv = p->own.m->inv;
+
+	for (size_t i = p->port.plan.n; i-- > 0;) {
+		struct step *step = &p->port.plan.step[i];
+		const struct vnic_pf *pf;
+
+		if (step->kind != STEP_NIC_FDB)
+			continue;
+		pf = inventory_pf(inv, step->dev);
+		if (wanted && pf && has_switch(inv, pf, bridge))
+			continue;
+		if (acted(step)) {
+			owner_begin(&p->own, i, true);
+			return true;
+		}
+		plan_remove(&p->port.plan, i);
+	}
+	return false;
+}
+
+/* Return: true where a step was begun. */
+static bool pump_nics(struct managed_port *p, const struct segment_share *share,
+		      const struct vnic_link *bridge, bool wanted)
+{
+	const struct manager *m = p->own.m;
+	struct step want = { .kind = STEP_NIC_FDB };
+
+	if (!m->inv->complete)
+		return false;
+	if (drop_nics(p, bridge, wanted))
+		return true;
+	memcpy(want.mac, p->port.spec.key.mac, sizeof(want.mac));
+	for (int u = 0; wanted && u < share->segment.n_uplinks; u++) {
+		const struct vnic_link *link =
+			inventory_find_name(m->inv, share->segment.uplink[u]);
+		const struct vnic_pf *pf = link ? inventory_pf_of(m->inv, link) : NULL;
+		struct step *step;
+		size_t i = 0;
+
+		if (!pf || !has_switch(m->inv, pf, bridge))
+			continue;
+		step = nic_step(p, pf->addr, &i);
+		if (step && step->state == STEP_DONE)
+			continue;
+		if (!step) {
+			memcpy(want.dev, pf->addr, sizeof(want.dev));
+			if (plan_add(&p->port.plan, &want) < 0)
+				return false;
+			i = p->port.plan.n - 1;
+		}
+		owner_begin(&p->own, i, false);
+		return true;
+	}
+	return false;
+}
+
+bool reach_pump(struct managed_port *p)
+{
+	struct manager *m = p->own.m;
+	const struct segment_share *share = manager_share(m, p->port.segment);
+	const struct vnic_link *bridge =
+		share && share->ready ? inventory_find(m->inv, share->bridge_ifindex) : NULL;
+	bool wanted = p->port.state == PORT_RUNNING && bridge && !device_carries(p);
+
+	return pump_bridge(p, share, bridge, wanted) || pump_nics(p, share, bridge, wanted);
+}
+
+/* Its place in the bridge is a new one: what the bridge had learned is gone. */
+void port_fdb_lost(struct managed_port *p)
+{
+	size_t i = 0;
+	struct step *step = fdb_step(p, &i);
+
+	if (!step || step->state != STEP_DONE)
+		return;
+	step->state = STEP_PLANNED;
+	step->has_prev = false;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the fake host's own files share. */
+#pragma once
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/unit/fake_host.h"
+
+/* Take element @i out of array @a of @n. */
+#define FAKE_DROP(a, n, i)                                                     \
+	do {                                                                   \
+		memmove(&(a)[i], &(a)[(i) + 1], ((n) - (i)-1) * sizeof(*(a))); \
+		(n)--;                                                         \
+	} while (0)
+
+/* Count a call; is it the one that fails? Return: 0, the failure, or 1 where the daemon is killed here. */
+int fake_fault(struct fake_host *h, const char *what);
+
+/* fake_records.c */
+void fake_copy_port(struct vnic_port *dst, const struct vnic_port *src);
+int fake_record_port(void *data, const struct vnic_port *port);
+int fake_erase_port(void *data, const struct port_key *key);
+int fake_record_shared(void *data, const char *segment, const struct plan *plan);
+int fake_erase_shared(void *data, const char *segment);
+int fake_record_nic(void *data, const char *pf, const struct plan *plan);
+int fake_erase_nic(void *data, const char *pf);
+void fake_restore(struct fake_host *h);
+void fake_forget_records(struct fake_host *h);
+
+/* fake_pf.c */
+int fake_pf_probe(struct fake_host *h, struct step *step);
+int fake_pf_act(struct fake_host *h, const struct step *step, const struct vnic_port *port,
+		bool undo);
+/* Return: true where the kernel is not done yet. */
+bool fake_notify_pfs(struct fake_host *h);
+void fake_print_pfs(const struct fake_host *h, FILE *f);
+void fake_free_pfs(struct fake_host *h);
