@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/paths.h"
+#include "daemon/core/path_sriov.h"
 #include "daemon/core/request.h"
 #include "daemon/domain_list.h"
 
@@ -355,18 +356,55 @@ static bool any_error(struct json_object *findings)
 	return false;
 }
 
-static void add_finding(struct json_object *findings, const struct vnic_err *err,
-			const uint8_t *mac)
+static void add(struct json_object *findings, const char *severity, const char *code,
+		const uint8_t *mac, const char *message, const char *fix)
 {
 	struct json_object *o = json_object_new_object();
 	char text[VNIC_MAC_STR];
 
-	json_add_str(o, "severity", "error");
-	json_add_str(o, "code", err->code[0] ? err->code : VNIC_E_INTERNAL);
+	json_add_str(o, "severity", severity);
+	json_add_str(o, "code", code);
 	json_add_str(o, "mac", mac ? mac_format(mac, text) : NULL);
-	json_add_str(o, "message", err->message);
-	json_add_str(o, "fix", NULL);
+	json_add_str(o, "message", message);
+	json_add_str(o, "fix", fix);
 	json_object_array_add(findings, o);
+}
+
+static void add_finding(struct json_object *findings, const struct vnic_err *err,
+			const uint8_t *mac)
+{
+	add(findings, "error", err->code[0] ? err->code : VNIC_E_INTERNAL, mac, err->message, NULL);
+}
+
+static bool has_path(const struct path_list *paths, enum vnic_path path)
+{
+	for (int i = 0; i < VNIC_PATH_COUNT; i++)
+		if (paths->path[i] == path)
+			return true;
+	return false;
+}
+
+/* A class that gives VFs wants a standby. Return: false where the port cannot be made without. */
+static bool check_standby(const struct vnic_config *config, const struct port_spec *spec,
+			  struct json_object *findings)
+{
+	const struct vnic_class *class = config_class(config, spec->class_name);
+	const struct path_list *paths = spec->has_paths ? &spec->paths
+					: class		? &class->paths
+							: NULL;
+	char why[400], message[500], fix[VNIC_NAME_MAX + 80];
+	bool other;
+
+	if (!paths || !has_path(paths, VNIC_PATH_SRIOV) ||
+	    path_sriov_standby(spec, why, sizeof(why)))
+		return true;
+	other = has_path(paths, VNIC_PATH_SOFTWARE);
+	snprintf(message, sizeof(message), "path sriov: %s%s", why,
+		 other ? "; until then it is carried in software" : "");
+	snprintf(fix, sizeof(fix), "<alias name='ua-%s'/>\n<teaming type='persistent'/>",
+		 spec->name);
+	add(findings, other ? "warning" : "error", "NoStandby", spec->key.mac, message, fix);
+	return other;
 }
 
 /* Would each of its ports be made here, now? As the hook would have it. */
@@ -384,7 +422,8 @@ static void check_ports(struct manager *m, struct json_object *answer, struct js
 	for (size_t i = 0; i < req.n_specs; i++) {
 		struct manager_preview preview;
 
-		if (manager_port(m, &req.specs[i].key))
+		if (!check_standby(m->config, &req.specs[i], findings) ||
+		    manager_port(m, &req.specs[i].key))
 			continue; /* the domain runs: this one is made */
 		memset(&preview, 0, sizeof(preview));
 		memset(&err, 0, sizeof(err));

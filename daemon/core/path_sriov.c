@@ -254,6 +254,17 @@ static void describe(const struct path_ask *ask, const struct candidate *all, in
 	}
 }
 
+bool path_sriov_standby(const struct port_spec *spec, char *why, size_t size)
+{
+	if (*spec->standby)
+		return true;
+	snprintf(why, size,
+		 "its interface is no standby for a VF: write <alias name='ua-%s'/> and <teaming "
+		 "type='persistent'/> into it",
+		 spec->name);
+	return false;
+}
+
 bool path_sriov_eligible(const struct path_ask *ask, struct alloc_choice *choice,
 			 struct path_reason *ret)
 {
@@ -261,13 +272,8 @@ bool path_sriov_eligible(const struct path_ask *ask, struct alloc_choice *choice
 	const struct candidate *best = NULL;
 	int n = ask->segment->n_uplinks, free_vfs = 0;
 
-	if (!*ask->spec->standby) {
-		snprintf(ret->text, sizeof(ret->text),
-			 "its interface has no <teaming type='persistent'/>, beside which a VF "
-			 "could "
-			 "be plugged in: see vnicctl domain check");
+	if (!path_sriov_standby(ask->spec, ret->text, sizeof(ret->text)))
 		return false;
-	}
 	if (n == 0) {
 		snprintf(ret->text, sizeof(ret->text),
 			 "segment %s has no nic: name one in uplink= of [segment %s]",

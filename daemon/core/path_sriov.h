@@ -15,6 +15,9 @@ struct path_ask {
 	const struct vnic_segment *segment;
 };
 
+/* May a VF be plugged in beside the port's interface? @why: what to write into the domain's XML, where not. */
+bool path_sriov_standby(const struct port_spec *spec, char *why, size_t size);
+
 /**
  * path_sriov_eligible() - is there a VF for the port, and which?
  * @choice: VLAN, rate, spoofchk and trust in; vf out, where there is one

@@ -179,7 +179,8 @@ static int parse_ours(struct json_object *o, struct port_spec *spec, struct vnic
 	if (r == 0)
 		r = get_opt_str(o, "alias", &alias, err);
 	/* Without an alias libvirt could not be told which NIC stands by: then there is none. */
-	if (r == 0 && teaming && alias && str_eq(teaming, "persistent") && name_valid(alias))
+	if (r == 0 && teaming && alias && str_eq(teaming, "persistent") &&
+	    !strncmp(alias, "ua-", 3) && name_valid(alias))
 		r = str_copy(spec->standby, sizeof(spec->standby), alias);
 	return r;
 }

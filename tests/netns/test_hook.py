@@ -298,6 +298,7 @@ def refused():
         (domain("no", good, vhostuser(mac_of(2), socket_of("gold", "no2"))), mac_of(2)),
         (domain("no", good, vhostuser(mac_of(3), socket_of("gold", "no"))), "gold/no.sock"),
         (domain("no", vhostuser(mac_of(2), "/run/vnicd/sock/gold/x/no.sock")), "/run/vnicd/sock/CLASS/NAME.sock"),
+        (domain("no", good, metadata=ports({"mac": mac_of(2), "vlan": "12", "paths": "sriov"})), "sriov"),
         (domain("no", vhostuser(mac_of(2), "/var/run/vnicd/sock/gold/no.sock")), "/run/vnicd/sock/CLASS/NAME.sock"),
     ]
     for xml, word in rows:
@@ -309,6 +310,35 @@ def refused():
         assert p.returncode != 0 and "vnicd: " in p.stderr and word in p.stderr, (word, p.stderr)
         assert virt.state("no") == "shut off" and vnicd.ports() == {}, word
         virt.virsh("undefine", "no")
+
+
+@test("hook: an interface that is no standby is said to be none, and carried in software where it may be")
+def no_standby():
+    virt, vnicd = setup()
+    lines = "<alias name='ua-team'/><teaming type='persistent'/>"
+    both = ports({"mac": mac_of(2), "vlan": "12", "paths": "sriov,software"})
+
+    def findings(extra, code="NoStandby", metadata=both):
+        virt.define(domain("team", vhostuser(mac_of(2), socket_of("gold", "team"), extra=extra), metadata=metadata,
+                           uuid="6ecd5f50-1712-4b9b-ba6c-dd77b83b4ab7"))
+        status, said = vnicd.ctl("domain", "check", "team", check=False)
+        return status, [f for f in said["findings"] if f["code"] == code]
+
+    for extra in ("", "<teaming type='persistent'/>", "<alias name='ua-team'/>"):
+        status, found = findings(extra)
+        assert status == 0 and len(found) == 1 and found[0]["severity"] == "warning", (extra, status, found)
+        assert found[0]["fix"].replace("\n", "") == lines and found[0]["mac"] == mac_of(2), found
+        status, found = findings(extra, metadata=both.replace("sriov,software", "sriov"))
+        assert status == 1 and [f["severity"] for f in found] == ["error"], (extra, status, found)
+    findings("")
+    virt.virsh("start", "--paused", "team")
+    virt.virsh("destroy", "team")
+    assert findings("", metadata=both.replace("sriov,", "")) == (0, [])
+    assert findings(lines) == (0, [])
+    virt.virsh("start", "--paused", "team")
+    assert vnicd.ports()[mac_of(2)]["path"] == "software"
+    virt.virsh("destroy", "team")
+    virt.virsh("undefine", "team")
 
 
 @test("hook: a MAC or socket that another guest's port has is refused, and that port lives on")

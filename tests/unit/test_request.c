@@ -90,6 +90,39 @@ static void a_team_has_one_mac(void **state)
 	}
 }
 
+/* Who stands by for a VF: both words are needed, and an alias that the next start has, too. */
+static void standbys(void **state)
+{
+	static const struct {
+		const char *more, *standby;
+	} rows[] = {
+		{ "\"teaming\":\"persistent\",\"alias\":\"ua-web\"", "ua-web" },
+		{ "\"teaming\":\"persistent\",\"alias\":null", "" },
+		{ "\"teaming\":\"persistent\"", "" },
+		{ "\"teaming\":\"persistent\",\"alias\":\"net0\"", "" },
+		{ "\"teaming\":\"persistent\",\"alias\":\"ua-a b\"", "" },
+		{ "\"teaming\":null,\"alias\":\"ua-web\"", "" },
+		{ "\"teaming\":\"transient\",\"alias\":\"ua-web\"", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct vnic_err err = VNIC_ERR_INIT;
+		struct domain_request req;
+		char text[1000];
+
+		snprintf(text, sizeof(text),
+			 PREPARE(DOMAIN,
+				 "{\"type\":\"vhostuser\",\"socket\":\"/run/vnicd/sock/gold/"
+				 "web.sock\",\"mac\":\"52:54:00:00:00:01\",%s}",
+				 ""),
+			 rows[i].more);
+		assert_int_equal(parse(text, &req, &err), 0);
+		assert_string_equal(req.specs[0].standby, rows[i].standby);
+		request_clear(&req);
+	}
+}
+
 static void others_ops(void **state)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
@@ -247,11 +280,9 @@ static void many_interfaces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(good),
-		cmocka_unit_test(a_team_has_one_mac),
-		cmocka_unit_test(others_ops),
-		cmocka_unit_test(bad_messages),
-		cmocka_unit_test(many_interfaces),
+		cmocka_unit_test(good),		cmocka_unit_test(a_team_has_one_mac),
+		cmocka_unit_test(standbys),	cmocka_unit_test(others_ops),
+		cmocka_unit_test(bad_messages), cmocka_unit_test(many_interfaces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
