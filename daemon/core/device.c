@@ -300,6 +300,28 @@ static void note_asked(struct managed_port *p, const struct step *step, int64_t 
 	manager_tell_port(p->own.m, &p->port);
 }
 
+/* Is it bound to what we bound it to? The inventory may lag behind. */
+static bool bound(struct managed_port *p, const struct vnic_vf *vf)
+{
+	struct manager *m = p->own.m;
+	struct plan *plan = &p->port.device.plan;
+
+	for (size_t i = 0; i < plan->n; i++) {
+		struct step *step = &plan->step[i];
+
+		if (step->kind != STEP_VF_DRIVER || step->state != STEP_DONE)
+			continue;
+		if (str_eq(vf->driver, step->driver)) {
+			step->seen = true;
+			continue;
+		}
+		if (step->seen || manager_now(m) >= p->device_own.settled_at + SETTLE)
+			return false;
+		manager_wake_before(m, p->device_own.settled_at + SETTLE);
+	}
+	return true;
+}
+
 /*
  * Somebody else may have set an attribute: it is set again, later and later where that goes on. The MAC of a
  * trusted VF is its guest's to change.
@@ -389,9 +411,11 @@ void device_pump(struct managed_port *p)
 	if (p->device_stale)
 		device_settings(p);
 	pf = pf_there(m, d);
-	if (!pf && !p->gone && !p->device_drop) {
-		set_reason(p, "its VF has gone: the guest goes on with its virtio NIC");
-		say(p, "gone from the host");
+	if (!p->gone && !p->device_drop && (!pf || !bound(p, &pf->vf[d->vf]))) {
+		set_reason(p, pf ? "its VF was taken from it by another driver: the guest goes on "
+				   "with its virtio NIC"
+				 : "its VF has gone: the guest goes on with its virtio NIC");
+		say(p, pf ? "taken by another driver" : "gone from the host");
 		p->device_drop = true;
 	}
 	if (p->gone || p->device_drop)

@@ -262,11 +262,10 @@ static void pump_plan(struct managed_nic *n, const struct vnic_pf *pf,
 			n->stale = true;
 			if (drop_plan(n))
 				manager_kick(n->own.m);
-		} else if (in_use(n->own.m, pf, who, sizeof(who))) {
+		} else if (numvfs && in_use(n->own.m, pf, who, sizeof(who))) {
 			tell(n, n->nic.ready,
 			     "it keeps its %d VFs until none is in use (%s has one); then "
-			     "vnicd.conf "
-			     "applies",
+			     "vnicd.conf applies",
 			     pf->num_vfs, who);
 		} else {
 			begin(n, (size_t)last, true);

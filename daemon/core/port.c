@@ -98,8 +98,6 @@ struct managed_port *port_make(struct manager *m, const struct port_spec *spec,
 	port_adopt(m, p);
 	if (choice->path == VNIC_PATH_SRIOV)
 		device_reserve(p, &choice->vf);
-	else
-		m->devices_stale = true; /* for the reason why it has none */
 	port_event(p, "asked for");
 	return p;
 }
@@ -340,6 +338,7 @@ static void pump_prepare(struct managed_port *p)
 	}
 	p->port.state = PORT_READY;
 	port_event(p, "ready: its socket listens");
+	m->devices_stale = true; /* it may wait for a VF; then it is to say why it has none */
 	if (owner_record(&p->own) < 0) {
 		vnic_err_set(&err, -EIO, VNIC_E_STEP_FAILED,
 			     "the record of port %s could not be written to /run/vnicd/ports: see "
