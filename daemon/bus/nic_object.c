@@ -72,6 +72,7 @@ static void view_pf(const struct bus *bus, const struct vnic_pf *pf, struct bus_
 		HASH_FIND_STR(inv->mgmtdevs, d->mgmtdev, mgmtdev);
 		ret->vdpas += mgmtdev && str_eq(mgmtdev->pf, pf->addr);
 	}
+	ret->ready = pf->vfs_complete;
 	if (config)
 		ret->wanted = config->vfs;
 	if (share) {

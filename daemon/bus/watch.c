@@ -361,7 +361,8 @@ static void link_changed(void *data, int ifindex, const struct vnic_link *link)
 
 	(void)ifindex;
 	/* Guests come and go with these, and no nic is in one. */
-	if (link && (link->kind == LINK_TAP || link->kind == LINK_VETH || link->kind == LINK_VF))
+	if (link && (link->kind == LINK_TAP || link->kind == LINK_VETH || link->kind == LINK_VF ||
+		     link->kind == LINK_REPRESENTOR))
 		return;
 	/* A bridge that is renamed changes its nics: all are compared. */
 	bus->nics_dirty = true;

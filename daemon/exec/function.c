@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "daemon/exec/exec_priv.h"
+#include "daemon/model/link.h"
 
 /* Buses whose devices have sriov_numvfs: PCI's, and the kernel's test device. */
 static const char *const buses[] = { "pci", "netdevsim" };
@@ -122,19 +123,19 @@ bool function_driver(int dirfd, char *ret, size_t size)
 	return r == 0 || r == -ENOENT;
 }
 
-/* "pf0vf3" and "pf0sf2" are representors; "p0", or none, is the function's own port. */
 static bool representor(int netfd, const char *name)
 {
 	char file[300], port[32];
 
 	snprintf(file, sizeof(file), "%s/phys_port_name", name);
 	return function_attr(netfd, file, port, sizeof(port)) == 0 &&
-	       (strstr(port, "vf") || strstr(port, "sf"));
+	       port_name_is_representor(port);
 }
 
+/* Of several the oldest is the function's own, as daemon/sys has it. */
 int function_ifindex(int dirfd)
 {
-	int netfd = open_dir(dirfd, "net"), ifindex = 0;
+	int netfd = open_dir(dirfd, "net"), best = 0;
 	struct dirent *e;
 	DIR *dir;
 
@@ -145,16 +146,19 @@ int function_ifindex(int dirfd)
 		close(netfd);
 		return 0;
 	}
-	while (ifindex <= 0 && (e = readdir(dir))) {
+	while ((e = readdir(dir))) {
 		char file[300];
+		int ifindex;
 
 		if (*e->d_name == '.' || representor(netfd, e->d_name))
 			continue;
 		snprintf(file, sizeof(file), "%s/ifindex", e->d_name);
 		ifindex = function_number(netfd, file);
+		if (ifindex > 0 && (!best || ifindex < best))
+			best = ifindex;
 	}
 	closedir(dir);
-	return ifindex > 0 ? ifindex : 0;
+	return best;
 }
 
 int pf_ifindex(const struct exec *exec, const struct step *step, struct vnic_err *err)

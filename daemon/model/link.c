@@ -10,9 +10,16 @@
 #include <utlist.h>
 
 static const char *const kinds[] = {
-	[LINK_OTHER] = "other",	      [LINK_PHYSICAL] = "physical", [LINK_VF] = "vf",
-	[LINK_BRIDGE] = "bridge",     [LINK_TAP] = "tap",	    [LINK_VETH] = "veth",
-	[LINK_VLAN] = "vlan",	      [LINK_BOND] = "bond",	    [LINK_MACVLAN] = "macvlan",
+	[LINK_OTHER] = "other",
+	[LINK_PHYSICAL] = "physical",
+	[LINK_VF] = "vf",
+	[LINK_REPRESENTOR] = "representor",
+	[LINK_BRIDGE] = "bridge",
+	[LINK_TAP] = "tap",
+	[LINK_VETH] = "veth",
+	[LINK_VLAN] = "vlan",
+	[LINK_BOND] = "bond",
+	[LINK_MACVLAN] = "macvlan",
 	[LINK_LOOPBACK] = "loopback",
 };
 static_assert(ARRAY_SIZE(kinds) == LINK_LOOPBACK + 1, "a word for each kind of link");
@@ -339,6 +346,13 @@ const struct vnic_link *inventory_find_name(const struct inventory *inv, const c
 
 	HASH_FIND(hh_name, inv->links_by_name, name, strlen(name), link);
 	return link;
+}
+
+bool port_name_is_representor(const char *name)
+{
+	if (*name == 'c')
+		name += 1 + strspn(name + 1, "0123456789");
+	return !strncmp(name, "pf", 2);
 }
 
 bool link_is_nic(const struct vnic_link *link)

@@ -20,6 +20,7 @@ enum link_kind {
 	LINK_OTHER,
 	LINK_PHYSICAL, /* has a device behind it (PCI, USB, virtio, platform) */
 	LINK_VF, /* a virtual function's netdev */
+	LINK_REPRESENTOR, /* stands for a VF or another function in the card's switch (switchdev) */
 	LINK_BRIDGE,
 	LINK_TAP,
 	LINK_VETH,
@@ -107,6 +108,9 @@ int inventory_upsert_vdpa(struct inventory *inv, const struct vdpa_dev *vdpa);
 int inventory_remove_vdpa(struct inventory *inv, const char *name);
 int inventory_upsert_mdev(struct inventory *inv, const struct mdev_type *type);
 int inventory_remove_mdev(struct inventory *inv, const char *id);
+
+/* Is a netdev with this IFLA_PHYS_PORT_NAME a representor? "pf0vf3", "c1pf0sf88", "pf0"; not "p0", a port to outside. */
+bool port_name_is_representor(const char *name);
 
 /* Is it a nic in our sense: an uplink that a segment may use? */
 bool link_is_nic(const struct vnic_link *link);

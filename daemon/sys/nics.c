@@ -374,6 +374,15 @@ static void judge_ifindex(struct nics *n, int ifindex)
 		fn_judge(n, fn);
 }
 
+/* A VF's driver may have told the PF's of its MAC, which is told to nobody else. */
+static void vf_spoke(struct nics *n, int ifindex)
+{
+	struct fn *fn = fn_find_ifindex(n, ifindex);
+
+	if (fn)
+		nic_ask_info_soon(n, fn->nic);
+}
+
 /* The name of a bridge or bond is in what is said of its VFs. */
 static void judge_members(struct nics *n, const struct vnic_link *master)
 {
@@ -403,6 +412,8 @@ void nics_link_changed(struct nics *n, const struct vnic_link *old, const struct
 			device_changed(n, new);
 	}
 	judge_ifindex(n, new ? new->ifindex : old->ifindex);
+	if (old && new && (old->up != new->up || memcmp(old->mac, new->mac, sizeof(new->mac)) != 0))
+		vf_spoke(n, new->ifindex);
 	if (new && (!old || !str_eq(old->name, new->name)) &&
 	    (new->kind == LINK_BRIDGE || new->kind == LINK_BOND))
 		judge_members(n, new);

@@ -15,6 +15,8 @@
 
 /* Looks at a PF after which its VFs' attributes are asked for though VFs are missing. */
 #define SETTLES_BEFORE_ASKING 5
+/* How long events of VFs are gathered before their attributes are asked for. */
+#define SOON_USEC 200000
 
 /* Not an answer, but none: ask again. */
 static bool is_transient(int error)
@@ -118,6 +120,27 @@ static void ask_info(struct nics *n, struct nic *nic)
 		return;
 	nic->ask_info = false;
 	nic->info_under_way = true;
+}
+
+void nic_ask_info_soon(struct nics *n, struct nic *nic)
+{
+	nic->ask_info_soon = true;
+	if (n->soon_set)
+		return;
+	n->soon_set = true;
+	loop_timer_set(n->soon, SOON_USEC);
+}
+
+static void on_soon(void *userdata)
+{
+	struct nics *n = userdata;
+
+	n->soon_set = false;
+	for (struct nic *nic = n->nics; nic; nic = nic->hh.next) {
+		nic->ask_info |= nic->ask_info_soon;
+		nic->ask_info_soon = false;
+	}
+	nics_mark(n);
 }
 
 static void set_eswitch(struct nics *n, struct nic *nic, enum eswitch_mode mode)
@@ -441,7 +464,9 @@ int nics_ask_new(struct nics *n)
 					   .vanished = on_ethtool_vanished,
 					   .notify = on_ethtool,
 					   .userdata = n };
-	r = nlcalls_new(n->loop, NETLINK_ROUTE, &ops, n, &n->calls);
+	r = loop_add_timer(n->loop, on_soon, n, &n->soon);
+	if (r == 0)
+		r = nlcalls_new(n->loop, NETLINK_ROUTE, &ops, n, &n->calls);
 	if (r == 0)
 		r = genl_follow(n->genl, &n->devlink);
 	if (r == 0)
@@ -452,4 +477,5 @@ int nics_ask_new(struct nics *n)
 void nics_ask_free(struct nics *n)
 {
 	nlcalls_free(n->calls);
+	loop_source_free(n->soon);
 }

@@ -38,6 +38,7 @@ struct nic {
 	bool told; /* something changed since pf_changed */
 	/* What is to be asked, and what is under way; info_vfs: VFs when the last answer came, -1: none */
 	bool ask_info, ask_eswitch, ask_ethtool, info_under_way;
+	bool ask_info_soon; /* with n->soon: a VF's driver may have made the PF's take another MAC */
 	int info_vfs;
 	bool noted_info; /* that not all VFs' attributes can be had */
 	unsigned int settles; /* looks at what does not get complete */
@@ -71,7 +72,8 @@ struct nics {
 	struct taken *taken; /* by device.addr */
 	struct nlcalls *calls; /* for VFs' attributes */
 	struct genl_family devlink, ethtool;
-	struct loop_source *flush, *settle;
+	struct loop_source *flush, *settle, *soon;
+	bool soon_set;
 	bool scan; /* PFs are to be looked for */
 	bool function_went;
 	bool marked; /* flush is to run */
@@ -109,6 +111,8 @@ void vfs_free(struct nics *n);
 /* nics_ask.c */
 int nics_ask_new(struct nics *n);
 void nics_ask_free(struct nics *n);
+/* Ask for the attributes of @nic's VFs, but not at each of many events. */
+void nic_ask_info_soon(struct nics *n, struct nic *nic);
 /* Send what is marked as to be asked. */
 void nics_ask(struct nics *n, struct nic *nic);
 void nics_ask_all(struct nics *n);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "daemon/model/link.h"
 #include "daemon/sys/sysfs.h"
 
 #define CLASS_NETWORK 0x02 /* PCI Code and ID Assignment Specification, 1.3 */
@@ -71,17 +72,13 @@ void pci_scan(void (*found)(void *userdata, const char *bus, const char *addr), 
 	scan_bus(NETDEVSIM_BUS, "sriov_numvfs", found, userdata);
 }
 
-/* "pf0vf3", "c1pf0sf88": netdevs in a PF's folder that stand for others. */
+/* Of the netdevs in a PF's folder: one that stands for another function. */
 static bool is_representor(int fd, const char *ifname)
 {
-	char file[NAME_MAX + 32], name[64], *p = name;
+	char file[NAME_MAX + 32], name[64];
 
 	snprintf(file, sizeof(file), "%s/phys_port_name", ifname);
-	if (!sysfs_text(fd, file, name, sizeof(name)))
-		return false;
-	if (*p == 'c')
-		p += 1 + strspn(p + 1, "0123456789");
-	return !strncmp(p, "pf", 2);
+	return sysfs_text(fd, file, name, sizeof(name)) && port_name_is_representor(name);
 }
 
 /* The netdev's ifindex in folder net of device @fd, 0: none here. @ret_dir: whether that folder is there. */

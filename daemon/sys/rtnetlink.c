@@ -263,6 +263,7 @@ int rtnl_parse_link(const struct nlmsghdr *nlh, struct vnic_link *ret)
 	const struct nlattr *tb[IFLA_MAX + 1] = { 0 };
 	struct vnic_link link = { .numa_node = -1, .sriov_totalvfs = -1, .sriov_numvfs = -1 };
 	const struct ifinfomsg *ifi;
+	char port_name[64];
 
 	if (nlh->nlmsg_len < mnl_nlmsg_size(sizeof(*ifi)))
 		return -EBADMSG;
@@ -289,6 +290,10 @@ int rtnl_parse_link(const struct nlmsghdr *nlh, struct vnic_link *ret)
 	attr_mac(tb[IFLA_PERM_ADDRESS], link.perm_mac);
 	parse_parent(tb, &link);
 	parse_kind(tb[IFLA_LINKINFO], ifi, &link);
+	if ((link.kind == LINK_PHYSICAL || link.kind == LINK_OTHER) &&
+	    attr_str(tb[IFLA_PHYS_PORT_NAME], port_name, sizeof(port_name)) &&
+	    port_name_is_representor(port_name))
+		link.kind = LINK_REPRESENTOR;
 	*ret = link;
 	return 0;
 }

@@ -281,6 +281,9 @@ static void fn_take(struct nics *n, struct fn *fn, const struct pci_vf *read)
 			memcpy(vf.value, old->value, sizeof(vf.value));
 		}
 	}
+	/* Its driver tells the PF's which MAC it has; nobody is told that. */
+	if (old && (!str_eq(old->driver, vf.driver) || old->ifindex != vf.ifindex))
+		nic_ask_info_soon(n, fn->nic);
 	fn->net_dir = read->net_dir;
 	index_netdev(n, fn, vf.ifindex);
 	group_join(n, fn, vf.iommu_group);

@@ -80,6 +80,35 @@ static void attributes_follow_the_pfs_notifications(void **state)
 	turn(b);
 }
 
+/* The PF's driver learns it from the VF's own, and the kernel tells nobody. */
+static void macs_that_vfs_choose(void **state)
+{
+	struct fake_link link = vf_link(0);
+	struct bed *b = *state;
+	struct vf_info *info;
+
+	add_pf(2);
+	info = fake_link_find(PF_IFINDEX)->vf;
+	bed_start(b);
+	info[0].value[VF_MAC] = 0x020000000101;
+	fake_driver(vf_addr(0), NULL);
+	fake_udev("pci", vf_addr(0), "unbind");
+	turn_until(b, vf(b, 0)->value[VF_MAC] == 0x020000000101);
+	info[0].value[VF_MAC] = 0x020000000102;
+	link.up = true;
+	change_link(b, &link);
+	turn_until(b, vf(b, 0)->value[VF_MAC] == 0x020000000102);
+	/* Many at once are asked for once. */
+	kernel.info_requests = 0;
+	for (int i = 0; i < 20; i++) {
+		link.up = i % 2;
+		info[0].value[VF_MAC]++;
+		change_link(b, &link);
+	}
+	turn_until(b, vf(b, 0)->value[VF_MAC] == 0x020000000116);
+	assert_in_range(kernel.info_requests, 1, 3);
+}
+
 static void assert_user(const struct bed *b, enum vf_user user, const char *name)
 {
 	assert_int_equal(vf(b, 0)->user, user);
@@ -540,6 +569,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		bed_test(every_attribute),
 		bed_test(attributes_follow_the_pfs_notifications),
+		bed_test(macs_that_vfs_choose),
 		bed_test(user_netdev),
 		bed_test(user_netns),
 		bed_test(user_driver),

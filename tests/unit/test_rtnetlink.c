@@ -131,6 +131,42 @@ static void kinds(void **state)
 	assert_int_equal(link.kind, LINK_LOOPBACK);
 }
 
+static void representors_of_links(void **state)
+{
+	static const struct {
+		const char *port;
+		enum link_kind expect;
+	} cases[] = {
+		{ "p0", LINK_PHYSICAL },
+		{ "pf0vf3", LINK_REPRESENTOR },
+		{ "c1pf0sf88", LINK_REPRESENTOR },
+		{ "pf0", LINK_REPRESENTOR },
+		{ "c", LINK_PHYSICAL },
+		{ "", LINK_PHYSICAL },
+		{ "c1p0", LINK_PHYSICAL },
+		{ "port3", LINK_PHYSICAL },
+	};
+	struct vnic_link link;
+	struct nlmsghdr *nlh;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		nlh = start(AF_UNSPEC, 2, 0, "eth7");
+		mnl_attr_put_strz(nlh, IFLA_PHYS_PORT_NAME, cases[i].port);
+		mnl_attr_put_strz(nlh, IFLA_PARENT_DEV_NAME, "0000:03:00.0");
+		mnl_attr_put_strz(nlh, IFLA_PARENT_DEV_BUS_NAME, "pci");
+		assert_int_equal(parse(&link), 0);
+		assert_int_equal(link.kind, cases[i].expect);
+		assert_int_equal(link_is_nic(&link), cases[i].expect == LINK_PHYSICAL);
+	}
+	/* What it is says its kind first. */
+	nlh = start(AF_UNSPEC, 2, 0, "vlan7");
+	mnl_attr_put_strz(nlh, IFLA_PHYS_PORT_NAME, "pf0vf3");
+	put_kind(nlh, "vlan", 0, -1);
+	assert_int_equal(parse(&link), 0);
+	assert_int_equal(link.kind, LINK_VLAN);
+}
+
 static void peer_in_another_namespace_is_no_lower(void **state)
 {
 	struct nlmsghdr *nlh = start(AF_UNSPEC, 2, 0, "v0");
@@ -246,6 +282,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(physical_nic),
 		cmocka_unit_test(kinds),
+		cmocka_unit_test(representors_of_links),
 		cmocka_unit_test(peer_in_another_namespace_is_no_lower),
 		cmocka_unit_test(bridges_word_on_its_port_is_no_link),
 		cmocka_unit_test(not_believed),
