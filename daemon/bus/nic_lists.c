@@ -194,36 +194,81 @@ static int append_vdpa(sd_bus_message *m, const struct vdpa_dev *dev)
 				     "s", dev->driver, "node", "s", dev->node);
 }
 
-/* Is @dev made by a management device of this PF or of a VF of it? */
-static bool vdpa_is_of(const struct inventory *inv, const struct vdpa_dev *dev, const char *pf)
+/* Is @mgmtdev the PF's or one of its VFs'? NULL: all are asked for. */
+static bool mgmtdev_is_of(const struct vdpa_mgmtdev *mgmtdev, const char *pf)
+{
+	return !pf || (*pf && mgmtdev && str_eq(mgmtdev->pf, pf));
+}
+
+static int append_vdpas(sd_bus_message *m, const struct inventory *inv, const char *pf)
 {
 	const struct vdpa_mgmtdev *mgmtdev;
+	int r = sd_bus_message_open_container(m, 'a', "a{sv}");
 
-	HASH_FIND_STR(inv->mgmtdevs, dev->mgmtdev, mgmtdev);
-	return *pf && mgmtdev && str_eq(mgmtdev->pf, pf);
+	for (mgmtdev = inv->mgmtdevs; r >= 0 && mgmtdev; mgmtdev = mgmtdev->hh.next)
+		if (mgmtdev_is_of(mgmtdev, pf))
+			r = append_mgmtdev(m, mgmtdev);
+	if (r >= 0)
+		r = sd_bus_message_close_container(m);
+	if (r >= 0)
+		r = sd_bus_message_open_container(m, 'a', "a{sv}");
+	for (const struct vdpa_dev *d = inv->vdpas; r >= 0 && d; d = d->hh.next) {
+		HASH_FIND_STR(inv->mgmtdevs, d->mgmtdev, mgmtdev);
+		if (mgmtdev_is_of(mgmtdev, pf))
+			r = append_vdpa(m, d);
+	}
+	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int reply_vdpas(sd_bus_message *m, const struct inventory *inv, const char *pf)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	int r = sd_bus_message_new_method_return(m, &reply);
+
+	if (r >= 0)
+		r = append_vdpas(reply, inv, pf);
+	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
 int bus_list_vdpa(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 	const struct bus *bus = bus_of(userdata);
-	const struct inventory *inv = bus->manager->inv;
-	const char *pf = bus->nic.pf.addr;
-	int r = sd_bus_message_new_method_return(m, &reply);
 
 	(void)error;
+	return reply_vdpas(m, bus->manager->inv, bus->nic.pf.addr);
+}
+
+int bus_list_host_vdpa(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	const struct bus *bus = userdata;
+
+	(void)error;
+	return reply_vdpas(m, bus->manager->inv, NULL);
+}
+
+static int append_mdev_type(sd_bus_message *m, const struct mdev_type *t, bool parent)
+{
+	int r = sd_bus_message_open_container(m, 'a', "{sv}");
+
+	if (r >= 0)
+		r = sd_bus_message_append(m, "{sv}{sv}{sv}", "type", "s", t->type, "device_api",
+					  "s", t->device_api, "available", "u", t->available);
+	if (r >= 0 && parent)
+		r = sd_bus_message_append(m, "{sv}", "parent", "s", t->parent);
+	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+/* @parent: NULL: all, each with its parent. */
+static int reply_mdev_types(sd_bus_message *m, const struct inventory *inv, const char *parent)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	int r = sd_bus_message_new_method_return(m, &reply);
+
 	if (r >= 0)
 		r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-	for (const struct vdpa_mgmtdev *d = inv->mgmtdevs; r >= 0 && d; d = d->hh.next)
-		if (*pf && str_eq(d->pf, pf))
-			r = append_mgmtdev(reply, d);
-	if (r >= 0)
-		r = sd_bus_message_close_container(reply);
-	if (r >= 0)
-		r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-	for (const struct vdpa_dev *d = inv->vdpas; r >= 0 && d; d = d->hh.next)
-		if (vdpa_is_of(inv, d, pf))
-			r = append_vdpa(reply, d);
+	for (const struct mdev_type *t = inv->mdevs; r >= 0 && t; t = t->hh.next)
+		if (!parent || (*parent && str_eq(t->parent, parent)))
+			r = append_mdev_type(reply, t, !parent);
 	if (r >= 0)
 		r = sd_bus_message_close_container(reply);
 	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
@@ -231,20 +276,16 @@ int bus_list_vdpa(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 int bus_list_mdev_types(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 	const struct bus *bus = bus_of(userdata);
-	const char *parent = bus->nic.link.dev_addr;
-	int r = sd_bus_message_new_method_return(m, &reply);
 
 	(void)error;
-	if (r >= 0)
-		r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-	for (const struct mdev_type *t = bus->manager->inv->mdevs; r >= 0 && t; t = t->hh.next)
-		if (*parent && str_eq(t->parent, parent))
-			r = sd_bus_message_append(reply, "a{sv}", 3, "type", "s", t->type,
-						  "device_api", "s", t->device_api, "available",
-						  "u", t->available);
-	if (r >= 0)
-		r = sd_bus_message_close_container(reply);
-	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+	return reply_mdev_types(m, bus->manager->inv, bus->nic.link.dev_addr);
+}
+
+int bus_list_host_mdev_types(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	const struct bus *bus = userdata;
+
+	(void)error;
+	return reply_mdev_types(m, bus->manager->inv, NULL);
 }

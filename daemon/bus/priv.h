@@ -141,6 +141,9 @@ void bus_spec_default_name(struct port_spec *spec);
 int bus_list_vfs(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_list_vdpa(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_list_mdev_types(sd_bus_message *m, void *userdata, sd_bus_error *error);
+/* The manager's: those of the whole host. */
+int bus_list_host_vdpa(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_list_host_mdev_types(sd_bus_message *m, void *userdata, sd_bus_error *error);
 /* The ports that hold VFs of @pf, by VF index; NULL where memory is out. The caller frees it. */
 const struct vnic_port **bus_vf_holders(const struct bus *bus, const struct vnic_pf *pf);
 /* What differs where anything differs that ListVfs tells of @vf; @holder: its port or NULL. */

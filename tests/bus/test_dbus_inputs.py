@@ -117,7 +117,7 @@ def _():
     as_user("nobody", "nogroup", f"""
 from rawbus import *
 b = Bus()
-calls = [("Reload", ""), ("ListSegments", ""), ("ListClasses", ""), ("RefreshCounters", ""),
+calls = [("Reload", ""), ("ListSegments", ""), ("ListClasses", ""), ("ListVdpa", ""), ("RefreshCounters", ""),
          ("PortAdd", "a{{sv}}", {{}}), ("PlanPreview", "a{{sv}}", {{}}), ("PortDel", "st", "x", 1),
          ("PortAttach", "sa{{sv}}", "x", {{}}), ("PortDetach", "ss", "x", "y"), ("DomainCheck", "s", "x")]
 def refused(fn, *a):

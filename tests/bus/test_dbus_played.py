@@ -217,6 +217,12 @@ def _():
     assert devices == [{"name": "vd0", "mgmtdev": f"pci/{PF}", "device_id": 1, "vendor_id": 0, "max_vqs": 3,
                         "driver": "vhost_vdpa", "node": "vhost-vdpa-0"}], devices
     assert call(b, "ListMdevTypes") == [[{"type": "nic-2q", "device_api": "vfio-pci", "available": 3}]]
+    # The manager tells of those that belong to no nic, too.
+    mgmtdevs, devices = b.call("ListVdpa")
+    assert sorted(m["name"] for m in mgmtdevs) == [f"pci/{PF}", "vdpasim_net"], mgmtdevs
+    assert sorted(x["name"] for x in devices) == ["sim0", "vd0"], devices
+    assert b.call("ListMdevTypes") == [[
+        {"type": "nic-2q", "device_api": "vfio-pci", "available": 3, "parent": PF}]]
 
 
 @test("port_says_what_device_it_has")
