@@ -300,6 +300,14 @@ static void note_asked(struct managed_port *p, const struct step *step, int64_t 
 	manager_tell_port(p->own.m, &p->port);
 }
 
+/* What was done to it went with it; another one at its address has nothing of that. libvirt is to be told still. */
+static void vf_lost(struct port_device *d)
+{
+	for (size_t i = 0; i < d->plan.n; i++)
+		if (d->plan.step[i].kind != STEP_VF_ATTACH)
+			d->plan.step[i].state = STEP_UNDONE;
+}
+
 /* Is it bound to what we bound it to? The inventory may lag behind. */
 static bool bound(struct managed_port *p, const struct vnic_vf *vf)
 {
@@ -417,6 +425,8 @@ void device_pump(struct managed_port *p)
 				 : "its VF has gone: the guest goes on with its virtio NIC");
 		say(p, pf ? "taken by another driver" : "gone from the host");
 		p->device_drop = true;
+		if (!pf)
+			vf_lost(d);
 	}
 	if (p->gone || p->device_drop)
 		pump_back(p);

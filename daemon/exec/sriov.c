@@ -210,12 +210,11 @@ int driver_undo(struct exec *exec, const struct step *step, struct vnic_err *err
 		return vnic_err_set(err, -EIO, VNIC_E_STEP_FAILED, "its driver cannot be read");
 	/*
 	 * Killed half-way it may be at none, with our override or that of the way back; any other state is
-	 * somebody else's.
+	 * somebody else's, or that of a new function which was made at the address.
 	 */
 	if (*now && !str_eq(now, step->driver) && !str_eq(now, step->prev_driver))
 		return 0;
-	if (!*now && !str_eq(override, step->driver) && !str_eq(override, step->prev_driver) &&
-	    !str_eq(override, step->prev_override))
+	if (!*now && !str_eq(override, step->driver) && !str_eq(override, step->prev_driver))
 		return 0;
 	r = rebind(exec, step, fd, step->prev_driver, err);
 	if (r == 0)

@@ -32,7 +32,7 @@ struct fake_plan_records {
 
 struct fake_pf {
 	struct vnic_pf pf;
-	bool probes; /* sriov_drivers_autoprobe */
+	bool born_bound[FAKE_MAX]; /* VFs that got a driver of the host when they were made */
 	bool stuck; /* the kernel shows no further VF */
 	uint8_t fdb[FAKE_MAX][VNIC_MAC_LEN]; /* its own table */
 	size_t n_fdb;

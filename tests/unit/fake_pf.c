@@ -21,7 +21,7 @@ struct fake_pf *fake_add_pf(struct fake_host *h, const char *addr, const char *i
 	strcpy(f->pf.driver, "ixgbe");
 	f->pf.numa_node = -1;
 	f->pf.total_vfs = total;
-	f->pf.autoprobe = f->probes = true;
+	f->pf.autoprobe = true;
 	f->pf.vfs_complete = true;
 	f->pf.ifindex = link->link.ifindex;
 	strcpy(link->link.dev_addr, addr);
@@ -67,6 +67,7 @@ static void show_vf(struct fake_pf *f)
 	vf->iommu_group = 20 + i;
 	vf->known = (1u << VF_ATTR_COUNT) - 1;
 	vf->value[VF_SPOOFCHK] = 1;
+	f->born_bound[i] = f->pf.autoprobe;
 	if (f->pf.autoprobe)
 		strcpy(vf->driver, "ixgbevf");
 	f->pf.vfs_complete = f->pf.n_vf == f->pf.num_vfs;
@@ -192,6 +193,15 @@ static void take(struct vnic_vf *vf, const char *driver, const char *override)
 	snprintf(vf->driver_override, sizeof(vf->driver_override), "%s", override);
 }
 
+/* As exec's: what is neither ours nor on the way back is somebody else's. */
+static void give_back(struct vnic_vf *vf, const struct step *step)
+{
+	const char *is = *vf->driver ? vf->driver : vf->driver_override;
+
+	if (str_eq(is, step->driver) || str_eq(is, step->prev_driver))
+		take(vf, step->prev_driver, step->prev_override);
+}
+
 int fake_pf_act(struct fake_host *h, const struct step *step, const struct vnic_port *port,
 		bool undo)
 {
@@ -228,8 +238,10 @@ int fake_pf_act(struct fake_host *h, const struct step *step, const struct vnic_
 			vf->value[step->attr] = value;
 		return 0;
 	case STEP_VF_DRIVER:
-		take(vf, undo ? step->prev_driver : step->driver,
-		     undo ? step->prev_override : step->driver);
+		if (undo)
+			give_back(vf, step);
+		else
+			take(vf, step->driver, step->driver);
 		return 0;
 	case STEP_VF_ATTACH:
 		return plug(h, vf, port, undo);
