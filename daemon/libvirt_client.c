@@ -55,6 +55,8 @@ struct libvirt_client {
 	struct event *child; /* the helper has ended */
 	struct event *deadline; /* of the first request */
 	struct event *kick; /* send, or start a helper, from the loop */
+	void (*changed)(void *arg); /* or NULL */
+	void *changed_arg;
 };
 
 static void on_io(evutil_socket_t fd, short what, void *arg);
@@ -294,6 +296,13 @@ static void answered(struct libvirt_client *c, struct json_object *answer)
 	finish_first(c, &err, NULL);
 }
 
+/* Something happened to what libvirt told, or nobody is there any more to tell if it did. */
+static void tell_changed(struct libvirt_client *c)
+{
+	if (c->changed)
+		c->changed(c->changed_arg);
+}
+
 /* Read one message. Returns false where there is none, or the socket is gone. */
 static bool read_one(struct libvirt_client *c)
 {
@@ -314,7 +323,10 @@ static bool read_one(struct libvirt_client *c)
 		kill_helper(c);
 		return false;
 	}
-	answered(c, answer);
+	if (json_has(answer, "event"))
+		tell_changed(c);
+	else
+		answered(c, answer);
 	return c->fd >= 0;
 }
 
@@ -337,6 +349,7 @@ static void on_child(evutil_socket_t fd, short what, void *arg)
 	c->pid = 0;
 	describe_end(status, how, sizeof(how));
 	log_info("vnicd-libvirt %s", how);
+	tell_changed(c);
 	for (struct libvirt_request *q = c->first; q; q = q->next)
 		q->sent = false;
 	if (at_work) {
@@ -433,6 +446,12 @@ struct libvirt_request *libvirt_client_call(struct libvirt_client *c, const char
 	c->last = &q->next;
 	event_active(c->kick, EV_TIMEOUT, 0);
 	return q;
+}
+
+void libvirt_client_watch(struct libvirt_client *c, void (*changed)(void *arg), void *arg)
+{
+	c->changed = changed;
+	c->changed_arg = arg;
 }
 
 void libvirt_client_cancel(struct libvirt_request *request)

@@ -36,5 +36,10 @@ struct libvirt_client *libvirt_client_free(struct libvirt_client *c);
 struct libvirt_request *libvirt_client_call(struct libvirt_client *c, const char *op,
 					    struct json_object *fields, unsigned int timeout_ms,
 					    libvirt_done done, void *arg);
+/**
+ * libvirt_client_watch() - hear of it when an answer to "devices" does not hold any more
+ * @changed: called from the loop, also where the helper has ended and would not tell
+ */
+void libvirt_client_watch(struct libvirt_client *c, void (*changed)(void *arg), void *arg);
 /* Do not call done any more. What was sent is still done. */
 void libvirt_client_cancel(struct libvirt_request *request);

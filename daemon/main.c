@@ -21,6 +21,7 @@
 #include "daemon/bus/bus.h"
 #include "daemon/core/config_check.h"
 #include "daemon/core/manager.h"
+#include "daemon/domain_devices.h"
 #include "daemon/domain_list.h"
 #include "daemon/domain_ops.h"
 #include "daemon/exec/exec.h"
@@ -42,6 +43,7 @@ struct daemon {
 	struct exec *exec;
 	struct records *records;
 	struct vf_plug *plug;
+	struct domain_devices *domain_devices;
 	struct outside *outside;
 	struct manager *manager;
 	struct manager_observer observer;
@@ -184,6 +186,14 @@ static void on_bus(void *data, const char *reason)
 	d->told_ready = true;
 }
 
+static void on_domain_devices(void *data, const struct domain_device *device, size_t n)
+{
+	struct daemon *d = data;
+
+	if (watch_domain_devices(d->watch, device, n) < 0)
+		log_err("out of memory: which VFs domains have by their own XML is not known");
+}
+
 /* Everything that needs the inventory complete. */
 static int start(struct daemon *d)
 {
@@ -217,6 +227,9 @@ static int start(struct daemon *d)
 	manager_observe(d->manager, &d->observer);
 	manager_start(d->manager);
 	r = vf_plug_new(d->libvirt, &d->plug);
+	if (r == 0)
+		r = domain_devices_new(loop_base(d->loop), d->manager, d->libvirt,
+				       on_domain_devices, d, &d->domain_devices);
 	if (r == 0)
 		r = bus_new(loop_base(d->loop), d->manager, &bus_ops, &d->bus);
 	if (r < 0) {
@@ -358,6 +371,7 @@ static void tear_down(struct daemon *d)
 	vf_plug_free(d->plug);
 	domain_ops_free(d->domain_ops);
 	domain_list_free(d->domain_list);
+	domain_devices_free(d->domain_devices);
 	hook_server_free(d->hooks);
 	outside_free(d->outside);
 	manager_free(d->manager);

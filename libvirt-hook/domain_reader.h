@@ -44,6 +44,7 @@ enum place {
 struct reader {
 	XML_Parser parser;
 	const char *what; /* "domain" or "hookData": the root that is wanted */
+	bool skip_metadata;
 	struct domain *domain;
 	struct domain_nic *nic; /* the one being read */
 	struct domain_hostdev *hostdev; /* the same; NULL in one that is no PCI device */

@@ -82,7 +82,9 @@ static void on_start(void *data, const char *name, const char **attrs)
 	}
 	if (in == P_TOP && e && strcmp(name, r->what))
 		e = NULL;
-	if (!e && unknown_element(r, in, name) < 0)
+	if (r->skip_metadata && e && e->place == P_METADATA)
+		e = NULL;
+	if (!e && (in == P_TOP || !r->skip_metadata) && unknown_element(r, in, name) < 0)
 		return;
 	r->stack[++r->depth] = e ? e->place : P_SKIP;
 	r->text_len = 0;
@@ -202,10 +204,13 @@ static int read_xml(struct reader *r, const char *xml, size_t size)
 	return r->error ? r->error : finish(r);
 }
 
-int domain_xml_parse(const char *xml, size_t size, struct domain **ret, struct vnic_err *err)
+static int parse_domain(const char *xml, size_t size, bool skip_metadata, struct domain **ret,
+			struct vnic_err *err)
 {
 	_cleanup_(domain_freep) struct domain *d = calloc(1, sizeof(*d));
-	struct reader r = { .what = "domain", .domain = d, .err = err };
+	struct reader r = {
+		.what = "domain", .domain = d, .err = err, .skip_metadata = skip_metadata
+	};
 	int e;
 
 	if (!d)
@@ -215,6 +220,17 @@ int domain_xml_parse(const char *xml, size_t size, struct domain **ret, struct v
 		return e;
 	*ret = take_ptr(d);
 	return 0;
+}
+
+int domain_xml_parse(const char *xml, size_t size, struct domain **ret, struct vnic_err *err)
+{
+	return parse_domain(xml, size, false, ret, err);
+}
+
+int domain_xml_parse_devices(const char *xml, size_t size, struct domain **ret,
+			     struct vnic_err *err)
+{
+	return parse_domain(xml, size, true, ret, err);
 }
 
 int network_port_parse(const char *xml, size_t size, struct network_port **ret,

@@ -122,6 +122,10 @@ int domain_xml_parse(const char *xml, size_t size, struct domain **ret, struct v
 struct domain *domain_free(struct domain *d);
 DEFINE_CLEANUP(struct domain *, domain_free)
 
+/* The same without <metadata>, which is skipped: what the domain has does not depend on what we make of it. */
+int domain_xml_parse_devices(const char *xml, size_t size, struct domain **ret,
+			     struct vnic_err *err);
+
 /* The same for a network hook's <hookData>. */
 int network_port_parse(const char *xml, size_t size, struct network_port **ret,
 		       struct vnic_err *err);

@@ -23,6 +23,8 @@
 #include "libvirt-hook/virt.h"
 
 #define HELPER_FD 3
+/* Started anew: vnicd was promised to hear of changes, which were not seen meanwhile. */
+#define WATCHED "--watched"
 /* The worker's own waiting ends this much before the deadline, so that it can say how it was. */
 #define HELPER_MARGIN_MS 200
 
@@ -31,7 +33,7 @@ struct helper {
 	const struct helper_request *request; /* the worker's while it works */
 	uint64_t deadline;
 	struct json_object *answer;
-	int begin, done; /* eventfds */
+	int begin, done, changed; /* eventfds */
 };
 
 static void ring(int fd)
@@ -95,11 +97,14 @@ static void answer(struct json_object *o, uint64_t id)
 	}
 }
 
-static void start_anew(char **argv)
+static void start_anew(struct helper *h, char **argv)
 {
+	static char watched[] = WATCHED;
+	char *again[] = { argv[0], virt_is_watched(h->virt) ? watched : NULL, NULL };
+
 	/* The rest of descriptors is libvirt's, some of it another thread's at this very moment. */
 	close_range(HELPER_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC);
-	execv("/proc/self/exe", argv);
+	execv("/proc/self/exe", again);
 	log_err("cannot start anew: %s", strerror(errno));
 	_exit(1);
 }
@@ -143,7 +148,7 @@ static void serve(struct helper *h, const char *data, size_t size, char **argv)
 			     "libvirt did not answer within %g s: is libvirtd stopped or hung?",
 			     q.timeout_ms / 1000.0);
 		answer(helper_answer_error(id, &err), id);
-		start_anew(argv);
+		start_anew(h, argv);
 	}
 	answer(h->answer, id);
 	helper_request_deinit(&q);
@@ -162,7 +167,28 @@ static int check_fd(void)
 	return 0;
 }
 
-int main(_unused_ int argc, char **argv)
+/* Until vnicd says something, it is told what happens. */
+static void wait_request(struct helper *h)
+{
+	struct pollfd p[] = { { .fd = HELPER_FD, .events = POLLIN },
+			      { .fd = h->changed, .events = POLLIN } };
+
+	for (;;) {
+		if (poll(p, 2, -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			abort();
+		}
+		if (p[1].revents) {
+			rung(h->changed);
+			answer(helper_event(), 0);
+		}
+		if (p[0].revents)
+			return;
+	}
+}
+
+int main(int argc, char **argv)
 {
 	static char buf[VNIC_MSG_MAX];
 	struct helper h = { 0 };
@@ -176,15 +202,18 @@ int main(_unused_ int argc, char **argv)
 		return 1;
 	h.begin = eventfd(0, EFD_CLOEXEC);
 	h.done = eventfd(0, EFD_CLOEXEC);
-	h.virt = virt_new();
-	if (h.begin < 0 || h.done < 0 || !h.virt ||
+	h.changed = eventfd(argc > 1 && str_eq(argv[1], WATCHED), EFD_CLOEXEC);
+	h.virt = virt_new(h.changed);
+	if (h.begin < 0 || h.done < 0 || h.changed < 0 || !h.virt ||
 	    pthread_create(&thread, NULL, worker_thread, &h) != 0) {
 		log_err("cannot start: %s", strerror(errno));
 		return 1;
 	}
 	for (;;) {
-		ssize_t n = sock_recv(HELPER_FD, buf, sizeof(buf), NULL, 0, NULL);
+		ssize_t n;
 
+		wait_request(&h);
+		n = sock_recv(HELPER_FD, buf, sizeof(buf), NULL, 0, NULL);
 		if (n == 0 || n == -ECONNRESET)
 			return 0; /* vnicd closed it, or has ended */
 		if (n == -EMSGSIZE) {

@@ -23,6 +23,7 @@ static const char *const op_names[] = {
 	[HELPER_CHECK] = "check",
 	[HELPER_ATTACH_HOSTDEV] = "attach-hostdev",
 	[HELPER_DETACH_HOSTDEV] = "detach-hostdev",
+	[HELPER_DEVICES] = "devices",
 };
 
 static int get_op(struct json_object *o, enum helper_op *ret, struct vnic_err *err)
@@ -217,7 +218,7 @@ static int get_fields(struct json_object *o, struct helper_request *q, struct vn
 
 	q->timeout_ms = default_timeout(q->op);
 	r = opt_u32(o, "timeout_ms", TIMEOUT_MIN_MS, TIMEOUT_MAX_MS, &q->timeout_ms, err);
-	if (r == 0 && q->op != HELPER_PING && q->op != HELPER_DOMAINS)
+	if (r == 0 && q->op != HELPER_PING && q->op != HELPER_DOMAINS && q->op != HELPER_DEVICES)
 		r = get_domain(o, q, err);
 	if (r < 0)
 		return r;
@@ -233,6 +234,7 @@ static int get_fields(struct json_object *o, struct helper_request *q, struct vn
 	case HELPER_DOMAIN_XML:
 		return opt_bool(o, "inactive", &q->inactive, err);
 	case HELPER_DOMAINS:
+	case HELPER_DEVICES:
 		return get_after(o, q, err);
 	case HELPER_CHECK:
 		r = opt_bool(o, "live", &q->live, err);
@@ -276,6 +278,14 @@ void helper_request_deinit(struct helper_request *r)
 	free(r->classes);
 	json_object_put(r->message);
 	*r = (struct helper_request){ 0 };
+}
+
+struct json_object *helper_event(void)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_add_str(o, "event", "devices");
+	return o;
 }
 
 struct json_object *helper_answer(uint64_t id)

@@ -17,6 +17,7 @@ enum helper_op {
 	HELPER_CHECK,
 	HELPER_ATTACH_HOSTDEV,
 	HELPER_DETACH_HOSTDEV,
+	HELPER_DEVICES,
 };
 
 #define HELPER_CLASSES_MAX 1024
@@ -52,6 +53,9 @@ struct helper_request {
 int helper_request_parse(const char *data, size_t size, struct helper_request *ret,
 			 uint64_t *ret_id, struct vnic_err *err);
 void helper_request_deinit(struct helper_request *r);
+
+/* {"event":"devices"}: what the last answer to HELPER_DEVICES said does not hold any more. */
+struct json_object *helper_event(void);
 
 /* {"id":N,"ok":true} to be added to; {"id":N,"error":…}. The caller puts them. */
 struct json_object *helper_answer(uint64_t id);

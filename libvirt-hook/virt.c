@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <libvirt/virterror.h>
 
 #include "api/errors.h"
-#include "base/sock.h"
 #include "libvirt-hook/domain_check.h"
 #include "libvirt-hook/domain_json.h"
 #include "libvirt-hook/hook.h"
@@ -18,8 +18,6 @@
 #define URI	    "qemu:///system"
 #define KEEPALIVE_S 5
 #define KEEPALIVE_N 3
-/* Of a message, what else is in it aside. */
-#define DOMAINS_ROOM (VNIC_MSG_MAX - 1024)
 
 int virt_fail(struct vnic_err *err, const char *what)
 {
@@ -37,10 +35,26 @@ static void ignore_error(_unused_ void *data, _unused_ virErrorPtr e)
 	/* or libvirt prints each to stderr */
 }
 
+/* What was told of devices no longer holds; said once, until they are asked for again. */
+static void devices_changed(struct virt *v)
+{
+	uint64_t one = 1;
+
+	if (atomic_exchange(&v->watched, false) &&
+	    write(v->changed_fd, &one, sizeof(one)) != sizeof(one))
+		abort(); /* an eventfd that takes no 1 is not one */
+}
+
+bool virt_is_watched(struct virt *v)
+{
+	return atomic_load(&v->watched);
+}
+
 static void on_removal(struct virt *v, virDomainPtr dom, const char *alias, enum removal removal)
 {
 	char uuid[VIR_UUID_STRING_BUFLEN];
 
+	devices_changed(v);
 	if (!alias || virDomainGetUUIDString(dom, uuid) < 0)
 		return;
 	pthread_mutex_lock(&v->lock);
@@ -69,6 +83,8 @@ static int on_lifecycle(_unused_ virConnectPtr conn, virDomainPtr dom, int event
 	struct virt *v = data;
 	char uuid[VIR_UUID_STRING_BUFLEN];
 
+	if (event == VIR_DOMAIN_EVENT_STARTED || event == VIR_DOMAIN_EVENT_STOPPED)
+		devices_changed(v);
 	if (event != VIR_DOMAIN_EVENT_STOPPED || virDomainGetUUIDString(dom, uuid) < 0)
 		return 0;
 	pthread_mutex_lock(&v->lock);
@@ -80,6 +96,17 @@ static int on_lifecycle(_unused_ virConnectPtr conn, virDomainPtr dom, int event
 	return 0;
 }
 
+static void on_added(_unused_ virConnectPtr conn, _unused_ virDomainPtr dom,
+		     _unused_ const char *alias, void *data)
+{
+	devices_changed(data);
+}
+
+static void on_closed(_unused_ virConnectPtr conn, _unused_ int reason, void *data)
+{
+	devices_changed(data);
+}
+
 static void *event_thread(_unused_ void *data)
 {
 	for (;;)
@@ -88,7 +115,7 @@ static void *event_thread(_unused_ void *data)
 	return NULL;
 }
 
-struct virt *virt_new(void)
+struct virt *virt_new(int changed_fd)
 {
 	struct virt *v = calloc(1, sizeof(*v));
 	pthread_condattr_t attr;
@@ -101,6 +128,7 @@ struct virt *virt_new(void)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&v->changed, &attr);
 	virSetErrorFunc(NULL, ignore_error);
+	v->changed_fd = changed_fd;
 	if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0 ||
 	    pthread_create(&thread, NULL, event_thread, NULL) != 0) {
 		free(v);
@@ -119,6 +147,7 @@ static bool listen(struct virt *v)
 		{ VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_removed) },
 		{ VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
 		  VIR_DOMAIN_EVENT_CALLBACK(on_removal_failed) },
+		{ VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_added) },
 		{ VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle) },
 	};
 
@@ -126,7 +155,7 @@ static bool listen(struct virt *v)
 		if (virConnectDomainEventRegisterAny(v->conn, NULL, events[i].id, events[i].call, v,
 						     NULL) < 0)
 			return false;
-	return true;
+	return virConnectRegisterCloseCallback(v->conn, on_closed, v, NULL) == 0;
 }
 
 /* The connection, opened anew where libvirtd has gone away since. */
@@ -134,8 +163,12 @@ static int need_connection(struct virt *v, struct vnic_err *err)
 {
 	if (v->conn && virConnectIsAlive(v->conn) == 1)
 		return 0;
-	if (v->conn)
+	if (v->conn) {
+		virConnectUnregisterCloseCallback(v->conn, on_closed);
 		virConnectClose(v->conn);
+		/* What it would have told is lost. */
+		devices_changed(v);
+	}
 	v->conn = virConnectOpen(URI);
 	if (!v->conn)
 		return virt_fail(err, "libvirt cannot be reached at " URI
@@ -171,6 +204,15 @@ int virt_read_domain(virDomainPtr dom, unsigned flags, struct domain **ret, stru
 	if (!xml)
 		return virt_fail(err, "reading the domain's XML");
 	return domain_xml_parse(xml, strlen(xml), ret, err);
+}
+
+int virt_read_devices(virDomainPtr dom, struct domain **ret, struct vnic_err *err)
+{
+	_cleanup_(freep) char *xml = virDomainGetXMLDesc(dom, 0);
+
+	if (!xml)
+		return virt_fail(err, "reading the domain's XML");
+	return domain_xml_parse_devices(xml, strlen(xml), ret, err);
 }
 
 static const struct domain_nic *nic_by_mac(const struct domain *d, const uint8_t mac[VNIC_MAC_LEN])
@@ -352,94 +394,6 @@ static int do_domain_xml(struct virt *v, const struct helper_request *q, struct 
 	return 0;
 }
 
-/* One element of the list; NULL where the domain has ended meanwhile. */
-static struct json_object *describe(virDomainPtr dom, const char *uuid)
-{
-	_cleanup_(domain_freep) struct domain *d = NULL;
-	struct vnic_err err = VNIC_ERR_INIT;
-	struct json_object *o;
-	int r = virt_read_domain(dom, 0, &d, &err);
-
-	if (r < 0 && virDomainIsActive(dom) != 1)
-		return NULL;
-	o = json_object_new_object();
-	if (r < 0) {
-		json_add_str(o, "uuid", uuid);
-		json_add_str(o, "name", virDomainGetName(dom));
-		json_add_str(o, "error", err.message);
-	} else {
-		domain_json_identity(d, o);
-		json_put_into(o, "interfaces", domain_json_nics(d, true));
-		json_put_into(o, "overrides", domain_json_overrides(d));
-	}
-	json_add_u64(o, "id", virDomainGetID(dom));
-	return o;
-}
-
-static int by_uuid(const void *a, const void *b)
-{
-	char x[VIR_UUID_STRING_BUFLEN] = "", y[VIR_UUID_STRING_BUFLEN] = "";
-
-	virDomainGetUUIDString(*(const virDomainPtr *)a, x);
-	virDomainGetUUIDString(*(const virDomainPtr *)b, y);
-	return strcmp(x, y);
-}
-
-static size_t json_size(struct json_object *o)
-{
-	size_t size;
-
-	json_object_to_json_string_length(
-		o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &size);
-	return size;
-}
-
-/* As many as a message holds. Return: whether there are more. */
-static bool list_some(const virDomainPtr *doms, int n, const char *after, struct json_object *list)
-{
-	size_t used = 0;
-
-	for (int i = 0; i < n; i++) {
-		char uuid[VIR_UUID_STRING_BUFLEN];
-		struct json_object *o;
-
-		if (virDomainGetUUIDString(doms[i], uuid) < 0 || strcmp(uuid, after) <= 0)
-			continue;
-		o = describe(doms[i], uuid);
-		if (!o)
-			continue;
-		used += json_size(o) + 1;
-		/* The first one goes alone if it must: the answer then says LimitReached. */
-		if (used > DOMAINS_ROOM && json_object_array_length(list) > 0) {
-			json_object_put(o);
-			return true;
-		}
-		json_append(list, o);
-	}
-	return false;
-}
-
-static int do_domains(struct virt *v, const struct helper_request *q, struct json_object *answer,
-		      struct vnic_err *err)
-{
-	struct json_object *list;
-	virDomainPtr *doms = NULL;
-	bool more;
-	int n = virConnectListAllDomains(v->conn, &doms, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
-
-	if (n < 0)
-		return virt_fail(err, "listing the domains");
-	qsort(doms, (size_t)n, sizeof(doms[0]), by_uuid);
-	list = json_object_new_array();
-	more = list_some(doms, n, q->after, list);
-	json_put_into(answer, "domains", list);
-	json_add_bool(answer, "more", more);
-	for (int i = 0; i < n; i++)
-		virDomainFree(doms[i]);
-	free(doms);
-	return 0;
-}
-
 static int do_check(struct virt *v, const struct helper_request *q, struct json_object *answer,
 		    struct vnic_err *err)
 {
@@ -483,7 +437,9 @@ int virt_do(struct virt *v, const struct helper_request *q, uint64_t deadline,
 	case HELPER_DOMAIN_XML:
 		return do_domain_xml(v, q, answer, err);
 	case HELPER_DOMAINS:
-		return do_domains(v, q, answer, err);
+		return virt_domains(v, q, answer, err);
+	case HELPER_DEVICES:
+		return virt_devices(v, q, answer, err);
 	case HELPER_CHECK:
 		return do_check(v, q, answer, err);
 	case HELPER_ATTACH_HOSTDEV:

@@ -9,8 +9,14 @@
 
 struct virt;
 
-/* One a process: libvirt's event loop is global. It runs in a thread of its own from here on. */
-struct virt *virt_new(void);
+/**
+ * virt_new() - one a process: libvirt's event loop is global. It runs in a thread of its own from here on.
+ * @changed_fd: an eventfd, to which is added where what HELPER_DEVICES answered does not hold any more
+ */
+struct virt *virt_new(int changed_fd);
+
+/* Is somebody to be told when it does not hold any more? */
+bool virt_is_watched(struct virt *v);
 
 /**
  * virt_do() - work off one request

@@ -93,7 +93,7 @@ static int find_running(struct virt *v, const char *who, virDomainPtr *ret, stru
 
 	if (r < 0)
 		return r;
-	r = virt_read_domain(dom, 0, ret_d, err);
+	r = virt_read_devices(dom, ret_d, err);
 	/* What is told of one that is off is what it would have. */
 	if (virDomainIsActive(dom) == 0) {
 		*ret_d = domain_free(r == 0 ? *ret_d : NULL);

@@ -39,6 +39,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (d)
 		use(d);
+	d = domain_free(d);
+	r = domain_xml_parse_devices((const char *)data, size, &d, &err);
+	if ((r == 0) != (d != NULL))
+		abort();
 	r = network_port_parse((const char *)data, size, &p, &err);
 	if ((r == 0) != (p != NULL))
 		abort();

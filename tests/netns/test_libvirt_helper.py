@@ -274,6 +274,43 @@ def vf_gone():
     assert helper.good("detach-hostdev", domain=uuid, address=NO_VF)["outcome"] == "removed"
 
 
+def event():
+    helper.s.settimeout(20)
+    return json.loads(helper.s.recv(1 << 17))
+
+
+@test("helper: devices lists nothing where no domain has one, whatever its metadata, and changes are told once")
+def devices():
+    none = {"domains": [], "more": False}
+    ask = lambda: {k: v for k, v in helper.good("devices").items() if k in none}  # noqa: E731
+    assert (got := ask()) == none, got
+    virt.define(domain("dev", metadata=ports({"mac": MAC % 1, "vlna": "4"})))
+    virt.virsh("start", "--paused", "dev")
+    assert event() == {"event": "devices"}
+    # Not told again before it was asked again.
+    virt.virsh("destroy", "dev")
+    virt.virsh("start", "--paused", "dev")
+    helper.good("ping")
+    assert (got := ask()) == none, got
+    virt.virsh("destroy", "dev")
+    assert event() == {"event": "devices"}
+    virt.virsh("undefine", "dev")
+    ask()
+    virt.stop()
+    assert event() == {"event": "devices"}
+    helper.bad("LibvirtFailed", "devices")
+    virt.start()
+    assert (got := ask()) == none, got
+    # A helper that starts anew has seen nothing meanwhile.
+    virt.proc.send_signal(signal.SIGSTOP)
+    try:
+        helper.bad("Timeout", "domains", timeout_ms=500)
+        assert event() == {"event": "devices"}
+    finally:
+        virt.proc.send_signal(signal.SIGCONT)
+    helper.good("ping")
+
+
 @test("helper: more domains than a message holds come page by page")
 def pages():
     names = [f"p{i}" for i in range(5)]

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A helper that does what its requests' ops say: echo, die, hang, garbage, wrong-id, refuse. */
+/*
+ * A helper that does what its requests' ops say: echo, die, hang, garbage, wrong-id, refuse, event; and "devices"
+ * of three domains on two pages, as api/libvirt-helper.md has it, or as $FAKE_DEVICES says.
+ */
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -29,6 +33,37 @@ static void answer(uint64_t id, struct json_object *request, bool refuse)
 	sock_send(3, text, strlen(text), NULL, 0);
 }
 
+static void say(const char *text)
+{
+	sock_send(3, text, strlen(text), NULL, 0);
+}
+
+#define DOMAIN(n) "{\"uuid\":\"00000000-0000-0000-0000-00000000000" n "\",\"name\":\"d" n "\","
+
+static void devices(uint64_t id, struct json_object *request)
+{
+	const char *how = getenv("FAKE_DEVICES");
+	char text[1000];
+
+	if (how && !strcmp(how, "die"))
+		raise(SIGKILL);
+	snprintf(text, sizeof(text),
+		 json_has(request, "after")
+			 ? "{\"id\":%llu,\"ok\":true,\"more\":false,\"domains\":[" DOMAIN(
+				   "2") "\"error\":\"unreadable\"}," DOMAIN("3") "\"devices\":["
+										 "{\"address\":"
+										 "\"0000:03:"
+										 "10.2\","
+										 "\"alias\":"
+										 "null}]}]}"
+			 : "{\"id\":%llu,\"ok\":true,\"more\":true,\"domains\":[" DOMAIN(
+				   "1") "\"devices\":[{\"address\":\"0000:03:10.0\",\"alias\":"
+					"\"net1\"},{\"address\":\"0000:03:10.1\",\"alias\":\"ua-"
+					"vnic-x\"}]}]}",
+		 (unsigned long long)id);
+	say(text);
+}
+
 int main(void)
 {
 	static char buf[VNIC_MSG_MAX];
@@ -48,8 +83,12 @@ int main(void)
 			raise(SIGKILL);
 		else if (!strcmp(op, "hang"))
 			pause();
+		else if (!strcmp(op, "devices"))
+			devices(id, o);
 		else if (!strcmp(op, "garbage"))
 			sock_send(3, "{", 1, NULL, 0);
+		else if (!strcmp(op, "event"))
+			say("{\"event\":\"devices\"}"), answer(id, o, false);
 		else
 			answer(strcmp(op, "wrong-id") ? id : id + 1, o, !strcmp(op, "refuse"));
 	}

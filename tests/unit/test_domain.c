@@ -135,6 +135,25 @@ static void pci_devices(void **state)
 	assert_int_equal(d->n_nics, 0);
 }
 
+/* Whatever somebody wrote there with `virsh metadata`: the guest has the device. */
+static void devices_do_not_depend_on_metadata(void **state)
+{
+	static const char xml[] = HEAD
+		"<metadata><v:ports xmlns:v='urn:vnicd:1'><v:port mac='x'/><v:y/></v:ports>"
+		"<v:ports xmlns:v='urn:vnicd:2'/></metadata><devices><hostdev mode='subsystem' "
+		"type='pci'><source>" PCI("03", "6") "</source></hostdev></devices></domain>";
+	_cleanup_(domain_freep) struct domain *d = NULL;
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	(void)state;
+	assert_true(domain_xml_parse(xml, strlen(xml), &d, &err) < 0);
+	assert_int_equal(domain_xml_parse_devices(xml, strlen(xml), &d, &err), 0);
+	assert_int_equal(d->n_hostdevs, 1);
+	assert_int_equal(d->n_overrides, 0);
+	d = domain_free(d);
+	assert_true(domain_xml_parse_devices("<network/>", 10, &d, &err) < 0);
+}
+
 static void pci_addresses_have_one_spelling(void **state)
 {
 	static const char *const good[] = { "0000:03:10.6", "0000:00:00.0", "0000:ff:1f.7",
@@ -688,6 +707,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole_domain),
 		cmocka_unit_test(pci_devices),
+		cmocka_unit_test(devices_do_not_depend_on_metadata),
 		cmocka_unit_test(pci_addresses_have_one_spelling),
 		cmocka_unit_test(unknown_elements_do_no_harm),
 		cmocka_unit_test(many_interfaces),
