@@ -297,6 +297,8 @@ static int append_preview(sd_bus_message *m, const struct manager_preview *p)
 		r = append_steps(m, &p->shared);
 	if (r >= 0)
 		r = append_steps(m, &p->own);
+	if (r >= 0)
+		r = append_steps(m, &p->device);
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -322,6 +324,9 @@ int bus_plan_preview(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	}
 	if (!s.has_name)
 		bus_spec_default_name(&s.spec);
+	/* Beside which interface a VF would be plugged in is for the domain's XML to say. */
+	if (!*s.spec.standby)
+		str_copy(s.spec.standby, sizeof(s.spec.standby), "ua-vnic");
 	memset(&preview, 0, sizeof(preview));
 	r = manager_preview(bus->manager, &s.spec, &preview, &err);
 	if (r < 0)

@@ -10,6 +10,7 @@
 #include "daemon/core/config_check.h"
 #include "daemon/core/manager_priv.h"
 #include "daemon/core/path_software.h"
+#include "daemon/core/path_sriov.h"
 
 struct manager *manager_new(const struct manager_io *io, struct vnic_config *config,
 			    struct inventory *inv)
@@ -578,6 +579,20 @@ int manager_alloc(const struct manager *m, const struct port_spec *spec, struct 
 	return alloc(&host, spec, ret, err);
 }
 
+static int preview_device(const struct manager *m, const struct alloc_choice *choice,
+			  struct vnic_port *would, struct plan *ret)
+{
+	const struct vnic_pf *pf = inventory_pf(m->inv, choice->vf.pf);
+
+	if (choice->path != VNIC_PATH_SRIOV || !pf)
+		return 0;
+	port_choose(would, &would->spec, choice);
+	memcpy(would->device.pf, choice->vf.pf, sizeof(would->device.pf));
+	memcpy(would->device.vf_addr, choice->vf.vf_addr, sizeof(would->device.vf_addr));
+	would->device.vf = choice->vf.vf;
+	return path_sriov_device(would, pf, ret);
+}
+
 int manager_preview(const struct manager *m, const struct port_spec *spec,
 		    struct manager_preview *ret, struct vnic_err *err)
 {
@@ -604,6 +619,8 @@ int manager_preview(const struct manager *m, const struct port_spec *spec,
 		r = missing(m, would.segment, &wanted, &ret->shared);
 	if (r == 0)
 		r = path_software_port(&would, &ret->own);
+	if (r == 0)
+		r = preview_device(m, &ret->choice, &would, &ret->device);
 	plan_clear(&wanted);
 	if (r < 0)
 		manager_preview_clear(ret);
@@ -614,4 +631,5 @@ void manager_preview_clear(struct manager_preview *preview)
 {
 	plan_clear(&preview->shared);
 	plan_clear(&preview->own);
+	plan_clear(&preview->device);
 }

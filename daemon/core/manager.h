@@ -267,10 +267,11 @@ const struct vnic_nic_config *manager_nic_config(const struct manager *m, const 
  * struct manager_preview - what manager_port_add() would do
  * @shared: steps of the segment that are not done yet
  * @own: the port's steps
+ * @device: those of its VF, once the domain runs
  */
 struct manager_preview {
 	struct alloc_choice choice;
-	struct plan shared, own;
+	struct plan shared, own, device;
 };
 
 /* For --dry-run: changes nothing. @ret is filled in (its choice.reason) where no path is eligible too. */

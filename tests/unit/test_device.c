@@ -447,7 +447,7 @@ static void software_ports_are_told_to_the_card(void **state)
 	same_as(f, f->before);
 }
 
-static void two_nics_and_quotas(void **state)
+static void quotas(void **state)
 {
 	struct fixture *f = with_vfs(state, 2);
 	struct vnic_config *config = config_with(2);
@@ -461,6 +461,24 @@ static void two_nics_and_quotas(void **state)
 	says(port_of(f, &b)->device.reason, "class gold has 1 of 1 VFs");
 	swap(f, config_with(2));
 	assert_int_equal(port_of(f, &b)->device.state, DEVICE_ATTACHED);
+}
+
+static void a_preview(void **state)
+{
+	struct fixture *f = with_vfs(state, 2);
+	struct port_spec spec = standby_spec(1);
+	_cleanup_(freep) char *before = fake_snapshot(&f->h);
+	struct vnic_err err = VNIC_ERR_INIT;
+	struct manager_preview preview;
+	char text[256];
+
+	assert_int_equal(manager_preview(f->h.m, &spec, &preview, &err), 0);
+	assert_int_equal(preview.choice.path, VNIC_PATH_SRIOV);
+	assert_true(preview.device.n > 4);
+	step_describe(&preview.device.step[preview.device.n - 1], text, sizeof(text));
+	assert_string_equal(text, "plug VF 0 of " PF0 " (0000:03:10.0) into the domain");
+	manager_preview_clear(&preview);
+	same_as(f, before);
 }
 
 int main(void)
@@ -484,7 +502,8 @@ int main(void)
 		TEST(a_setting_is_refused),
 		TEST(a_restart),
 		TEST(software_ports_are_told_to_the_card),
-		TEST(two_nics_and_quotas),
+		TEST(quotas),
+		TEST(a_preview),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
