@@ -447,12 +447,12 @@ static int io_erase_shared(void *data, const char *segment)
 	return logged(records_erase_shared(o->records, segment, &err), &err);
 }
 
-static int io_record_nic(void *data, const char *pf, const struct plan *plan)
+static int io_record_nic(void *data, const char *pf, const struct plan *plan, bool drained)
 {
 	struct outside *o = data;
 	struct vnic_err err = VNIC_ERR_INIT;
 
-	return logged(records_write_nic(o->records, pf, plan, &err), &err);
+	return logged(records_write_nic(o->records, pf, plan, drained, &err), &err);
 }
 
 static int io_erase_nic(void *data, const char *pf)
@@ -597,12 +597,12 @@ static void on_record_shared(void *userdata, const char *segment, struct plan *p
 		log_err("the record of segment %s cannot be taken up: %s", segment, err.message);
 }
 
-static void on_record_nic(void *userdata, const char *pf, struct plan *plan)
+static void on_record_nic(void *userdata, const char *pf, struct plan *plan, bool drained)
 {
 	struct outside *o = userdata;
 	struct vnic_err err = VNIC_ERR_INIT;
 
-	if (manager_restore_nic(o->manager, pf, plan, &err) < 0)
+	if (manager_restore_nic(o->manager, pf, plan, drained, &err) < 0)
 		log_err("the record of nic %s cannot be taken up: %s", pf, err.message);
 }
 

@@ -77,6 +77,7 @@ static void view_pf(const struct bus *bus, const struct vnic_pf *pf, struct bus_
 		ret->wanted = config->vfs;
 	if (share) {
 		ret->ready = share->ready;
+		ret->drained = share->drained;
 		memcpy(ret->reason, share->reason, sizeof(ret->reason));
 		str_make_utf8(ret->reason);
 	}

@@ -45,7 +45,7 @@ struct bus_nic {
 	uint32_t taken, free; /* VFs */
 	uint32_t mgmtdevs, vdpas, mdevs;
 	int wanted; /* VFs that the configuration wants; -1: it does not say */
-	bool ready;
+	bool ready, drained;
 	char reason[VNIC_ERR_MESSAGE_MAX];
 };
 

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "daemon/core/alloc_index.h"
 #include "daemon/model/config.h"
+#include "daemon/core/nic_share.h"
 #include "daemon/model/link.h"
 #include "daemon/model/port.h"
 
@@ -48,6 +49,7 @@ struct alloc_choice {
  * @ports: the ports there are (uthash by key); one of the same key is not counted against what is asked
  * @index: of @ports, as its owner keeps it; NULL: it is made for this call
  * @before: the PCI address of the VF that this key had last, or NULL: it gets the same where it can
+ * @nics: what vnicd does about nics' VFs (uthash by PF): a drained one gives none
  */
 struct alloc_host {
 	const struct inventory *inv;
@@ -55,6 +57,7 @@ struct alloc_host {
 	const struct vnic_port *ports;
 	const struct alloc_index *index;
 	const char *before;
+	const struct nic_share *nics;
 };
 
 /**

@@ -428,6 +428,7 @@ void device_pump(struct managed_port *p)
 		if (!pf)
 			vf_lost(d);
 	}
+	p->device_drop |= d->hold || nic_is_drained(m, d->pf);
 	if (p->gone || p->device_drop)
 		pump_back(p);
 	else if (p->port.started && p->port.state != PORT_PREPARING)
@@ -437,8 +438,9 @@ void device_pump(struct managed_port *p)
 /* May @p have a VF, and has none? */
 static bool waits_for_vf(const struct managed_port *p)
 {
-	return p->port.device.state == DEVICE_NONE && !p->gone && *p->port.spec.standby &&
-	       p->port.state != PORT_PREPARING && p->device_retry_at <= manager_now(p->own.m);
+	return p->port.device.state == DEVICE_NONE && !p->port.device.hold && !p->gone &&
+	       *p->port.spec.standby && p->port.state != PORT_PREPARING &&
+	       p->device_retry_at <= manager_now(p->own.m);
 }
 
 static uint32_t priority_of(const struct manager *m, const struct vnic_port *port)
@@ -501,4 +503,76 @@ void devices_promote(struct manager *m)
 			if (choice.reason[i].path == VNIC_PATH_SRIOV && !choice.reason[i].eligible)
 				set_reason(p, choice.reason[i].text);
 	}
+}
+
+/* Could @port have a VF at all? */
+static bool may_have(const struct manager *m, const struct vnic_port *port)
+{
+	const struct vnic_class *class = config_class(m->config, port->spec.class_name);
+	const struct path_list *paths = port->spec.has_paths ? &port->spec.paths
+					: class		     ? &class->paths
+							     : NULL;
+
+	if (!paths || !*port->spec.standby)
+		return false;
+	for (size_t i = 0; i < VNIC_PATH_COUNT; i++)
+		if (paths->path[i] == VNIC_PATH_SRIOV)
+			return true;
+	return false;
+}
+
+static int find_port(struct manager *m, const struct port_key *key, uint64_t generation,
+		     struct managed_port **ret, struct vnic_err *err)
+{
+	struct vnic_port *port = manager_port(m, key);
+	char text[PORT_KEY_STR];
+
+	port_key_format(key, text);
+	if (!port)
+		return vnic_err_set(err, -ENOENT, VNIC_E_UNKNOWN_PORT,
+				    "there is no port %s: vnicctl port show lists those there are",
+				    text);
+	if (generation && port->generation != generation)
+		return vnic_err_set(
+			err, -ESTALE, VNIC_E_STALE_GENERATION,
+			"port %s has generation %llu, not %llu: it was made anew since; "
+			"look at it again",
+			text, (unsigned long long)port->generation, (unsigned long long)generation);
+	if (managed(port)->gone)
+		return vnic_err_set(err, -EBUSY, VNIC_E_BUSY, "port %s is being released", text);
+	if (!may_have(m, port))
+		return vnic_err_set(err, -ENOTSUP, VNIC_E_NO_PATH,
+				    "port %s cannot have a VF: its class has no path sriov, or its "
+				    "interface no <teaming type='persistent'/> and alias: see "
+				    "vnicctl domain check",
+				    text);
+	*ret = managed(port);
+	return 0;
+}
+
+int manager_device_hold(struct manager *m, const struct port_key *key, uint64_t generation,
+			bool hold, struct vnic_err *err)
+{
+	struct managed_port *p = NULL;
+	int r = find_port(m, key, generation, &p, err);
+
+	if (r < 0)
+		return r;
+	if (p->port.device.hold == hold && hold)
+		return 0;
+	p->port.device.hold = hold;
+	r = owner_record(&p->device_own);
+	if (r < 0) {
+		p->port.device.hold = !hold;
+		return vnic_err_set(err, r, VNIC_E_STEP_FAILED,
+				    "could not write the record, so nothing was done: %s",
+				    strerror(-r));
+	}
+	p->device_retry_at = 0;
+	set_reason(p, hold ? "held back: 'vnicctl port attach' lets it have a VF again" : "");
+	port_event(p, hold ? "is to have no VF" : "may have a VF again");
+	m->devices_stale = true;
+	manager_tell_port(m, &p->port);
+	manager_kick(m);
+	return 0;
 }

@@ -287,9 +287,10 @@ int manager_restore_shared(struct manager *m, const char *name, struct plan *pla
 	return 0;
 }
 
-int manager_restore_nic(struct manager *m, const char *pf, struct plan *plan, struct vnic_err *err)
+int manager_restore_nic(struct manager *m, const char *pf, struct plan *plan, bool drained,
+			struct vnic_err *err)
 {
-	if (nic_restore(m, pf, plan) == 0)
+	if (nic_restore(m, pf, plan, drained) == 0)
 		return 0;
 	plan_clear(plan);
 	return vnic_err_set(err, -EINVAL, VNIC_E_INTERNAL, "nic '%.64s' is recorded twice", pf);
@@ -574,7 +575,8 @@ int manager_alloc(const struct manager *m, const struct port_spec *spec, struct 
 				   .config = m->config,
 				   .ports = m->ports,
 				   .index = m->index,
-				   .before = device_before(m, &spec->key) };
+				   .before = device_before(m, &spec->key),
+				   .nics = m->nics };
 
 	return alloc(&host, spec, ret, err);
 }

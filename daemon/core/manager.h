@@ -63,7 +63,7 @@ struct manager_io {
 	int (*erase_port)(void *data, const struct port_key *key);
 	int (*record_shared)(void *data, const char *segment, const struct plan *plan);
 	int (*erase_shared)(void *data, const char *segment);
-	int (*record_nic)(void *data, const char *pf, const struct plan *plan);
+	int (*record_nic)(void *data, const char *pf, const struct plan *plan, bool drained);
 	int (*erase_nic)(void *data, const char *pf);
 	int (*domain_alive)(void *data, const char *pidfile);
 	void (*ask_domains)(void *data);
@@ -80,15 +80,6 @@ struct segment_share {
 	char reason[VNIC_ERR_MESSAGE_MAX]; /* why not, or empty */
 	struct plan plan;
 	UT_hash_handle hh; /* by segment.name */
-};
-
-/* The VFs that the configuration wants of a nic. Read-only outside the manager. */
-struct nic_share {
-	char pf[DEV_ADDR_MAX]; /* its PF's PCI address: the key */
-	bool ready; /* it has the VFs that it is to have */
-	char reason[VNIC_ERR_MESSAGE_MAX]; /* why not, or empty */
-	struct plan plan;
-	UT_hash_handle hh;
 };
 
 enum manager_dp_state {
@@ -188,7 +179,8 @@ void manager_unobserve(struct manager *m, struct manager_observer *observer);
 int manager_restore_port(struct manager *m, struct vnic_port *port, struct vnic_err *err);
 int manager_restore_shared(struct manager *m, const char *segment, struct plan *plan,
 			   struct vnic_err *err);
-int manager_restore_nic(struct manager *m, const char *pf, struct plan *plan, struct vnic_err *err);
+int manager_restore_nic(struct manager *m, const char *pf, struct plan *plan, bool drained,
+			struct vnic_err *err);
 void manager_start(struct manager *m);
 
 /* What wake_at asked for. */
@@ -252,6 +244,25 @@ void manager_cancel(struct manager *m, struct manager_job *job);
 
 /* The domain's vCPUs run. */
 void manager_domain_started(struct manager *m, const uint8_t uuid[VNIC_UUID_LEN]);
+
+/**
+ * manager_nic_drain() - let no port have a VF of PF @pf, or let them again
+ *
+ * Ports that have one go on with another nic's, or in software, as soon as their guests let go; the caller watches
+ * them. It lasts until it is taken back, or the PF goes, or the host ends.
+ * Errors: UnknownNic; StepFailed where the record cannot be written.
+ */
+int manager_nic_drain(struct manager *m, const char *pf, bool drain, struct vnic_err *err);
+
+/**
+ * manager_device_hold() - take the VF of a port out of its guest and give it none, or let it have one again
+ * @generation: as in manager_port_del()
+ *
+ * It lasts until it is taken back, or the port goes. The caller watches what comes of it in the port's device.
+ * Errors: UnknownPort, StaleGeneration, Busy; NoPath for a port that cannot have a VF; StepFailed.
+ */
+int manager_device_hold(struct manager *m, const struct port_key *key, uint64_t generation,
+			bool hold, struct vnic_err *err);
 
 /* Fetch fresh counters of a port; @done once, with the port's counters updated. */
 void manager_port_counters(struct manager *m, const struct port_key *key, manager_step_done done,

@@ -66,13 +66,14 @@ static struct managed_nic *nic_get(struct manager *m, const char *pf)
 }
 
 /* Takes @plan's content over on success only. */
-int nic_restore(struct manager *m, const char *pf, struct plan *plan)
+int nic_restore(struct manager *m, const char *pf, struct plan *plan, bool drained)
 {
 	struct managed_nic *n = manager_nic(m, pf) ? NULL : nic_get(m, pf);
 
 	if (!n)
 		return -EEXIST;
 	n->nic.plan = *plan;
+	n->nic.drained = drained;
 	*plan = (struct plan){ 0 };
 	return 0;
 }
@@ -137,13 +138,19 @@ static bool in_use(const struct manager *m, const struct vnic_pf *pf, char *who,
 	return false;
 }
 
-/* Forget the steps: their effect is gone, or somebody else's by now. Return: false where the record stays. */
-static bool drop_plan(struct managed_nic *n)
+/* The record says no more than that it is drained, or is gone. */
+static int record_no_plan(struct managed_nic *n)
 {
 	struct manager *m = n->own.m;
 
+	return n->nic.drained ? owner_record(&n->own) : m->io.erase_nic(m->io.data, n->nic.pf);
+}
+
+/* Forget the steps: their effect is gone, or somebody else's by now. Return: false where the record stays. */
+static bool drop_plan(struct managed_nic *n)
+{
 	plan_clear(&n->nic.plan);
-	n->own.unrecorded = m->io.erase_nic(m->io.data, n->nic.pf) < 0;
+	n->own.unrecorded = record_no_plan(n) < 0;
 	if (!n->own.unrecorded)
 		return true;
 	tell(n, false, "its record cannot be removed: see /run/vnicd");
@@ -316,13 +323,14 @@ static bool pump_known(struct managed_nic *n, const struct vnic_pf *pf)
 		pump_plan(n, pf, cfg);
 	else if (cfg)
 		pump_fresh(n, pf, cfg);
-	return !cfg && !n->nic.plan.n && !owner_waits(&n->own);
+	return !cfg && !n->nic.plan.n && !n->nic.drained && !owner_waits(&n->own);
 }
 
 static void forget(struct managed_nic *n)
 {
 	struct manager *m = n->own.m;
 
+	n->nic.drained = false;
 	if (!drop_plan(n))
 		return;
 	HASH_DEL(m->nics, &n->nic);
@@ -361,6 +369,44 @@ void nic_pump(struct managed_nic *n)
 	}
 	if (n->own.busy || n->own.error)
 		n->stale = true;
-	else if (n->own.unrecorded && n->nic.plan.n)
+	else if (n->own.unrecorded && (n->nic.plan.n || n->nic.drained))
 		owner_record(&n->own);
+}
+
+bool nic_is_drained(const struct manager *m, const char *pf)
+{
+	const struct nic_share *nic = manager_nic(m, pf);
+
+	return nic && nic->drained;
+}
+
+int manager_nic_drain(struct manager *m, const char *pf, bool drain, struct vnic_err *err)
+{
+	struct managed_nic *n;
+	int r;
+
+	if (!inventory_pf(m->inv, pf))
+		return vnic_err_set(err, -ENOENT, VNIC_E_UNKNOWN_NIC,
+				    "%s is no nic with VFs: vnicctl nic show lists those there are",
+				    pf);
+	if (nic_is_drained(m, pf) == drain)
+		return 0;
+	n = nic_get(m, pf);
+	if (!n)
+		return -ENOMEM;
+	n->nic.drained = drain;
+	r = n->nic.plan.n ? owner_record(&n->own) : record_no_plan(n);
+	if (r < 0) {
+		n->nic.drained = !drain;
+		n->stale = true;
+		return vnic_err_set(err, r, VNIC_E_STEP_FAILED,
+				    "could not write the record, so nothing was done: %s",
+				    strerror(-r));
+	}
+	for (struct manager_observer *o = m->observers; o; o = o->next)
+		if (o->nic_changed)
+			o->nic_changed(o->data, &n->nic);
+	m->devices_stale = true;
+	nics_stale(m);
+	return 0;
 }

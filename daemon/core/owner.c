@@ -27,7 +27,7 @@ int owner_record(struct owner *o)
 	if (o->port && o->port->orphan)
 		return 0; /* there is nothing true to write */
 	r = o->port  ? io->record_port(io->data, o->port)
-	    : o->nic ? io->record_nic(io->data, o->nic->pf, o->plan)
+	    : o->nic ? io->record_nic(io->data, o->nic->pf, o->plan, o->nic->drained)
 		     : io->record_shared(io->data, o->segment->name, o->plan);
 
 	if (r >= 0)

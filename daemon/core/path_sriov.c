@@ -129,6 +129,14 @@ static void look_for_vf(const struct path_ask *ask, const struct alloc_choice *c
 		c->vf = NULL;
 }
 
+static bool is_drained(const struct path_ask *ask, const struct vnic_pf *pf)
+{
+	const struct nic_share *nic;
+
+	HASH_FIND_STR(ask->host->nics, pf->addr, nic);
+	return nic && nic->drained;
+}
+
 static void judge_nic(const struct path_ask *ask, const struct alloc_choice *choice,
 		      const char *ifname, struct candidate *c)
 {
@@ -155,6 +163,9 @@ static void judge_nic(const struct path_ask *ask, const struct alloc_choice *cho
 		       c->pf->total_vfs, ifname);
 	else if (!c->link->up)
 		refuse(c, "it is down: 'ip link set %s up'", ifname);
+	else if (is_drained(ask, c->pf))
+		refuse(c, "it is drained: 'vnicctl nic undrain %s' lets ports have its VFs again",
+		       ifname);
 	else if (!c->pf->vfs_complete)
 		refuse(c, "its VFs are still being made");
 	else if (c->pf->eswitch == ESWITCH_SWITCHDEV)

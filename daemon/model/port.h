@@ -85,6 +85,7 @@ struct port_device {
 	char pf[DEV_ADDR_MAX];
 	int vf;
 	char vf_addr[DEV_ADDR_MAX];
+	bool hold; /* the administrator wants it to have none */
 	char reason[PORT_REASON_MAX]; /* why it has none, or not yet */
 	char asked
 		[64]; /* what the guest had the card change about its VF: "mac 52:54:…"; empty: nothing */

@@ -184,6 +184,8 @@ int record_encode_port(const struct vnic_port *port, const char *boot, char **re
 	record_add_text(p, "reason", port->reason);
 	add_object(p, "history", history_to_json(port));
 	add_object(p, "plan", record_plan_to_json(&port->plan));
+	if (port->device.hold)
+		json_add_bool(p, "device_hold", true);
 	if (port->device.state != DEVICE_NONE)
 		add_object(p, "device", device_to_json(&port->device));
 	return seal(o, ret, ret_size);
@@ -361,6 +363,8 @@ static int port_from_json(struct json_object *o, struct vnic_port *port, struct 
 		r = json_get_array(o, "plan", PLAN_STEPS_LIMIT, &array, err);
 	if (r == 0)
 		r = record_plan_from_json(array, &port->plan, err);
+	if (r == 0 && json_has(o, "device_hold"))
+		r = json_get_bool(o, "device_hold", &port->device.hold, err);
 	if (r < 0 || !json_has(o, "device"))
 		return r;
 	r = json_get_obj(o, "device", &device, err);
@@ -402,6 +406,8 @@ int record_encode_shared(const struct record_owner *owner, const struct plan *pl
 	_cleanup_(json_putp) struct json_object *o = new_record(boot);
 
 	record_add_text(o, owner->nic ? "nic" : "segment", owner->name);
+	if (owner->drained)
+		json_add_bool(o, "drained", true);
 	add_object(o, "plan", record_plan_to_json(plan));
 	return seal(o, ret, ret_size);
 }
@@ -419,6 +425,10 @@ int record_decode_shared(const char *data, size_t size, const char *boot,
 	if (r != 0)
 		return r;
 	owner.nic = json_has(record, "nic");
+	owner.drained = false;
+	if (owner.nic && json_has(record, "drained") &&
+	    json_get_bool(record, "drained", &owner.drained, err) < 0)
+		return -EBADMSG;
 	if (record_get_name(record, owner.nic ? "nic" : "segment",
 			    owner.nic ? record_sysfs_name : name_valid, false, owner.name,
 			    owner.nic ? DEV_ADDR_MAX : VNIC_NAME_MAX, err) < 0 ||

@@ -40,6 +40,7 @@ int record_decode_port(const char *data, size_t size, const char *boot, struct v
 /* Whose shared plan a record holds: a segment's by its name, or a nic's by its PF's address. */
 struct record_owner {
 	bool nic;
+	bool drained; /* a nic */
 	char name[DEV_ADDR_MAX > VNIC_NAME_MAX ? DEV_ADDR_MAX : VNIC_NAME_MAX];
 };
 

@@ -178,11 +178,11 @@ int records_write_port(struct records *records, const struct vnic_port *port, st
 	return write_file(records, records->ports_fd, file, data, size, err);
 }
 
-static int write_shared(struct records *records, const char *name, bool nic,
+static int write_shared(struct records *records, const char *name, bool nic, bool drained,
 			const struct plan *plan, struct vnic_err *err)
 {
 	_cleanup_(freep) char *data = NULL;
-	struct record_owner owner;
+	struct record_owner owner = { .drained = drained };
 	char file[RECORD_FILE_STR];
 	size_t size;
 	int r;
@@ -200,13 +200,13 @@ static int write_shared(struct records *records, const char *name, bool nic,
 int records_write_shared(struct records *records, const char *segment, const struct plan *plan,
 			 struct vnic_err *err)
 {
-	return write_shared(records, segment, false, plan, err);
+	return write_shared(records, segment, false, false, plan, err);
 }
 
 int records_write_nic(struct records *records, const char *pf, const struct plan *plan,
-		      struct vnic_err *err)
+		      bool drained, struct vnic_err *err)
 {
-	return write_shared(records, pf, true, plan, err);
+	return write_shared(records, pf, true, drained, plan, err);
 }
 
 static int erase_file(struct records *records, int dirfd, const char *file, struct vnic_err *err)
@@ -291,7 +291,7 @@ static int take_shared(struct records *records, const char *file, const char *da
 	if (!owner.nic)
 		ops->shared(userdata, owner.name, &plan);
 	else if (ops->nic)
-		ops->nic(userdata, owner.name, &plan);
+		ops->nic(userdata, owner.name, &plan, owner.drained);
 	else
 		plan_clear(&plan);
 	return 0;

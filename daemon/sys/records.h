@@ -18,7 +18,7 @@ struct records_ops {
 	/* A segment's; the callee clears @plan. */
 	void (*shared)(void *userdata, const char *segment, struct plan *plan);
 	/* A nic's; the callee clears @plan. NULL: not asked for. */
-	void (*nic)(void *userdata, const char *pf, struct plan *plan);
+	void (*nic)(void *userdata, const char *pf, struct plan *plan, bool drained);
 	/* @file could not be used; @err says why, and what became of it. For the log. */
 	void (*problem)(void *userdata, const char *file, const struct vnic_err *err);
 };
@@ -47,7 +47,7 @@ int records_write_port(struct records *records, const struct vnic_port *port, st
 int records_write_shared(struct records *records, const char *segment, const struct plan *plan,
 			 struct vnic_err *err);
 int records_write_nic(struct records *records, const char *pf, const struct plan *plan,
-		      struct vnic_err *err);
+		      bool drained, struct vnic_err *err);
 
 /* Remove; 0 where there is none. */
 int records_erase_port(struct records *records, const struct port_key *key, struct vnic_err *err);

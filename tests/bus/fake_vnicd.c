@@ -259,6 +259,12 @@ static int fake_record(void *data, const char *name, const struct plan *plan)
 	return 0;
 }
 
+static int fake_record_nic(void *data, const char *pf, const struct plan *plan, bool drained)
+{
+	(void)drained;
+	return fake_record(data, pf, plan);
+}
+
 static int fake_erase(void *data, const char *name)
 {
 	(void)data;
@@ -388,7 +394,7 @@ int main(void)
 				       .erase_port = fake_erase_port,
 				       .record_shared = fake_record,
 				       .erase_shared = fake_erase,
-				       .record_nic = fake_record,
+				       .record_nic = fake_record_nic,
 				       .erase_nic = fake_erase };
 	struct bus_ops ops = { .data = &f, .connected = fake_connected };
 	struct event *in;

@@ -24,6 +24,7 @@ struct fake_plan_records {
 	struct fake_plan_record {
 		char name[DEV_ADDR_MAX];
 		struct plan plan;
+		bool drained;
 	} record[FAKE_MAX];
 	size_t n;
 };

@@ -23,7 +23,7 @@ int fake_record_port(void *data, const struct vnic_port *port);
 int fake_erase_port(void *data, const struct port_key *key);
 int fake_record_shared(void *data, const char *segment, const struct plan *plan);
 int fake_erase_shared(void *data, const char *segment);
-int fake_record_nic(void *data, const char *pf, const struct plan *plan);
+int fake_record_nic(void *data, const char *pf, const struct plan *plan, bool drained);
 int fake_erase_nic(void *data, const char *pf);
 void fake_restore(struct fake_host *h);
 void fake_forget_records(struct fake_host *h);

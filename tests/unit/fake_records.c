@@ -104,16 +104,20 @@ int fake_erase_shared(void *data, const char *segment)
 	return fake_record_shared(data, segment, NULL);
 }
 
-int fake_record_nic(void *data, const char *pf, const struct plan *plan)
+int fake_record_nic(void *data, const char *pf, const struct plan *plan, bool drained)
 {
 	struct fake_host *h = data;
+	int r = record_plan(h, &h->nic_records, pf, plan);
 
-	return record_plan(h, &h->nic_records, pf, plan);
+	for (size_t i = 0; r == 0 && !h->dead && i < h->nic_records.n; i++)
+		if (str_eq(h->nic_records.record[i].name, pf))
+			h->nic_records.record[i].drained = drained;
+	return r;
 }
 
 int fake_erase_nic(void *data, const char *pf)
 {
-	return fake_record_nic(data, pf, NULL);
+	return fake_record_nic(data, pf, NULL, false);
 }
 
 void fake_restore(struct fake_host *h)
@@ -131,7 +135,7 @@ void fake_restore(struct fake_host *h)
 		struct fake_plan_record *r = &h->nic_records.record[i];
 
 		assert_int_equal(plan_copy(&plan, &r->plan), 0);
-		assert_int_equal(manager_restore_nic(h->m, r->name, &plan, &err), 0);
+		assert_int_equal(manager_restore_nic(h->m, r->name, &plan, r->drained, &err), 0);
 	}
 	for (size_t i = 0; i < h->n_port_records; i++) {
 		struct vnic_port *copy = port_new(&h->port_record[i]->spec);
