@@ -53,6 +53,8 @@ struct cli_command {
 int cmd_status(struct cli *cli, int argc, char **argv);
 int cmd_reload(struct cli *cli, int argc, char **argv);
 int cmd_nic_show(struct cli *cli, int argc, char **argv);
+int cmd_nic_drain(struct cli *cli, int argc, char **argv);
+int cmd_nic_undrain(struct cli *cli, int argc, char **argv);
 int cmd_segment_show(struct cli *cli, int argc, char **argv);
 int cmd_class_show(struct cli *cli, int argc, char **argv);
 int cmd_port_show(struct cli *cli, int argc, char **argv);

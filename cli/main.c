@@ -15,17 +15,19 @@
 static const struct cli_command commands[] = {
 	{ "status", NULL, cmd_status, 0, 0, "" },
 	{ "nic", "show", cmd_nic_show, 0, 1, "[NAME | ADDRESS]" },
+	{ "nic", "drain", cmd_nic_drain, 1, 1, "NAME | ADDRESS" },
+	{ "nic", "undrain", cmd_nic_undrain, 1, 1, "NAME | ADDRESS" },
 	{ "segment", "show", cmd_segment_show, 0, 1, "[NAME]" },
 	{ "class", "show", cmd_class_show, 0, 1, "[NAME]" },
 	{ "port", "show", cmd_port_show, 0, 1, "[KEY | MAC | UUID | DOMAIN | NAME]" },
 	{ "port", "add", cmd_port_add, 2, -1,
 	  "uuid UUID mac MAC class CLASS [name NAME] [domain NAME] [pidfile FILE] "
-	  "[queues N] [vlan N] [rate RATE] [weight N] [paths LIST]" },
+	  "[queues N] [vlan N] [rate RATE] [weight N] [paths LIST] [standby ALIAS]" },
 	{ "port", "del", cmd_port_del, 1, 1, "KEY | MAC | UUID | DOMAIN | NAME" },
-	{ "port", "attach", cmd_port_attach, 3, -1,
-	  "DOMAIN class CLASS [mac MAC] [name NAME] [queues N] [vlan N] [rate RATE] "
+	{ "port", "attach", cmd_port_attach, 1, -1,
+	  "PORT | DOMAIN class CLASS [mac MAC] [name NAME] [queues N] [vlan N] [rate RATE] "
 	  "[weight N] [paths LIST]" },
-	{ "port", "detach", cmd_port_detach, 2, 2, "DOMAIN MAC" },
+	{ "port", "detach", cmd_port_detach, 1, 2, "PORT | DOMAIN MAC" },
 	{ "domain", "check", cmd_domain_check, 1, 1, "DOMAIN" },
 	{ "reload", NULL, cmd_reload, 0, 0, "" },
 	{ "monitor", NULL, cmd_monitor, 0, 0, "[-n COUNT] [-t SECONDS]" },

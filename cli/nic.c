@@ -146,3 +146,100 @@ int cmd_nic_show(struct cli *cli, int argc, char **argv)
 		render_nic(stdout, &style, json_object_array_get_idx(list, i));
 	return CLI_OK;
 }
+
+/* "2 ports give back their VFs: web 52:54:00:00:00:01, …" */
+static void say_holders(const struct cli *cli, struct json_object *nic, const char *name)
+{
+	struct json_object *vfs = j_array(nic, "vfs");
+	char list[300] = "";
+	size_t n = 0, used = 0;
+
+	for (size_t i = 0; vfs && i < json_object_array_length(vfs); i++) {
+		struct json_object *vf = json_object_array_get_idx(vfs, i);
+		const char *mac = strchr(j_str(vf, "port"), '/');
+
+		if (!mac)
+			continue;
+		if (used < sizeof(list) - 80)
+			used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%.50s%s%s",
+						 n ? ", " : ": ", j_str(vf, "user_name"),
+						 *j_str(vf, "user_name") ? " " : "", mac + 1);
+		n++;
+	}
+	cli_done(cli, "Would give no VF of %s any more; %zu port%s %s one back%s%s.", name, n,
+		 n == 1 ? "" : "s", n == 1 ? "gives" : "give", list, n > 5 ? ", ..." : "");
+}
+
+/* The one nic that @word names, with its lists; NULL: the error is printed, *ret_status is it. */
+static struct json_object *one_nic(struct cli *cli, const char *word, struct json_object **ret_all,
+				   int *ret_status)
+{
+	struct vnic_err err = VNIC_ERR_INIT;
+	struct json_object *all, *nic;
+
+	if (cli_get_objects(cli, &all, &err) < 0) {
+		*ret_status = cli_fail_err(cli, &err);
+		return NULL;
+	}
+	*ret_all = nics_named(j_array(all, "nics"), word);
+	json_object_put(all);
+	nic = json_object_array_get_idx(*ret_all, 0);
+	if (!nic) {
+		*ret_status = cli_fail(cli, VNIC_E_UNKNOWN_NIC,
+				       "no nic has the name or address \"%s\"; 'vnicctl nic' lists "
+				       "those there are",
+				       word);
+		return NULL;
+	}
+	if (cli->dry_run && add_lists(cli, nic, &err) < 0) {
+		*ret_status = cli_fail_err(cli, &err);
+		return NULL;
+	}
+	return nic;
+}
+
+static int drain(struct cli *cli, const char *word, bool on)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+	_cleanup_(json_putp) struct json_object *all = NULL;
+	struct vnic_err err = VNIC_ERR_INIT;
+	struct json_object *nic;
+	char path[128];
+	int status = CLI_FAILED;
+
+	nic = one_nic(cli, word, &all, &status);
+	if (!nic)
+		return status;
+	if (cli->dry_run && j_i64(nic, "sriov_totalvfs") < 0)
+		return cli_fail(cli, VNIC_E_UNKNOWN_NIC, "%s has no SR-IOV, and so no VFs", word);
+	if (cli->dry_run && on) {
+		say_holders(cli, nic, word);
+		return CLI_OK;
+	}
+	if (cli->dry_run) {
+		cli_done(cli, "Would let ports have VFs of %s again%s.", word,
+			 j_bool(nic, "drained") ? "" : ", which they may already");
+		return CLI_OK;
+	}
+	nic_path(nic, path, sizeof(path));
+	if (cli_new_call(cli, path, I_NIC, on ? "Drain" : "Undrain", &m, &err) < 0 ||
+	    cli_call_message(cli, m, &reply, &err) < 0)
+		return cli_fail_err(cli, &err);
+	cli_done(cli,
+		 on ? "Drained %s: no port has a VF of it, or gets one until 'vnicctl nic undrain'."
+		    : "Ports may have VFs of %s again.",
+		 word);
+	return CLI_OK;
+}
+
+int cmd_nic_drain(struct cli *cli, int argc, char **argv)
+{
+	(void)argc;
+	return drain(cli, argv[0], true);
+}
+
+int cmd_nic_undrain(struct cli *cli, int argc, char **argv)
+{
+	(void)argc;
+	return drain(cli, argv[0], false);
+}

@@ -229,12 +229,73 @@ static int check_domain(struct cli *cli, const char *domain, struct vnic_err *er
 	return r < 0 && strcmp(err->code, VNIC_E_ACCESS) != 0 ? r : 0;
 }
 
+/* "VF 3 of eth3 (0000:03:10.6)" */
+static const char *vf_words(struct json_object *port, char *buf, size_t size)
+{
+	struct json_object *device = NULL;
+	const char *nic;
+
+	json_object_object_get_ex(port, "device", &device);
+	nic = j_str(device, "nic");
+	if (*j_str(device, "vf_addr"))
+		snprintf(buf, size, "VF %llu of %s (%s)", (unsigned long long)j_u64(device, "vf"),
+			 *nic ? nic : j_str(device, "pf"), j_str(device, "vf_addr"));
+	else
+		snprintf(buf, size, "no VF");
+	return buf;
+}
+
+/* Attach or detach of one word: the VF of a port, which stays. */
+static int port_device(struct cli *cli, const char *word, bool attach)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	_cleanup_(json_putp) struct json_object *ports = NULL;
+	struct vnic_err err = VNIC_ERR_INIT;
+	struct json_object *port;
+	char vf[160];
+	const char *key;
+
+	if (ports_named(cli, word, &ports, &err) < 0)
+		return cli_fail_err(cli, &err);
+	if (json_object_array_length(ports) > 1)
+		return several(cli, word, ports);
+	port = json_object_array_get_idx(ports, 0);
+	key = j_str(port, "key");
+	vf_words(port, vf, sizeof(vf));
+	if (cli->dry_run && attach) {
+		cli_done(cli, "Would let %s, which has %s, have one.", key, vf);
+		return CLI_OK;
+	}
+	if (cli->dry_run) {
+		cli_done(cli, "Would keep %s, which has %s, without one.", key, vf);
+		return CLI_OK;
+	}
+	if (cli_call(cli, attach ? "DeviceAttach" : "DeviceDetach", &reply, &err, "st", key,
+		     j_u64(port, "generation")) < 0)
+		return cli_fail_err(cli, &err);
+	if (!attach) {
+		cli_done(cli,
+			 "%s has no VF and goes on in software, until 'vnicctl port attach %s'.",
+			 key, word);
+		return CLI_OK;
+	}
+	json_object_put(ports);
+	ports = NULL;
+	if (ports_named(cli, key, &ports, &err) < 0)
+		return cli_fail_err(cli, &err);
+	port = json_object_array_get_idx(ports, 0);
+	cli_done(cli, "%s has %s.", j_str(port, "key"), vf_words(port, vf, sizeof(vf)));
+	return CLI_OK;
+}
+
 int cmd_port_attach(struct cli *cli, int argc, char **argv)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
 	struct vnic_err err = VNIC_ERR_INIT;
 	const char *path, *key;
 
+	if (argc == 1)
+		return port_device(cli, argv[0], true);
 	if (words_require(argc - 1, argv + 1, "class", &err) < 0)
 		return usage(cli, &err);
 	if (cli->dry_run && check_domain(cli, argv[0], &err) < 0)
@@ -281,7 +342,8 @@ int cmd_port_detach(struct cli *cli, int argc, char **argv)
 	struct vnic_err err = VNIC_ERR_INIT;
 	uint8_t mac[VNIC_MAC_LEN];
 
-	(void)argc;
+	if (argc == 1)
+		return port_device(cli, argv[0], false);
 	if (mac_parse(argv[1], mac) < 0) {
 		cli_fail(cli, VNIC_E_INVALID_MAC, "%s: not a MAC address like 52:54:00:12:34:56",
 			 argv[1]);

@@ -101,6 +101,8 @@ static void port_device_line(FILE *f, struct json_object *port)
 			    j_str(device, "state"), *reason ? ": " : "", reason);
 	else if (*reason)
 		render_line(f, "device", "none: %s", reason);
+	if (*j_str(device, "asked"))
+		render_line(f, "guest's VF", "%s, as its guest asked", j_str(device, "asked"));
 }
 
 static const struct table_column port_columns[] = {
@@ -312,6 +314,16 @@ static void class_ports(struct json_object *row, char *buf, size_t size)
 		snprintf(buf, size, "%llu", (unsigned long long)n);
 }
 
+static void class_vfs(struct json_object *row, char *buf, size_t size)
+{
+	uint64_t max = j_u64(row, "max_vfs"), n = j_u64(row, "vfs");
+
+	if (max)
+		snprintf(buf, size, "%llu/%llu", (unsigned long long)n, (unsigned long long)max);
+	else
+		snprintf(buf, size, "%llu", (unsigned long long)n);
+}
+
 void render_classes(FILE *f, const struct table_style *style, struct json_object *classes)
 {
 	static const struct table_column columns[] = {
@@ -325,6 +337,7 @@ void render_classes(FILE *f, const struct table_style *style, struct json_object
 		{ "QUEUES", "queues", NULL, NULL, true, 4 },
 		{ "CHECKS", NULL, class_flags, NULL, false, 5 },
 		{ "PORTS", NULL, class_ports, NULL, true, 1 },
+		{ "VFS", NULL, class_vfs, NULL, true, 2 },
 		{ "CONFIGURED", "place", NULL, NULL, false, 3 },
 	};
 

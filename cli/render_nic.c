@@ -83,6 +83,9 @@ static void nic_notes(FILE *f, struct json_object *nic)
 {
 	const char *name = j_str(nic, "name"), *reason = j_str(nic, "vfs_reason");
 
+	if (j_bool(nic, "drained"))
+		fprintf(f, "%s is drained: ports get no VF of it until 'vnicctl nic undrain'.\n",
+			*name ? name : j_str(nic, "address"));
 	if (*reason)
 		fprintf(f, "%s: %s\n", *name ? name : j_str(nic, "address"), reason);
 }
@@ -253,6 +256,8 @@ static void nic_lines_vfs(FILE *f, struct json_object *nic)
 		    (unsigned long long)j_u64(nic, "vfs_taken"),
 		    (unsigned long long)j_u64(nic, "vfs_free"),
 		    j_bool(nic, "autoprobe") ? "on" : "off", j_str(nic, "eswitch_mode"));
+	if (j_bool(nic, "drained"))
+		render_line(f, "drained", "ports get no VF of it until 'vnicctl nic undrain'");
 	if (wanted >= 0)
 		render_line(f, "wanted", "%lld VF%s: %s%s%s", (long long)wanted,
 			    plural((uint64_t)wanted),

@@ -117,7 +117,7 @@ void bus_calls_gone(struct bus *bus, const char *sender)
 		if (!call->message || (sender && strcmp(call->sender, sender) != 0))
 			continue;
 		call->message = sd_bus_message_unref(call->message);
-		if (call->kind != BUS_CALL_KEEP)
+		if (call->kind == BUS_CALL_ADD || call->kind == BUS_CALL_COUNTERS)
 			bus_call_free(call);
 	}
 }

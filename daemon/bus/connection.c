@@ -106,6 +106,7 @@ static void on_kick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	bus_flush(bus);
+	bus_vf_calls_look(bus);
 	if (bus->sd)
 		process(bus);
 }

@@ -98,6 +98,15 @@ static size_t count_ports(const struct manager *m, const char *segment, const ch
 	return n;
 }
 
+static size_t count_vfs(const struct manager *m, const char *class_name)
+{
+	size_t n = 0;
+
+	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
+		n += p->device.state != DEVICE_NONE && !strcmp(p->spec.class_name, class_name);
+	return n;
+}
+
 /* Append "key: array" to an a{sv}: @type is "as" with @items a NULL-terminated char **, or "ai" with @n of them. */
 static int array_entry(sd_bus_message *m, const char *key, const char *type, const void *items,
 		       int n)
@@ -168,6 +177,11 @@ static int append_class(sd_bus_message *m, const struct manager *mgr, const stru
 					  "trust", "b", c->trust, "queues", "u", c->queues,
 					  "max_ports", "u", c->max_ports, "numa_node", "i",
 					  c->numa_node);
+	if (r >= 0)
+		r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}", "max_vfs", "u", c->max_vfs,
+					  "reserved_vfs", "u", c->reserved_vfs, "priority", "u",
+					  c->priority, "vfs", "u",
+					  (uint32_t)count_vfs(mgr, c->name));
 	if (r >= 0)
 		r = array_entry(m, "paths", "as", paths, n);
 	return r < 0 ? r : close_item(m, count_ports(mgr, NULL, c->name), &c->place);
@@ -264,6 +278,10 @@ const sd_bus_vtable bus_manager_vtable[] = {
 				SD_BUS_RESULT("o", port, "s", key), bus_port_attach, ANY),
 	SD_BUS_METHOD_WITH_ARGS("PortDetach", SD_BUS_ARGS("s", domain, "s", mac), SD_BUS_NO_RESULT,
 				bus_port_detach, ANY),
+	SD_BUS_METHOD_WITH_ARGS("DeviceAttach", SD_BUS_ARGS("s", key, "t", generation),
+				SD_BUS_NO_RESULT, bus_device_attach, ANY),
+	SD_BUS_METHOD_WITH_ARGS("DeviceDetach", SD_BUS_ARGS("s", key, "t", generation),
+				SD_BUS_NO_RESULT, bus_device_detach, ANY),
 	SD_BUS_METHOD_WITH_ARGS("DomainCheck", SD_BUS_ARGS("s", domain),
 				SD_BUS_RESULT("aa{sv}", findings), bus_domain_check, ANY),
 	SD_BUS_METHOD_WITH_ARGS("PlanPreview", SD_BUS_ARGS("a{sv}", spec),

@@ -78,6 +78,30 @@ static void on_released(void *arg, const struct vnic_err *err, struct vnic_port 
 	bus_call_reply(arg, err, "");
 }
 
+int bus_read_port(sd_bus_message *m, struct port_key *ret_key, uint64_t *ret_generation,
+		  struct vnic_err *err)
+{
+	uint64_t generation;
+	const char *text;
+	int r = sd_bus_message_read(m, "st", &text, &generation);
+
+	if (r >= 0)
+		r = bus_check_text("key", text, err);
+	if (r < 0)
+		return r;
+	if (port_key_parse(text, ret_key) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+				    "key \"%s\" is not UUID/MAC, like "
+				    "12345678-9abc-def0-1234-56789abcdef0/52:54:00:12:34:56",
+				    text);
+	/* The manager takes 0 for "whatever it is"; a stranger must say what it saw. */
+	if (generation == 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+				    "generation is 0: give that of the port you mean");
+	*ret_generation = generation;
+	return 0;
+}
+
 int bus_port_del(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
@@ -85,20 +109,8 @@ int bus_port_del(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	struct bus_call *call;
 	struct port_key key;
 	uint64_t generation;
-	const char *text;
-	int r = sd_bus_message_read(m, "st", &text, &generation);
+	int r = bus_read_port(m, &key, &generation, &err);
 
-	if (r >= 0)
-		r = bus_check_text("key", text, &err);
-	if (r >= 0 && port_key_parse(text, &key) < 0)
-		r = vnic_err_set(&err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
-				 "key \"%s\" is not UUID/MAC, like "
-				 "12345678-9abc-def0-1234-56789abcdef0/52:54:00:12:34:56",
-				 text);
-	/* The manager takes 0 for "whatever it is"; a stranger must say what it saw. */
-	if (r >= 0 && generation == 0)
-		r = vnic_err_set(&err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
-				 "generation is 0: give that of the port you mean to release");
 	if (r < 0)
 		return bus_error(error, r, &err);
 	call = bus_call_new(bus, m, BUS_CALL_KEEP, error);

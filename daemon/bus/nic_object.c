@@ -235,6 +235,7 @@ const sd_bus_vtable bus_nic_vtable[] = {
 	SD_BUS_PROPERTY("VfsWanted", "i", NULL, AT(wanted), CHANGES),
 	SD_BUS_PROPERTY("VfsReady", "b", bus_get_bool, AT(ready), CHANGES),
 	SD_BUS_PROPERTY("VfsReason", "s", bus_get_text, AT(reason), CHANGES),
+	SD_BUS_PROPERTY("Drained", "b", bus_get_bool, AT(drained), CHANGES),
 	SD_BUS_PROPERTY("VdpaMgmtdevs", "u", NULL, AT(mgmtdevs), CHANGES),
 	SD_BUS_PROPERTY("VdpaDevices", "u", NULL, AT(vdpas), CHANGES),
 	SD_BUS_PROPERTY("MdevTypes", "u", NULL, AT(mdevs), CHANGES),
@@ -245,6 +246,10 @@ const sd_bus_vtable bus_nic_vtable[] = {
 				SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("ListMdevTypes", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", types),
 				bus_list_mdev_types, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Drain", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bus_nic_drain,
+				SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Undrain", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bus_nic_undrain,
+				SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_SIGNAL_WITH_ARGS("VfsChanged", SD_BUS_ARGS("u", first, "u", last), 0),
 	SD_BUS_VTABLE_END,
 };

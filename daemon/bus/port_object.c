@@ -131,10 +131,12 @@ static int get_device(sd_bus *sd, const char *path, const char *interface, const
 	(void)property;
 	(void)error;
 	if (d->state == DEVICE_NONE)
-		return sd_bus_message_append(reply, "a{sv}", 2, "state", "s",
-					     device_state_str(d->state), "reason", "s", d->reason);
-	return sd_bus_message_append(reply, "a{sv}", 6, "state", "s", device_state_str(d->state),
-				     "reason", "s", d->reason, "pf", "s", d->pf, "nic", "s",
+		return sd_bus_message_append(reply, "a{sv}", 3, "state", "s",
+					     device_state_str(d->state), "reason", "s", d->reason,
+					     "held", "b", d->hold);
+	return sd_bus_message_append(reply, "a{sv}", 8, "held", "b", d->hold, "asked", "s",
+				     d->asked, "state", "s", device_state_str(d->state), "reason",
+				     "s", d->reason, "pf", "s", d->pf, "nic", "s",
 				     link ? link->name : "", "vf", "u", (uint32_t)d->vf, "vf_addr",
 				     "s", d->vf_addr);
 }

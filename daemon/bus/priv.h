@@ -94,6 +94,8 @@ enum bus_call_kind {
 	BUS_CALL_ADD, /* cancelled and undone with its caller */
 	BUS_CALL_KEEP, /* goes on without its caller; only the answer is lost */
 	BUS_CALL_COUNTERS, /* RefreshCounters */
+	BUS_CALL_DEVICE, /* as BUS_CALL_KEEP: DeviceAttach, DeviceDetach */
+	BUS_CALL_DRAIN, /* as BUS_CALL_KEEP: Drain */
 };
 
 struct bus_call {
@@ -104,7 +106,12 @@ struct bus_call {
 	struct manager_job *job; /* of the manager, */
 	void *op; /* or of bus_ops */
 	bool in_round; /* RefreshCounters: asked before this round of fetching began */
-	struct event *deadline; /* RefreshCounters */
+	struct event *deadline; /* RefreshCounters, and what vf_calls.c waits for */
+	/* Of BUS_CALL_DEVICE and BUS_CALL_DRAIN: */
+	struct port_key key;
+	uint64_t generation;
+	bool takes_away;
+	char pf[DEV_ADDR_MAX];
 	struct bus_call *next;
 };
 
@@ -135,6 +142,16 @@ struct bus_spec {
 /* Read and check the a{sv} that comes next in @m. */
 int bus_spec_read(sd_bus_message *m, struct bus_spec *ret, struct vnic_err *err);
 void bus_spec_default_name(struct port_spec *spec);
+
+/* vf_calls.c: VFs taken away, or let ports have again */
+
+int bus_nic_drain(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_nic_undrain(sd_bus_message *m, void *userdata, sd_bus_error *error);
+/* Answer the calls whose wish is fulfilled. */
+void bus_vf_calls_look(struct bus *bus);
+/* KEY and generation of a port, as PortDel() takes them. */
+int bus_read_port(sd_bus_message *m, struct port_key *ret_key, uint64_t *ret_generation,
+		  struct vnic_err *err);
 
 /* nic_lists.c: what of a nic may be long */
 

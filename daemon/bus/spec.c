@@ -188,11 +188,12 @@ enum key {
 	KEY_RATE,
 	KEY_WEIGHT,
 	KEY_PATHS,
+	KEY_STANDBY,
 	KEY_COUNT,
 };
 
 static const char *const keys[] = { "uuid",   "mac",  "class", "name",	 "domain", "pidfile",
-				    "queues", "vlan", "rate",  "weight", "paths" };
+				    "queues", "vlan", "rate",  "weight", "paths",  "standby" };
 
 _Static_assert(ARRAY_SIZE(keys) == KEY_COUNT, "a name for each key");
 
@@ -227,6 +228,8 @@ static int read_value(sd_bus_message *m, enum key key, struct bus_spec *s, struc
 		r = read_u32(m, "weight", 1, 1000, &s->spec.weight, err);
 		s->spec.has_weight = r >= 0;
 		return r;
+	case KEY_STANDBY:
+		return read_name(m, "standby", s->spec.standby, err);
 	case KEY_PATHS:
 		return read_paths(m, s, err);
 	default:
@@ -253,7 +256,7 @@ static int read_entry(sd_bus_message *m, struct bus_spec *s, uint32_t *seen, str
 	}
 	return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
 			    "\"%s\" is no key of a port's spec; those are uuid, mac, class, name, "
-			    "domain, pidfile, queues, vlan, rate, weight and paths",
+			    "domain, pidfile, queues, vlan, rate, weight, paths and standby",
 			    name);
 }
 

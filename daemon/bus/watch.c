@@ -54,8 +54,9 @@ static void mark(struct bus *bus)
 /* In what is told of it; it concerns the nic too. */
 static bool device_differs(const struct port_device *a, const struct port_device *b)
 {
-	return a->state != b->state || !str_eq(a->pf, b->pf) || a->vf != b->vf ||
-	       !str_eq(a->vf_addr, b->vf_addr) || !str_eq(a->reason, b->reason);
+	return a->state != b->state || a->hold != b->hold || !str_eq(a->asked, b->asked) ||
+	       !str_eq(a->pf, b->pf) || a->vf != b->vf || !str_eq(a->vf_addr, b->vf_addr) ||
+	       !str_eq(a->reason, b->reason);
 }
 
 static void compare_port(const struct vnic_port *a, const struct vnic_port *b, struct changed *c)
@@ -112,6 +113,7 @@ static void compare_nic(const struct bus_nic *seen, const struct bus_nic *now, s
 	note(c, "VfsWanted", seen->wanted != now->wanted);
 	note(c, "VfsReady", seen->ready != now->ready);
 	note(c, "VfsReason", !str_eq(seen->reason, now->reason));
+	note(c, "Drained", seen->drained != now->drained);
 	note(c, "VdpaMgmtdevs", seen->mgmtdevs != now->mgmtdevs);
 	note(c, "VdpaDevices", seen->vdpas != now->vdpas);
 	note(c, "MdevTypes", seen->mdevs != now->mdevs);

@@ -468,6 +468,18 @@ static struct managed_port *next_in_line(struct manager *m, uint64_t mark)
 	return best;
 }
 
+/* Why @choice is not a VF: "" where none was wanted. */
+static const char *why_none(const struct alloc_choice *choice, const struct vnic_err *err)
+{
+	for (size_t i = 0; i < choice->n_reasons; i++) {
+		if (choice->reason[i].path != VNIC_PATH_SRIOV)
+			continue;
+		return choice->reason[i].eligible ? "another path comes first in its paths="
+						  : choice->reason[i].text;
+	}
+	return choice->n_reasons ? "" : err->message;
+}
+
 /* VFs may have become free, or others wanted: those who wait are asked for, in their order. */
 void devices_promote(struct manager *m)
 {
@@ -499,9 +511,7 @@ void devices_promote(struct manager *m)
 			manager_kick(m);
 			continue;
 		}
-		for (size_t i = 0; i < choice.n_reasons; i++)
-			if (choice.reason[i].path == VNIC_PATH_SRIOV && !choice.reason[i].eligible)
-				set_reason(p, choice.reason[i].text);
+		set_reason(p, why_none(&choice, &err));
 	}
 }
 

@@ -12,6 +12,7 @@
  *	mdev PARENT TYPE AVAILABLE
  *	port UUID MAC NAME		a port of class gold beside whose interface a VF may be plugged in
  *	started UUID
+ *	slow on|off			VFs are plugged in and out only once it is off
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,12 +219,36 @@ static void add_port(struct fake *f, const char *uuid, const char *mac, const ch
 		abort();
 }
 
+/* A step that waits for slow to be off. */
+static struct {
+	bool on;
+	struct {
+		manager_step_done done;
+		void *arg;
+	} waits[16];
+	size_t n;
+} slow;
+
+static void set_slow(bool on)
+{
+	slow.on = on;
+	while (!on && slow.n) {
+		slow.n--;
+		slow.waits[slow.n].done(slow.waits[slow.n].arg, 0, NULL);
+	}
+}
+
 static void fake_step(void *data, struct step *step, const struct vnic_segment *segment,
 		      const struct vnic_port *port, manager_step_done done, void *arg)
 {
 	(void)data;
 	(void)segment;
 	(void)port;
+	if (step->kind == STEP_VF_ATTACH && slow.on && slow.n < ARRAY_SIZE(slow.waits)) {
+		slow.waits[slow.n].done = done;
+		slow.waits[slow.n++].arg = arg;
+		return;
+	}
 	if (step->kind == STEP_TAP_CREATE)
 		step->ifindex = 900;
 	done(arg, 0, NULL);
@@ -348,6 +373,8 @@ static void command(struct fake *f, char *line)
 		add_port(f, word[1], word[2], word[3]);
 	else if (n == 2 && !strcmp(word[0], "started") && uuid_parse(word[1], uuid) == 0)
 		manager_domain_started(f->manager, uuid);
+	else if (n == 2 && !strcmp(word[0], "slow"))
+		set_slow(!strcmp(word[1], "on"));
 	else if (n)
 		printf("unknown command\n");
 	printf("ok\n");

@@ -119,7 +119,8 @@ from rawbus import *
 b = Bus()
 calls = [("Reload", ""), ("ListSegments", ""), ("ListClasses", ""), ("ListVdpa", ""), ("RefreshCounters", ""),
          ("PortAdd", "a{{sv}}", {{}}), ("PlanPreview", "a{{sv}}", {{}}), ("PortDel", "st", "x", 1),
-         ("PortAttach", "sa{{sv}}", "x", {{}}), ("PortDetach", "ss", "x", "y"), ("DomainCheck", "s", "x")]
+         ("PortAttach", "sa{{sv}}", "x", {{}}), ("PortDetach", "ss", "x", "y"), ("DomainCheck", "s", "x"),
+         ("DeviceAttach", "st", "x", 1), ("DeviceDetach", "st", "x", 1)]
 def refused(fn, *a):
     try:
         fn(*a)
@@ -129,6 +130,8 @@ def refused(fn, *a):
         raise AssertionError(a)
 for c in calls:
     refused(b.call, *c)
+for c in [("ListVfs", "u", 0), ("ListVdpa", ""), ("ListMdevTypes", ""), ("Drain", ""), ("Undrain", "")]:
+    refused(lambda c=c: b.call(*c, path="/org/vnicd1/nic/2", interface="org.vnicd1.Nic"))
 refused(b.get_all)
 refused(b.objects)
 refused(b.introspect, "/org/vnicd1")
@@ -181,13 +184,22 @@ b.call("RefreshCounters")
 assert b.call("PlanPreview", "a{{sv}}", {{"class": V("s", "gold")}})[0] == "software"
 b.listen()
 for c in [("Reload", ""), ("PortAdd", "a{{sv}}", {{}}), ("PortDel", "st", "{key()}", 1), ("DomainCheck", "s", "x"),
-          ("PortAttach", "sa{{sv}}", "x", {{}}), ("PortDetach", "ss", "x", "y")]:
+          ("PortAttach", "sa{{sv}}", "x", {{}}), ("PortDetach", "ss", "x", "y"), ("DeviceAttach", "st", "x", 1),
+          ("DeviceDetach", "st", "x", 1)]:
     try:
         b.call(*c)
     except DBusError as e:
         assert e.name == "{DENIED}", (c, e)
     else:
         raise AssertionError(c)
+# There is no nic in here, but who may not ask does not get as far as hearing that.
+for m, name in [("Drain", "{DENIED}"), ("Undrain", "{DENIED}"), ("ListVdpa", "org.freedesktop.DBus.Error.UnknownObject")]:
+    try:
+        b.call(m, path="/org/vnicd1/nic/2", interface="org.vnicd1.Nic")
+    except DBusError as e:
+        assert e.name == name, (m, e)
+    else:
+        raise AssertionError(m)
 """)
     release_all(Bus())
 
@@ -451,7 +463,7 @@ def _():
 def _():
     daemon()
     b = Bus()
-    for p in ("nic/0", "nic/7", "nic/007", "nic/02", "nic/99999999999999999999", "port/x", "nic/2/x",
+    for p in ("nic/0", "nic/pf_", "nic/pf_0000_03_00_0", "nic/7", "nic/007", "nic/02", "nic/99999999999999999999", "port/x", "nic/2/x",
               "port/" + "0" * 32 + "_" + "0" * 12, path()[len("/org/vnicd1/"):]):
         e = fails(b.get_all, "/org/vnicd1/" + p, "org.vnicd1.Nic" if p.startswith("nic") else "org.vnicd1.Port")
         assert e.name == "org.freedesktop.DBus.Error.UnknownObject", (p, e)
@@ -478,7 +490,8 @@ def _():
     daemon()
     b = Bus()
     for method, signature, *args in [("Reload", "s", "x"), ("PortAdd", "", ), ("PortAdd", "a{ss}", {}),
-                                     ("PortDel", "s", key()), ("PortDel", "su", key(), 1), ("PortAttach", "s", "x"),
+                                     ("PortDel", "s", key()), ("PortDel", "su", key(), 1), ("DeviceAttach", "s", key()),
+                                     ("DeviceDetach", "ss", key(), "1"), ("PortAttach", "s", "x"),
                                      ("PortDetach", "s", "x"), ("DomainCheck", "as", ["x"]),
                                      ("PlanPreview", "s", "x"), ("ListClasses", "u", 1)]:
         e = fails(b.call, method, signature, *args)

@@ -6,12 +6,21 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
-from busports import UUID, key, mac, ports, same_contract  # noqa: E402
-from rawbus import Bus  # noqa: E402
+from busports import UUID, add, key, mac, path, ports, same_contract  # noqa: E402
+from rawbus import Bus, DBusError, V  # noqa: E402
 from vt import TOP, main, test, wait_for  # noqa: E402
 
 PROGRAM = os.environ.get("VNIC_PLAYED", os.path.join(TOP, "build/check/tests/bus/fake_vnicd"))
 _bed = {}
+
+
+def fails(fn, *args, **kwargs):
+    """The D-Bus error that fn raises."""
+    try:
+        r = fn(*args, **kwargs)
+    except DBusError as e:
+        return e
+    raise AssertionError(f"it was taken: {r}")
 
 
 class Played:
@@ -231,8 +240,191 @@ def _():
     b = Bus()
     d.do(f"port {UUID} {mac(1)} n1")
     wait_for("the port", lambda: key(1) in ports(b))
+    device = ports(b)[key(1)]["Device"]
+    want = {"state": "reserved", "reason": "", "held": False, "asked": "", "pf": PF, "nic": "eth0", "vf": 0,
+            "vf_addr": "0000:03:10.0"}
+    assert device == want, device
+    ear = Bus()
+    ear.listen()
+    d.do(f"started {UUID}")
+    m = ear.signal(lambda s: s.member == "PropertiesChanged" and s.body[1].get("Path") == "sriov")
+    assert m.path == path(1) and m.body[1]["Device"]["state"] == "attached", m.body
+    wait_for("the nic to tell", lambda: nic_of(b)["VfsTaken"] == 1)
+    v = call(b, "ListVfs", "u", 0)[0][0]
+    assert (v["user"], v["user_name"], v["port"], v["device_state"]) == ("port", "web", key(1), "attached"), v
+
+
+def device_of(bus, n=1):
+    return ports(bus)[key(n)]["Device"]
+
+
+def ask(bus, member, n=1, **more):
+    return bus.call(member, "st", key(n), ports(bus)[key(n)]["Generation"], **more)
+
+
+@test("device_detached_and_attached")
+def _():
+    played()
+    b = Bus()
+    ask(b, "DeviceDetach")
     p = ports(b)[key(1)]
-    assert p["Device"]["state"] in ("none", "reserved") and "reason" in p["Device"], p
+    assert (p["Path"], p["Device"]["state"], p["Device"]["held"]) == ("software", "none", True), p
+    assert "vnicctl port attach" in p["Device"]["reason"] and "pf" not in p["Device"], p
+    ask(b, "DeviceDetach")
+    ask(b, "DeviceAttach")
+    p = ports(b)[key(1)]
+    assert (p["Path"], p["Device"]["state"], p["Device"]["held"]) == ("sriov", "attached", False), p
+    ask(b, "DeviceAttach")
+
+
+@test("device_detach_answers_late")
+def _():
+    d = played()
+    b, other, gone = Bus(), Bus(), Bus()
+    d.do("slow on")
+    g = ports(b)[key(1)]["Generation"]
+    first = b.send("DeviceDetach", "st", key(1), g)
+    gone.send("DeviceDetach", "st", key(1), g)
+    wait_for("detaching", lambda: device_of(other)["state"] == "detaching")
+    gone.close()
+    # Who asks for the opposite has its will, and the first is told.
+    second = other.send("DeviceAttach", "st", key(1), g)
+    assert fails(b.wait, first).code == "Busy"
+    d.do("slow off")
+    other.wait(second)
+    assert device_of(b)["state"] == "attached"
+
+
+@test("nic_drained")
+def _():
+    played()
+    b, ear = Bus(), Bus()
+    ear.listen()
+    call(b, "Drain")
+    assert nic_of(b)["Drained"] is True and device_of(b)["state"] == "none"
+    assert "not eth0: it is drained" in device_of(b)["reason"], device_of(b)
+    ear.signal(lambda s: s.member == "PropertiesChanged" and s.body[1].get("Drained") is True)
+    e = fails(ask, b, "DeviceAttach")
+    assert e.code == "NoPath" and "it is drained" in e.message, e
+    call(b, "Drain")
+    call(b, "Undrain")
+    wait_for("its VF", lambda: device_of(b)["state"] == "attached")
+    assert nic_of(b)["Drained"] is False
+    call(b, "Undrain")
+
+
+@test("plan_preview_tells_of_vfs")
+def _():
+    d = played()
+    b = Bus()
+    want = {"class": V("s", "gold"), "standby": V("s", "ua-x")}
+    way, reasons, steps = b.call("PlanPreview", "a{sv}", want)
+    assert way == "sriov" and reasons[0].startswith("sriov: VF 1 of eth0 (0000:03:10.1)"), reasons
+    assert any("0000:03:10.1" in s for s in steps), steps
+    for i in range(1, 7):
+        d.do(f"vf {PF} {i} domain db{i}")
+    way, reasons, steps = b.call("PlanPreview", "a{sv}", want)
+    assert way == "software" and "not eth0: no free VF (7 of 7 taken)" in reasons[0], reasons
+    for i in range(1, 7):
+        d.do(f"vf {PF} {i} free -")
+
+
+@test("device_bad_port")
+def _():
+    played()
+    b = Bus()
+    g = ports(b)[key(1)]["Generation"]
+    for member in ("DeviceDetach", "DeviceAttach"):
+        for k, n, code in (("x", 1, "InvalidArgument"), ("../" + key(1), g, "InvalidArgument"),
+                           ("a" * 65536, g, "InvalidArgument"), (key(1), 0, "InvalidArgument"),
+                           (key(1), g + 1, "StaleGeneration"), (key(9), 1, "UnknownPort")):
+            e = fails(b.call, member, "st", k, n)
+            assert e.code == code and len(e.message) < 1024, (member, k[:40], n, str(e)[:200])
+    # Nobody said that a VF may be plugged in beside its interface.
+    add(b, 2)
+    e = fails(ask, b, "DeviceDetach", 2)
+    assert e.code == "NoPath" and "<teaming" in e.message, e
+    b.call("PortDel", "st", key(2), ports(b)[key(2)]["Generation"])
+    assert device_of(b)["state"] == "attached"
+
+
+@test("drain_without_vfs")
+def _():
+    d = played()
+    b = Bus()
+    d.do("link eth5 5 physical 0 up")
+    wait_for("it", lambda: "/org/vnicd1/nic/5" in b.objects())
+    for member in ("Drain", "Undrain"):
+        e = fails(call, b, member, where="/org/vnicd1/nic/5")
+        assert e.code == "UnknownNic" and "eth5" in e.message, e
+        assert fails(call, b, member, where="/org/vnicd1/nic/77").name.endswith("UnknownObject")
+    d.do("unlink 5")
+
+
+@test("device_calls_100")
+def _():
+    d = played()
+    b, other = Bus(), Bus()
+    g = ports(b)[key(1)]["Generation"]
+    d.do("slow on")
+    sent = [b.send("DeviceDetach", "st", key(1), g) for _ in range(100)]
+    codes = []
+    for s in sent[32:]:
+        codes.append(fails(b.wait, s).code)
+    assert set(codes) == {"LimitReached"}, codes
+    assert device_of(other)["state"] == "detaching"
+    d.do("slow off")
+    for s in sent[:32]:
+        b.wait(s)
+    ask(b, "DeviceAttach")
+
+
+@test("vnicctl_drains_and_detaches")
+def _():
+    played()
+    b = Bus()
+
+    def ctl(*words, code=0):
+        p = subprocess.run(["vnicctl", *words], text=True, capture_output=True, timeout=60, check=False)
+        assert p.returncode == code, (words, p.returncode, p.stdout, p.stderr)
+        return p.stdout + p.stderr
+
+    def schema_of(*words):
+        text = ctl("-j", *words)
+        import json
+        import jsonschema
+        o = json.loads(text)
+        with open("/usr/share/vnicd/vnicctl.schema.json", encoding="utf-8") as f:
+            jsonschema.Draft202012Validator(json.load(f)).validate(o)
+        return o
+
+    n = schema_of("nic", "show", "eth0")["nics"][0]
+    assert len(n["vfs"]) == 7 and n["vfs"][0]["port"] == key(1) and n["vdpa"]["devices"][0]["name"] == "vd0", n
+    assert schema_of("nic", PF)["nics"][0]["name"] == "eth0"
+    assert "vfs" not in schema_of("nic")["nics"][0]
+    assert schema_of("status")["status"]["nic_vfs"] == [
+        {"name": "eth0", "address": PF, "vfs": 7, "taken": 1, "free": 6}], schema_of("status")
+    text = ctl("nic", "show", "eth0")
+    assert f"port web {mac(1)}, attached" in text and "7 of 63 made, 1 taken, 6 free" in text, text
+    assert "VF 0 of eth0 (0000:03:10.0), attached" in ctl("port", "show", mac(1))
+
+    assert f"1 port gives one back: web {mac(1)}" in ctl("--dry-run", "nic", "drain", "eth0")
+    assert "VF 0 of eth0" in ctl("--dry-run", "port", "detach", "web")
+    assert device_of(b)["state"] == "attached", "a dry run did it"
+    assert "Drained eth0" in ctl("nic", "drain", "eth0")
+    assert "eth0 is drained" in ctl("nic")
+    assert "it is drained" in ctl("port", "attach", "web", code=1)
+    ctl("nic", "undrain", PF)
+    wait_for("its VF", lambda: device_of(b)["state"] == "attached")
+    assert "until 'vnicctl port attach web'" in ctl("port", "detach", "web")
+    assert device_of(b)["held"] and schema_of("port", "show", "web")["ports"][0]["device"]["held"] is True
+    assert "has VF 0 of eth0 (0000:03:10.0)" in ctl("port", "attach", "web")
+    ctl("nic", "drain", "eth77", code=4)
+    ctl("nic", "show", "eth77", code=4)
+    ctl("port", "detach", "web77", code=4)
+    ctl("port", "attach", "web", "class", code=2)
+    text = ctl("--dry-run", "port", "add", "class", "gold", "standby", "ua-x")
+    assert "sriov: VF 1 of eth0" in text, text
 
 
 @test("played_daemon_ends_well")

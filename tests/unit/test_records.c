@@ -150,7 +150,8 @@ static void shared_round_trip(void **state)
 {
 	struct vnic_port *port = sample();
 	_cleanup_(freep) char *data = NULL;
-	const struct record_owner lan = { .name = "lan" }, nic = { true, "0000:03:00.0" };
+	const struct record_owner lan = { .name = "lan" },
+				  nic = { .nic = true, .drained = true, .name = "0000:03:00.0" };
 	struct record_owner owner;
 	struct plan plan = { 0 };
 	size_t size;
@@ -162,6 +163,7 @@ static void shared_round_trip(void **state)
 	assert_int_equal(record_decode_shared(data, size, BOOT, &owner, &plan, NULL), 0);
 	assert_string_equal(owner.name, "lan");
 	assert_false(owner.nic);
+	assert_false(owner.drained);
 	assert_int_equal(plan.n, 2);
 	same_step(&plan.step[1], &port->plan.step[1]);
 	plan_clear(&plan);
@@ -169,6 +171,7 @@ static void shared_round_trip(void **state)
 	assert_int_equal(record_encode_shared(&nic, &port->plan, BOOT, &data, &size), 0);
 	assert_int_equal(record_decode_shared(data, size, BOOT, &owner, &plan, NULL), 0);
 	assert_true(owner.nic);
+	assert_true(owner.drained);
 	assert_string_equal(owner.name, nic.name);
 	plan_clear(&plan);
 	/* A port's is no segment's. */
