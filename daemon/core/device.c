@@ -565,15 +565,17 @@ int manager_device_hold(struct manager *m, const struct port_key *key, uint64_t 
 {
 	struct managed_port *p = NULL;
 	int r = find_port(m, key, generation, &p, err);
+	bool before;
 
 	if (r < 0)
 		return r;
-	if (p->port.device.hold == hold && hold)
+	before = p->port.device.hold;
+	if (before && hold)
 		return 0;
 	p->port.device.hold = hold;
 	r = owner_record(&p->device_own);
 	if (r < 0) {
-		p->port.device.hold = !hold;
+		p->port.device.hold = before;
 		return vnic_err_set(err, r, VNIC_E_STEP_FAILED,
 				    "could not write the record, so nothing was done: %s",
 				    strerror(-r));
