@@ -209,6 +209,8 @@ static void arm(struct fake_host *h, const struct row *row)
 /* The daemon died in @phase. */
 static void restart(struct fake_host *h, const struct row *row, enum phase phase)
 {
+	uint8_t uuid[VNIC_UUID_LEN];
+
 	fake_kill(h);
 	if (row->dp_too)
 		h->n_dp_ports = h->n_dp_segments = 0;
@@ -222,7 +224,8 @@ static void restart(struct fake_host *h, const struct row *row, enum phase phase
 	assert_int_equal(HASH_COUNT(h->m->ports), 2);
 	for (int i = 0; i < 2; i++)
 		fake_peer(h, &h->port_record[i]->spec.key, PORT_RUNNING);
-	manager_domain_started(h->m, h->port_record[0]->spec.key.uuid);
+	memcpy(uuid, h->port_record[0]->spec.key.uuid, sizeof(uuid));
+	manager_domain_started(h->m, uuid);
 	fake_run(h, 40000000);
 	assert_int_equal(h->n_plugged, row->world == VF ? 2 : 0);
 	assert_int_equal(h->n_fdb, row->world == VF ? 0 : 2);
