@@ -22,6 +22,8 @@
 #include "datapath/keeper/control.h"
 #include "datapath/keeper/keeper.h"
 #include "datapath/keeper/stats.h"
+#include "datapath/keeper/store.h"
+#include "datapath/keeper/takeover.h"
 #include "datapath/keeper/tap.h"
 
 #define SEGMENT	    "default" /* the stand-alone one */
@@ -36,12 +38,23 @@ struct program {
 	bool control_file; /* we made VNIC_DP_SOCK */
 };
 
+/* Through the store's queue, which keeps the order and never waits, where there is one. */
+static void tell_manager(struct program *pr, const char *text)
+{
+	struct notify *n = store_notify(pr->keeper.store);
+
+	if (notify_alive(n))
+		notify_send(n, text, -1);
+	else
+		sd_notify(0, text);
+}
+
 static void on_end(evutil_socket_t sig, short what, void *userdata)
 {
 	struct program *pr = userdata;
 
 	(void)sig, (void)what;
-	sd_notify(0, "STOPPING=1");
+	tell_manager(pr, "STOPPING=1");
 	event_base_loopbreak(pr->keeper.base);
 }
 
@@ -57,8 +70,8 @@ static void on_child(evutil_socket_t sig, short what, void *userdata)
 
 static void on_watchdog(evutil_socket_t fd, short what, void *userdata)
 {
-	(void)fd, (void)what, (void)userdata;
-	sd_notify(0, "WATCHDOG=1");
+	(void)fd, (void)what;
+	tell_manager(userdata, "WATCHDOG=1");
 }
 
 /* Descriptors are what we keep: several a ring, and regions, for hundreds of guests. */
@@ -152,28 +165,35 @@ static int start_alone(struct program *pr)
 	return 0;
 }
 
+/* Where there is a service manager it keeps what we hold, too. */
+static void open_store(struct program *pr)
+{
+	struct keeper *k = &pr->keeper;
+	const char *address = getenv("NOTIFY_SOCKET");
+	int r = address ? store_new(k->base, address, keeper_stored, k, &k->store) : 0;
+
+	if (r < 0)
+		log_warning("nothing is kept for a restart: NOTIFY_SOCKET=%s: %s", address,
+			    strerror(-r));
+}
+
 /* The control socket: passed by the service manager, or made here. */
 static int start_managed(struct program *pr)
 {
 	_cleanup_(closep) int fd = -1;
-	int n = sd_listen_fds(1), r;
+	int r;
 
-	if (n > 1) {
-		log_err("%d sockets were passed, one is expected", n);
-		return -EINVAL;
-	}
-	if (n == 1) {
-		fd = SD_LISTEN_FDS_START;
-		if (sd_is_socket_unix(fd, SOCK_SEQPACKET, 1, NULL, 0) <= 0) {
-			log_err("the socket that was passed is not a listening SOCK_SEQPACKET one");
-			return -EINVAL;
-		}
-		r = fd_set_nonblock(fd, true);
-	} else {
+	open_store(pr);
+	r = takeover_adopt(&pr->keeper, &fd);
+	if (r == 0 && fd < 0) {
 		fd = sock_listen(VNIC_DP_SOCK, SOCK_SEQPACKET, 0600);
 		r = fd < 0 ? fd : 0;
 		pr->control_file = r == 0;
+		if (r == 0)
+			store_put(pr->keeper.store, STORE_CONTROL, fd);
 	}
+	if (r == 0)
+		takeover_restore(&pr->keeper);
 	if (r == 0)
 		r = control_new(&pr->keeper, fd, &pr->keeper.control);
 	if (r < 0) {
@@ -190,6 +210,9 @@ static void tear_down(struct program *pr)
 	struct segment *s;
 	struct kport *p;
 
+	/* What the manager does not keep, or not any more, ends with us: that is to be seen. */
+	notify_flush(store_notify(k->store), 50);
+	takeover_end(k);
 	/* Workers first: nobody touches a guest's memory once its front end sees the hang-up. */
 	TAILQ_FOREACH(s, &k->segments, link)
 	s->worker = worker_free(s->worker);
@@ -202,8 +225,9 @@ static void tear_down(struct program *pr)
 	for (size_t i = 0; i < pr->n_listening; i++)
 		if (!pr->cmdline->ports[i].client)
 			unlink(pr->cmdline->ports[i].socket);
-	if (pr->control_file)
+	if (pr->control_file && !k->handing_over)
 		unlink(VNIC_DP_SOCK);
+	store_free(k->store);
 	if (pr->watchdog_ev)
 		event_free(pr->watchdog_ev);
 	if (pr->term_ev)
@@ -232,8 +256,9 @@ static int keep(const struct cmdline *c)
 			log_err("--stats %s: %s", c->stats, strerror(-r));
 	}
 	if (r == 0) {
-		sd_notify(0, "READY=1");
+		tell_manager(&pr, "READY=1");
 		r = event_base_dispatch(pr.keeper.base) < 0 ? -EIO : 0;
+		pr.keeper.handing_over = notify_alive(store_notify(pr.keeper.store));
 		keeper_drain(&pr.keeper);
 	}
 	tear_down(&pr);

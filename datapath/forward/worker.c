@@ -7,6 +7,7 @@
 #include "datapath/forward/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -260,6 +261,22 @@ static void turn(struct worker *w)
 	}
 }
 
+/*
+ * Two workers on the same rings would tear them. A keeper that was killed takes its workers with it, but one that
+ * is caught in the kernel ends later than its keeper's successor starts: wait for that, here. The lock is a
+ * process's own and goes with it, after its memory has gone; and with any descriptor of the file that it closes.
+ */
+static int lock_state(void)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int r;
+
+	do {
+		r = fcntl(STATE_FD, F_SETLKW, &lock);
+	} while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : 0;
+}
+
 /* All that needs more than confine() leaves. */
 static int prepare(struct worker *w)
 {
@@ -267,10 +284,12 @@ static int prepare(struct worker *w)
 
 	if (close_above(LAST_FD) < 0)
 		return -errno;
+	r = lock_state();
+	if (r < 0)
+		return r;
 	w->ws = mmap(NULL, sizeof(*w->ws), PROT_READ | PROT_WRITE, MAP_SHARED, STATE_FD, 0);
 	if (w->ws == MAP_FAILED)
 		return -errno;
-	close(STATE_FD);
 	if (w->ws->magic != DP_WORKER_MAGIC || w->ws->layout != DP_LAYOUT_VERSION ||
 	    w->ws->size != sizeof(*w->ws))
 		return -ESTALE;

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "datapath/keeper/control.h"
+#include "datapath/keeper/preserve.h"
 #include "datapath/keeper/stats.h"
 
 uint64_t keeper_now_us(void)
@@ -56,11 +57,12 @@ static void on_patience_over(evutil_socket_t fd, short what, void *userdata)
 void keeper_drain(struct keeper *k)
 {
 	static const struct timeval patience = { .tv_usec = 500000 };
+	static const struct timeval no_patience = { .tv_usec = 50000 };
 	bool over = false;
 	struct event *timer = evtimer_new(k->base, on_patience_over, &over);
 	struct kport *p;
 
-	if (!timer || event_add(timer, &patience) < 0)
+	if (!timer || event_add(timer, k->handing_over ? &no_patience : &patience) < 0)
 		over = true;
 	k->ending = true;
 	TAILQ_FOREACH(p, &k->ports, link)
@@ -69,6 +71,16 @@ void keeper_drain(struct keeper *k)
 		;
 	if (timer)
 		event_free(timer);
+}
+
+void keeper_stored(void *keeper)
+{
+	struct keeper *k = keeper;
+	struct kport *p;
+
+	TAILQ_FOREACH(p, &k->ports, link)
+	if (p->storing && preserve_confirmed(p))
+		kport_touch(p);
 }
 
 void keeper_port_changed(struct kport *p)

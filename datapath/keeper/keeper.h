@@ -31,7 +31,11 @@
 #define PORT_PIDFILE_MAX 256
 
 struct control;
+struct kept_port;
+struct kept_segment;
 struct stats;
+struct store;
+struct takeover;
 
 /* What was asked of a port. Plain data, zeroed before it is filled: it is compared as bytes. */
 struct port_config {
@@ -88,6 +92,7 @@ struct kport {
 	bool dirty; /* and has not been sent yet */
 	uint64_t sent_seq; /* 0: this worker was sent nothing yet */
 	bool unacked;
+	bool storing; /* not all of it is known to be in the store */
 	bool deleting;
 	bool refused; /* the worker did not take what it was told last */
 
@@ -97,6 +102,8 @@ struct kport {
 	uint64_t last_blame; /* CLOCK_MONOTONIC, µs */
 	uint32_t restarts;
 	char reason[DP_REASON_MAX];
+
+	struct kept_port *kept; /* for a successor; see preserve.h */
 
 	struct port_summary published;
 	uint64_t *waiters; /* control requests answered once the worker has it */
@@ -111,6 +118,7 @@ struct segment {
 	int tap_fd;
 	int32_t cpu; /* -1: anywhere */
 
+	struct kept_segment *kept; /* for a successor; see preserve.h */
 	struct worker *worker;
 	struct event *restart_timer;
 	uint64_t seq;
@@ -139,6 +147,9 @@ struct keeper {
 	struct segment_list segments;
 	uint32_t n_ports;
 	bool ending; /* rings are told to stop; see keeper_drain() */
+	bool handing_over; /* a successor has the sockets: they are closed, and not hung up */
+	struct store *store; /* NULL: nothing outlives us */
+	struct takeover *takeover;
 	struct control *control; /* NULL: stand-alone */
 	struct stats *stats; /* NULL: none asked for */
 };
@@ -149,9 +160,12 @@ struct segment *keeper_find_segment(struct keeper *k, const char *name);
 /**
  * keeper_drain() - stop all rings in order, before the end
  * Runs the loop until the workers have drained them, for half a second at most: a frame that was delivered is
- * then completed, and whoever serves the guest next does not send it again.
+ * then completed, and whoever serves the guest next does not send it again. 50 ms where a successor goes on from
+ * the rings' state: that is for the end for good, which looks the same from here.
  */
 void keeper_drain(struct keeper *k);
+/* The service manager has stored more of what it was sent (@keeper is a struct keeper). */
+void keeper_stored(void *keeper);
 /* A port's state may have changed: publish what did. */
 void keeper_port_changed(struct kport *p);
 
@@ -162,6 +176,13 @@ void keeper_port_changed(struct kport *p);
  * Return: 0 or a negative errno; the segment is in the keeper's list then.
  */
 int segment_new(struct keeper *k, const char *name, struct segment **ret);
+/**
+ * segment_restore() - a segment that a predecessor had, its worker not started yet
+ * @worker_state: borrowed
+ */
+int segment_restore(struct keeper *k, const char *name, int worker_state, struct segment **ret);
+/* All its ports are there. */
+void segment_start(struct segment *s);
 /* It must have no ports. */
 struct segment *segment_free(struct segment *s);
 /* The uplink: @tap_fd belongs to the segment from now; -1: keep the one that is there. */
@@ -178,6 +199,15 @@ bool segment_settled(const struct segment *s);
  * Return: 0 or a negative errno; -ENOSPC: the segment is full.
  */
 int kport_new(struct segment *s, const struct port_config *config, struct kport **ret);
+/**
+ * kport_restore() - a port that a predecessor had
+ * @state_fd, @state: as shm_map() gave it; the port's on success
+ * Return: 0, or -EINVAL: there is no such index, or another port has it.
+ */
+int kport_restore(struct segment *s, const struct port_config *config, uint32_t index, int state_fd,
+		  struct port_state *state, struct kport **ret);
+/* Go on with the front end behind @fd, which belongs to the port on success; its device has been restored. */
+int kport_resume(struct kport *p, int fd, pid_t peer);
 struct kport *kport_free(struct kport *p);
 void kport_configure(struct kport *p, const struct port_config *config);
 /* @fd belongs to the port on success. Replaces a listener that is there. */

@@ -10,6 +10,7 @@
 #include <sys/time.h>
 #include <sys/un.h>
 
+#include "api/errors.h"
 #include "base/cleanup.h"
 #include "base/sock.h"
 #include "base/str.h"
@@ -42,19 +43,49 @@ static void drop_socket(struct listener *l)
 		close_safe(l->fd);
 }
 
-struct listener *listener_free(struct listener *l)
+static void free_events(struct listener *l)
 {
-	if (!l)
-		return NULL;
 	if (l->read_ev)
 		event_free(l->read_ev);
 	if (l->timer)
 		event_free(l->timer);
+}
+
+struct listener *listener_free(struct listener *l)
+{
+	if (!l)
+		return NULL;
+	free_events(l);
 	drop_socket(l);
 	free(l);
 	return NULL;
 }
 DEFINE_CLEANUP(struct listener *, listener_free)
+
+struct listener *listener_leave(struct listener *l)
+{
+	free_events(l);
+	close_safe(l->fd);
+	free(l);
+	return NULL;
+}
+
+static int option(int fd, int name)
+{
+	socklen_t len = sizeof(int);
+	int v;
+
+	return getsockopt(fd, SOL_SOCKET, name, &v, &len) < 0 ? -1 : v;
+}
+
+int listener_check(int fd, struct vnic_err *err)
+{
+	if (option(fd, SO_DOMAIN) != AF_UNIX || option(fd, SO_TYPE) != SOCK_STREAM ||
+	    option(fd, SO_ACCEPTCONN) != 1)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+				    "the descriptor is not a listening unix stream socket");
+	return 0;
+}
 
 /* Has who came gone again, without a word? */
 static bool gone(int fd)

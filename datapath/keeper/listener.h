@@ -6,6 +6,8 @@
 
 #include <event2/event.h>
 
+#include "base/err.h"
+
 struct listener;
 
 /**
@@ -36,3 +38,11 @@ void listener_pause(struct listener *l);
 /* The listening socket, borrowed; -1 in client mode. */
 int listener_fd(const struct listener *l);
 struct listener *listener_free(struct listener *l);
+/* Free it, but leave those who wait to somebody else who has the socket. */
+struct listener *listener_leave(struct listener *l);
+
+/**
+ * listener_check() - may listener_new_server() have this descriptor?
+ * Return: 0 or -EINVAL with @err.
+ */
+int listener_check(int fd, struct vnic_err *err);

@@ -11,6 +11,7 @@
 #include "datapath/keeper/control.h"
 #include "datapath/keeper/keeper.h"
 #include "datapath/keeper/peer.h"
+#include "datapath/keeper/preserve.h"
 #include "datapath/keeper/shm.h"
 #include "datapath/vhost/discard.h"
 
@@ -90,6 +91,19 @@ static void tell_worker(struct kport *p)
 	segment_feed(p->segment);
 }
 
+/* The worker has it, and what came with it outlives us. */
+static bool settled(const struct kport *p)
+{
+	return kport_quiet(p) && preserve_confirmed(p);
+}
+
+/* Nothing of a front end is half done. */
+static void check_idle(struct kport *p)
+{
+	if (p->conn && !p->owing && vhost_conn_idle(p->conn))
+		preserve_reading(p, false);
+}
+
 /* A broken port gets another chance once its front end has stopped every ring. */
 static void forgive(struct kport *p)
 {
@@ -121,20 +135,24 @@ void kport_touch(struct kport *p)
 	if (p->deleting)
 		return;
 	tell_worker(p);
-	if (p->conn && p->owing && kport_quiet(p)) {
+	preserve_port(p);
+	if (p->conn && p->owing && settled(p)) {
 		p->owing = false;
 		vhost_dev_settle(&p->dev, &p->reply);
 		forgive(p);
+		preserve_port(p);
 		if (p->reply.size > 0)
 			vhost_conn_reply(p->conn, &p->reply);
 		tell_worker(p); /* a ring that has stopped is gone now */
 	}
-	if (p->conn && kport_quiet(p) && !p->throttled)
+	check_idle(p);
+	if (p->conn && settled(p) && !p->throttled)
 		vhost_conn_resume(p->conn);
 	else if (p->conn)
 		vhost_conn_pause(p->conn);
-	if (kport_quiet(p))
+	if (settled(p))
 		answer_waiters(p);
+	p->storing = !preserve_confirmed(p);
 	keeper_port_changed(p);
 }
 
@@ -213,6 +231,7 @@ static void kport_hang_up(struct kport *p, const char *reason)
 	p->broken = false;
 	p->peer_pid = 0;
 	vhost_dev_clear(&p->dev);
+	preserve_hung_up(p);
 	p->silent_before = !p->heard;
 	if (p->listener) {
 		listener_again(p->listener);
@@ -233,7 +252,19 @@ static void on_front_end_closed(void *userdata, const char *reason, bool fault)
 	kport_hang_up(p, reason);
 }
 
+static void on_front_end_reading(void *userdata)
+{
+	preserve_reading(userdata, true);
+}
+
+static void on_front_end_idle(void *userdata)
+{
+	check_idle(userdata);
+}
+
 static const struct vhost_conn_ops conn_ops = {
+	.reading = on_front_end_reading,
+	.idle = on_front_end_idle,
 	.message = on_front_end_message,
 	.closed = on_front_end_closed,
 };
@@ -275,6 +306,7 @@ static bool on_peer(void *userdata, int fd)
 	p->peer_pid = peer.pid;
 	vhost_dev_init(&p->dev, p->keeper->features, p->config.queues, p->state);
 	p->dev.fd_epoch = p->told_epoch + 1;
+	preserve_conn(p, fd);
 	if (p->quarantined && peer.pid != p->quarantined_pid)
 		end_quarantine(p);
 	p->connected_at = keeper_now_us();
@@ -295,6 +327,7 @@ int kport_listen(struct kport *p, int fd)
 		return r;
 	listener_free(p->listener);
 	p->listener = l;
+	preserve_listener(p);
 	keeper_port_changed(p);
 	return 0;
 }
@@ -407,6 +440,8 @@ void kport_delete(struct kport *p)
 	p->listener = listener_free(p->listener);
 	if (p->conn)
 		kport_hang_up(p, "the port is deleted");
+	/* At once: a successor has nothing to do with it. */
+	preserve_port_free(p);
 	p->deleting = true;
 	p->dirty = true;
 	segment_feed(p->segment);
@@ -418,9 +453,15 @@ struct kport *kport_free(struct kport *p)
 
 	if (!p)
 		return NULL;
-	if (p->conn)
+	preserve_port_free(p);
+	if (p->conn && p->keeper->handing_over)
+		vhost_conn_leave(p->conn);
+	else if (p->conn)
 		vhost_conn_free(p->conn);
-	listener_free(p->listener);
+	if (p->listener && p->keeper->handing_over)
+		listener_leave(p->listener);
+	else
+		listener_free(p->listener);
 	if (p->throttle_timer)
 		event_free(p->throttle_timer);
 	if (p->dev.state)
@@ -439,12 +480,11 @@ struct kport *kport_free(struct kport *p)
 }
 DEFINE_CLEANUP(struct kport *, kport_free)
 
-int kport_new(struct segment *s, const struct port_config *config, struct kport **ret)
+/* @state_fd and @state become the port's where 0 is returned. */
+static int make(struct segment *s, const struct port_config *config, uint32_t index, int state_fd,
+		struct port_state *state, struct kport **ret)
 {
 	_cleanup_(kport_freep) struct kport *p = calloc(1, sizeof(*p));
-	uint32_t i = 0;
-	void *map;
-	int r;
 
 	if (!p)
 		return -ENOMEM;
@@ -452,27 +492,67 @@ int kport_new(struct segment *s, const struct port_config *config, struct kport 
 	p->throttle_timer = evtimer_new(s->keeper->base, on_throttle_over, p);
 	if (!p->throttle_timer)
 		return -ENOMEM;
+	p->state_fd = state_fd;
+	p->state = state;
+	p->config = *config;
+	p->keeper = s->keeper;
+	p->index = index;
+	vhost_dev_init(&p->dev, s->keeper->features, config->queues, p->state);
+	p->segment = s;
+	s->port[index] = p;
+	s->n_ports++;
+	TAILQ_INSERT_TAIL(&s->keeper->ports, p, link);
+	s->keeper->n_ports++;
+	*ret = take_ptr(p);
+	return 0;
+}
+
+int kport_restore(struct segment *s, const struct port_config *config, uint32_t index, int state_fd,
+		  struct port_state *state, struct kport **ret)
+{
+	if (index >= DP_PORTS_MAX || s->port[index])
+		return -EINVAL;
+	return make(s, config, index, state_fd, state, ret);
+}
+
+int kport_resume(struct kport *p, int fd, pid_t peer)
+{
+	int r = vhost_conn_new(p->keeper->base, fd, &conn_ops, p, &p->conn);
+
+	if (r < 0)
+		return r;
+	p->peer_pid = peer;
+	p->heard = true;
+	p->connected_at = keeper_now_us();
+	return 0;
+}
+
+int kport_new(struct segment *s, const struct port_config *config, struct kport **ret)
+{
+	struct port_state *state;
+	struct kport *p;
+	uint32_t i = 0;
+	void *map;
+	int fd, r;
+
 	while (i < DP_PORTS_MAX && s->port[i])
 		i++;
 	if (i == DP_PORTS_MAX)
 		return -ENOSPC;
-	r = shm_new("vnicd-port", sizeof(*p->state), &p->state_fd, &map);
+	r = shm_new("vnicd-port", sizeof(*state), &fd, &map);
 	if (r < 0)
 		return r;
-	p->state = map;
-	p->state->magic = DP_PORT_MAGIC;
-	p->state->layout = DP_LAYOUT_VERSION;
-	p->state->size = sizeof(*p->state);
-	p->config = *config;
-	p->keeper = s->keeper;
-	p->index = i;
-	vhost_dev_init(&p->dev, s->keeper->features, config->queues, p->state);
-	p->segment = s;
-	s->port[i] = p;
-	s->n_ports++;
-	TAILQ_INSERT_TAIL(&s->keeper->ports, p, link);
-	s->keeper->n_ports++;
+	state = map;
+	state->magic = DP_PORT_MAGIC;
+	state->layout = DP_LAYOUT_VERSION;
+	state->size = sizeof(*state);
+	r = make(s, config, i, fd, state, &p);
+	if (r < 0) {
+		shm_drop(sizeof(*state), &fd, &map);
+		return r;
+	}
+	preserve_port_new(p);
 	*ret = p;
-	kport_touch(take_ptr(p));
+	kport_touch(p);
 	return 0;
 }

@@ -3,13 +3,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
 
 #include "api/errors.h"
 #include "datapath/keeper/report.h"
+#include "datapath/keeper/tap.h"
 
 #define STATS_KEYS_MAX 50 /* so that the answer fits in a message, whatever the numbers are */
 #define WAITERS_MAX    64
@@ -43,35 +40,6 @@ static int get_name(struct json_object *o, const char *key, char *to, size_t siz
 		r = vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
 				 "field \"%s\" is empty or too long", key);
 	return r;
-}
-
-static int fd_option(int fd, int level, int name)
-{
-	socklen_t len = sizeof(int);
-	int v;
-
-	return getsockopt(fd, level, name, &v, &len) < 0 ? -1 : v;
-}
-
-static int check_listener(int fd, struct vnic_err *err)
-{
-	if (fd_option(fd, SOL_SOCKET, SO_DOMAIN) != AF_UNIX ||
-	    fd_option(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM ||
-	    fd_option(fd, SOL_SOCKET, SO_ACCEPTCONN) != 1)
-		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
-				    "the descriptor is not a listening unix stream socket");
-	return 0;
-}
-
-static int check_tap(int fd, struct vnic_err *err)
-{
-	struct ifreq ifr = { 0 };
-
-	if (ioctl(fd, TUNGETIFF, &ifr) < 0 || !(ifr.ifr_flags & IFF_TAP) ||
-	    !(ifr.ifr_flags & IFF_NO_PI) || !(ifr.ifr_flags & IFF_VNET_HDR))
-		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
-				    "the descriptor is not a tap with IFF_NO_PI and IFF_VNET_HDR");
-	return 0;
 }
 
 /* Workers are one a segment for now: it runs on the first of the CPUs. */
@@ -115,7 +83,7 @@ static int segment_set(struct keeper *k, struct json_object *o, int *fds, size_t
 		r = vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
 				 "a segment has one tap, not %zu descriptors", n_fds);
 	if (r == 0 && n_fds == 1)
-		r = check_tap(fds[0], err);
+		r = tap_check(fds[0], err);
 	if (r < 0)
 		return r;
 	s = keeper_find_segment(k, name);
@@ -228,7 +196,7 @@ static int port_set(struct keeper *k, uint64_t id, struct json_object *o, int *f
 		r = vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
 				 "a port has one listening socket, not %zu descriptors", n_fds);
 	if (r == 0 && n_fds == 1)
-		r = check_listener(fds[0], err);
+		r = listener_check(fds[0], err);
 	if (r < 0)
 		return r;
 	p = keeper_find_port(k, c.key);

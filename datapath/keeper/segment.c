@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "datapath/keeper/control.h"
 #include "datapath/keeper/keeper.h"
+#include "datapath/keeper/preserve.h"
 #include "datapath/keeper/stats.h"
 
 /* Messages that a worker has not acknowledged yet: bounds what waits in its socket, descriptors too. */
@@ -256,6 +257,7 @@ static void on_died(void *userdata, const struct worker_death *d)
 	} else {
 		p = NULL;
 	}
+	preserve_segment(s, false);
 	s->quick_deaths = (p && !known) || now - s->last_death > QUICK_US ? 0 : s->quick_deaths + 1;
 	s->last_death = now;
 	if (s->quick_deaths > QUICK_MAX)
@@ -280,7 +282,9 @@ static const struct worker_ops worker_ops = {
 
 void segment_configure(struct segment *s, const char *tap, int tap_fd, int32_t cpu)
 {
-	if (tap_fd >= 0 || !str_eq(s->tap, tap)) {
+	bool new_tap = tap_fd >= 0 || !str_eq(s->tap, tap);
+
+	if (new_tap) {
 		close_safe(s->tap_fd);
 		s->tap_fd = tap_fd;
 		s->uplink_dirty = true;
@@ -289,6 +293,7 @@ void segment_configure(struct segment *s, const char *tap, int tap_fd, int32_t c
 		s->uplink_dirty = true;
 	snprintf(s->tap, sizeof(s->tap), "%s", tap);
 	s->cpu = cpu;
+	preserve_segment(s, new_tap);
 	segment_feed(s);
 }
 
@@ -296,8 +301,10 @@ struct segment *segment_free(struct segment *s)
 {
 	if (!s)
 		return NULL;
-	if (s->keeper)
+	if (s->keeper) {
 		TAILQ_REMOVE(&s->keeper->segments, s, link);
+		preserve_segment_free(s);
+	}
 	worker_free(s->worker);
 	if (s->restart_timer)
 		event_free(s->restart_timer);
@@ -307,7 +314,7 @@ struct segment *segment_free(struct segment *s)
 }
 DEFINE_CLEANUP(struct segment *, segment_free)
 
-int segment_new(struct keeper *k, const char *name, struct segment **ret)
+static int make(struct keeper *k, const char *name, int worker_state, struct segment **ret)
 {
 	_cleanup_(segment_freep) struct segment *s = calloc(1, sizeof(*s));
 	int r;
@@ -323,12 +330,34 @@ int segment_new(struct keeper *k, const char *name, struct segment **ret)
 	s->restart_timer = evtimer_new(k->base, on_restart_timer, s);
 	if (!s->restart_timer)
 		return -ENOMEM;
-	r = worker_new(k->base, &worker_ops, s, &s->worker);
+	r = worker_new(k->base, &worker_ops, s, worker_state, &s->worker);
 	if (r < 0)
 		return r;
 	s->keeper = k;
 	TAILQ_INSERT_TAIL(&k->segments, s, link);
+	*ret = take_ptr(s);
+	return 0;
+}
+
+void segment_start(struct segment *s)
+{
+	start_worker(s);
+}
+
+int segment_restore(struct keeper *k, const char *name, int worker_state, struct segment **ret)
+{
+	return make(k, name, worker_state, ret);
+}
+
+int segment_new(struct keeper *k, const char *name, struct segment **ret)
+{
+	struct segment *s;
+	int r = make(k, name, -1, &s);
+
+	if (r < 0)
+		return r;
+	preserve_segment_new(s);
 	*ret = s;
-	start_worker(take_ptr(s));
+	start_worker(s);
 	return 0;
 }

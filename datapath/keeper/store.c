@@ -33,6 +33,7 @@ struct store {
 	struct notify *notify;
 	uint32_t n; /* entries in use */
 	uint32_t last; /* number given last */
+	uint64_t puts;
 	bool full_said;
 	uint32_t bucket[N_BUCKETS];
 	struct entry entry[STORE_MAX]; /* [0] is none */
@@ -172,6 +173,7 @@ static uint32_t add(struct store *s, char letter, int fd)
 	format_name(letter, id, name, sizeof(name));
 	snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", name);
 	notify_send(s->notify, text, fd);
+	s->puts++;
 	return id;
 }
 
@@ -227,6 +229,11 @@ void store_drop(struct store *s, uint32_t id)
 uint32_t store_count(const struct store *s)
 {
 	return s->n;
+}
+
+uint64_t store_puts(const struct store *s)
+{
+	return s->puts;
 }
 
 bool store_adopt(struct store *s, int fd, const char *name)

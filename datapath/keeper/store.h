@@ -59,8 +59,9 @@ uint32_t store_share(struct store *s, int fd);
 /* One user less; the last one's takes it out. 0 is nothing. */
 void store_drop(struct store *s, uint32_t id);
 
-/* How many are kept. */
+/* How many are kept; how often one was put in. */
 uint32_t store_count(const struct store *s);
+uint64_t store_puts(const struct store *s);
 
 /* The start */
 

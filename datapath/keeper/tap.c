@@ -34,6 +34,17 @@ static int set_up(const char *ifname)
 	return ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? -errno : 0;
 }
 
+int tap_check(int fd, struct vnic_err *err)
+{
+	struct ifreq ifr = { 0 };
+
+	if (ioctl(fd, TUNGETIFF, &ifr) < 0 || !(ifr.ifr_flags & IFF_TAP) ||
+	    !(ifr.ifr_flags & IFF_NO_PI) || !(ifr.ifr_flags & IFF_VNET_HDR))
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+				    "the descriptor is not a tap with IFF_NO_PI and IFF_VNET_HDR");
+	return 0;
+}
+
 int tap_open(const char *ifname, struct vnic_err *err)
 {
 	_cleanup_(closep) int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);

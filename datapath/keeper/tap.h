@@ -11,3 +11,6 @@
  * Return: the descriptor (IFF_NO_PI, IFF_VNET_HDR, non-blocking), or a negative errno with @err.
  */
 int tap_open(const char *ifname, struct vnic_err *err);
+
+/* Is it a tap as workers take it? Return: 0 or -EINVAL with @err. */
+int tap_check(int fd, struct vnic_err *err);

@@ -441,11 +441,37 @@ struct worker *worker_free(struct worker *w)
 }
 DEFINE_CLEANUP(struct worker *, worker_free)
 
-int worker_new(struct event_base *base, const struct worker_ops *ops, void *userdata,
+int worker_state_fd(const struct worker *w)
+{
+	return w->state_fd;
+}
+
+static int get_state(struct worker *w, int state_fd)
+{
+	struct vnic_err ignored = VNIC_ERR_INIT;
+	void *map;
+	int r;
+
+	if (state_fd < 0) {
+		r = shm_new("vnicd-worker", sizeof(*w->state), &w->state_fd, &map);
+	} else {
+		r = shm_map(state_fd, sizeof(*w->state), &map, &ignored);
+		if (r == 0) {
+			w->state = map;
+			w->state_fd = fcntl(state_fd, F_DUPFD_CLOEXEC, 3);
+			if (w->state_fd < 0)
+				r = -errno;
+		}
+	}
+	if (r == 0)
+		w->state = map;
+	return r;
+}
+
+int worker_new(struct event_base *base, const struct worker_ops *ops, void *userdata, int state_fd,
 	       struct worker **ret)
 {
 	_cleanup_(worker_freep) struct worker *w = calloc(1, sizeof(*w));
-	void *map;
 	int r;
 
 	if (!w)
@@ -454,10 +480,9 @@ int worker_new(struct event_base *base, const struct worker_ops *ops, void *user
 	w->ops = ops;
 	w->userdata = userdata;
 	w->state_fd = w->pidfd = w->sock = -1;
-	r = shm_new("vnicd-worker", sizeof(*w->state), &w->state_fd, &map);
+	r = get_state(w, state_fd);
 	if (r < 0)
 		return r;
-	w->state = map;
 	w->tick_ev = evtimer_new(base, on_tick, w);
 	w->retry_ev = evtimer_new(base, on_retry, w);
 	if (!w->tick_ev || !w->retry_ev)

@@ -36,8 +36,15 @@ struct worker_ops {
 	void (*tick)(void *userdata);
 };
 
-int worker_new(struct event_base *base, const struct worker_ops *ops, void *userdata,
+/**
+ * worker_new() - no process yet
+ * @state_fd: of a predecessor's struct worker_state, borrowed; -1: none
+ * Return: 0 or a negative errno; as of shm_map() for @state_fd.
+ */
+int worker_new(struct event_base *base, const struct worker_ops *ops, void *userdata, int state_fd,
 	       struct worker **ret);
+/* What a successor is to be given, borrowed. */
+int worker_state_fd(const struct worker *w);
 /* Kills the process, where one runs, and waits for it. */
 struct worker *worker_free(struct worker *w);
 

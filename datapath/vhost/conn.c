@@ -44,10 +44,9 @@ static void close_fds(struct vhost_conn *c)
 	c->foreign = false;
 }
 
-struct vhost_conn *vhost_conn_free(struct vhost_conn *c)
+/* All but the socket. */
+static void let_go(struct vhost_conn *c)
 {
-	if (!c)
-		return NULL;
 	if (c->read_ev)
 		event_free(c->read_ev);
 	if (c->write_ev)
@@ -55,9 +54,29 @@ struct vhost_conn *vhost_conn_free(struct vhost_conn *c)
 	if (c->hup_ev)
 		event_free(c->hup_ev);
 	close_fds(c);
+}
+
+struct vhost_conn *vhost_conn_free(struct vhost_conn *c)
+{
+	if (!c)
+		return NULL;
+	let_go(c);
 	fd_discard_socket(c->userdata, c->fd);
 	free(c);
 	return NULL;
+}
+
+struct vhost_conn *vhost_conn_leave(struct vhost_conn *c)
+{
+	let_go(c);
+	close_safe(c->fd);
+	free(c);
+	return NULL;
+}
+
+bool vhost_conn_idle(const struct vhost_conn *c)
+{
+	return c->got == 0 && c->n_fds == 0 && c->out_done == c->out_size;
 }
 DEFINE_CLEANUP(struct vhost_conn *, vhost_conn_free)
 
@@ -213,6 +232,8 @@ static void on_readable(evutil_socket_t fd, short what, void *userdata)
 	int r = 0;
 
 	(void)fd, (void)what;
+	if (c->ops->reading)
+		c->ops->reading(c->userdata);
 	for (int i = 0; i < MESSAGES_A_TURN && may_read(c); i++) {
 		r = read_message(c, &err);
 		if (r <= 0)
@@ -223,6 +244,8 @@ static void on_readable(evutil_socket_t fd, short what, void *userdata)
 	}
 	if (r < 0)
 		c->ops->closed(c->userdata, err.message, r != -ECONNRESET);
+	else if (c->ops->idle)
+		c->ops->idle(c->userdata);
 }
 
 static int flush_out(struct vhost_conn *c)
@@ -248,8 +271,11 @@ static void on_writable(evutil_socket_t fd, short what, void *userdata)
 	if (flush_out(c) < 0)
 		c->ops->closed(c->userdata, "the front end hung up while an answer was owed",
 			       false);
-	else
+	else {
 		update_events(c);
+		if (c->ops->idle)
+			c->ops->idle(c->userdata);
+	}
 }
 
 static void on_hangup(evutil_socket_t fd, short what, void *userdata)

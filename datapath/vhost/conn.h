@@ -18,6 +18,10 @@
 struct vhost_conn;
 
 struct vhost_conn_ops {
+	/* Bytes are going to be read; may be NULL. */
+	void (*reading)(void *userdata);
+	/* vhost_conn_idle() may have become true; may be NULL. */
+	void (*idle)(void *userdata);
 	/*
 	 * A message. Descriptors that are kept are replaced by -1, the others closed afterwards. Must
 	 * not free the connection. Negative: it is closed, for the reason in @err.
@@ -35,6 +39,11 @@ struct vhost_conn_ops {
 int vhost_conn_new(struct event_base *base, int fd, const struct vhost_conn_ops *ops,
 		   void *userdata, struct vhost_conn **ret);
 struct vhost_conn *vhost_conn_free(struct vhost_conn *c);
+/* Free it, but do not hang up: somebody else has the socket too. */
+struct vhost_conn *vhost_conn_leave(struct vhost_conn *c);
+
+/* No message is half read, no answer half written. */
+bool vhost_conn_idle(const struct vhost_conn *c);
 
 /* Stop reading until vhost_conn_resume(); a hang-up is still seen at once. */
 void vhost_conn_pause(struct vhost_conn *c);

@@ -551,6 +551,28 @@ size_t vhost_dev_wire(const struct vhost_dev *dev, struct wire_port_set *w, int 
 	return n;
 }
 
+/* Where the worker was with a ring is its word, and as good as a guest's. */
+static bool ring_state_possible(const struct ring_state *rs, uint16_t size)
+{
+	return rs->size == size && (uint16_t)(rs->avail_pos - rs->used_pos) <= size;
+}
+
+int vhost_dev_check(const struct vhost_dev *dev, struct vnic_err *err)
+{
+	uint64_t strange = dev->features & ~dev->offered;
+	int r;
+
+	if (strange || dev->proto & ~(uint64_t)PROTO_OFFERED)
+		return REFUSE(err, "features 0x%" PRIx64 ", 0x%" PRIx64 " are not offered any more",
+			      strange, dev->proto & ~(uint64_t)PROTO_OFFERED);
+	for (size_t i = 0; i < dev->n_rings; i++)
+		if (dev->ring[i].started &&
+		    !ring_state_possible(&dev->state->ring[i], dev->ring[i].live_size))
+			return REFUSE(err, "ring %zu stands where it cannot", i);
+	r = check_started_rings(dev, &dev->mem, "its state", err);
+	return r < 0 ? r : check_log(dev, "its state", err);
+}
+
 bool vhost_dev_signal_err(const struct vhost_dev *dev)
 {
 	for (size_t i = 0; i < dev->n_rings; i++)

@@ -91,6 +91,12 @@ void vhost_dev_settle(struct vhost_dev *dev, struct vhost_reply *reply);
  */
 size_t vhost_dev_wire(const struct vhost_dev *dev, struct wire_port_set *w, int *fds, bool hold);
 
+/*
+ * For vhost_dev_restore(): do its parts fit together as messages one by one would have made them?
+ * Return: 0 or -EPROTO.
+ */
+int vhost_dev_check(const struct vhost_dev *dev, struct vnic_err *err);
+
 /* Does a ring run that the guest receives on, and so: is the guest here? */
 bool vhost_dev_running(const struct vhost_dev *dev);
 /* Is any ring started? */

@@ -49,7 +49,7 @@ static int set_up(void **state)
 
 	memset(&f, 0, sizeof(f));
 	f.base = event_base_new();
-	assert_int_equal(worker_new(f.base, &ops, &f, &f.w), 0);
+	assert_int_equal(worker_new(f.base, &ops, &f, -1, &f.w), 0);
 	assert_int_equal(worker_start(f.w), 0);
 	*state = &f;
 	return 0;
