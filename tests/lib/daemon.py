@@ -109,12 +109,12 @@ class Service:
 
 class Vnicd:
     """The daemon and the keeper together. conf: the text of /etc/vnicd/vnicd.conf; units: confined as by their
-    units."""
+    units; keeper: who runs it, as manager.Manager does, which keeps its descriptors."""
 
-    def __init__(self, conf=CONF, units=False):
+    def __init__(self, conf=CONF, units=False, keeper=None):
         os.makedirs("/etc/vnicd/vnicd.conf.d", mode=0o755, exist_ok=True)
         self.configure(conf)
-        self.keeper = Service("vnicd-datapath", "vnicd-datapath", "--managed", notify=True, unit=units)
+        self.keeper = keeper or Service("vnicd-datapath", "vnicd-datapath", "--managed", notify=True, unit=units)
         self.daemon = Service("vnicd", "vnicd", notify=True, unit=units)
 
     @staticmethod

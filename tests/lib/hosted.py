@@ -37,9 +37,9 @@ def agent_of(name):
 class Host:
     """Started in the order that systemd would: bridge, datapath, vnicd, libvirtd."""
 
-    def __init__(self, conf=CONF):
+    def __init__(self, conf=CONF, keeper=None):
         self.bridge = Bridge("br0", f"{HOST_IP}/24", mac="52:54:00:00:ff:fe")
-        self.vnicd = Vnicd(conf)
+        self.vnicd = Vnicd(conf, keeper=keeper)
         self.libvirt = Libvirtd()
         self.guests = {}
 

@@ -249,6 +249,11 @@ class Manager:
     def workers(self):
         return workers(self.proc.pid)
 
+    def stop(self, timeout=10.0):
+        """As `systemctl stop`: the service, then the store."""
+        self.stop_service(timeout)
+        self.end()
+
     def end(self):
         """All of it, at once; the store goes as with `systemctl stop`."""
         self.stopping = True
