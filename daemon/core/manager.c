@@ -9,8 +9,6 @@
 #include "api/errors.h"
 #include "daemon/core/config_check.h"
 #include "daemon/core/manager_priv.h"
-#include "daemon/core/path_software.h"
-#include "daemon/core/path_sriov.h"
 
 struct manager *manager_new(const struct manager_io *io, struct vnic_config *config,
 			    struct inventory *inv)
@@ -134,28 +132,6 @@ struct segment_share *manager_share(const struct manager *m, const char *segment
 
 	HASH_FIND_STR(m->shares, segment, share);
 	return share;
-}
-
-bool manager_dp_away(const struct manager *m)
-{
-	return m->dp_state == MANAGER_DP_DOWN && manager_now(m) >= m->dp_down_since + DP_GRACE;
-}
-
-bool manager_dp_unmet(struct manager *m)
-{
-	if (m->dp_met || manager_dp_away(m))
-		return false;
-	if (m->dp_state == MANAGER_DP_DOWN)
-		manager_wake_before(m, m->dp_down_since + DP_GRACE);
-	return true;
-}
-
-int manager_dp_error(const struct manager *m, struct vnic_err *err)
-{
-	return vnic_err_set(err, -ENOTCONN, VNIC_E_DATAPATH_DOWN,
-			    "vnicd-datapath does not answer (%.200s): see 'systemctl status "
-			    "vnicd-datapath', start it with 'systemctl start vnicd-datapath'",
-			    m->dp_reason);
 }
 
 static void pump(struct manager *m)
@@ -347,132 +323,6 @@ void manager_inventory_complete(struct manager *m)
 	nics_stale(m);
 }
 
-static void tell_datapath(struct manager *m)
-{
-	for (struct manager_observer *o = m->observers; o; o = o->next)
-		if (o->datapath_changed)
-			o->datapath_changed(o->data);
-}
-
-void manager_datapath_hello(struct manager *m)
-{
-	m->dp_state = MANAGER_DP_SYNCING;
-	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
-		managed(p)->dp_listed = managed(p)->dp_has_listener = false;
-	for (struct segment_share *s = m->shares; s; s = s->hh.next)
-		managed_share(s)->dp_listed = managed_share(s)->dp_has_tap = false;
-}
-
-/*
- * The datapath holds a segment with a tap that no record of ours tells of: the record is lost. What it
- * consists of is taken up again, to be undone where no port needs it.
- */
-static void adopt_stray(struct managed_share *s, const char *tap)
-{
-	const struct vnic_link *link = inventory_find_name(s->own.m->inv, tap);
-	struct step step = { .state = STEP_DONE };
-
-	for (size_t i = 0; i < s->share.plan.n; i++)
-		if (s->share.plan.step[i].state != STEP_PLANNED)
-			return;
-	if (s->own.busy)
-		return;
-	plan_clear(&s->share.plan);
-	memcpy(step.name, s->share.segment.name, sizeof(step.name));
-	memcpy(step.ifname, s->share.tap, sizeof(step.ifname));
-	step.kind = STEP_TAP_CREATE;
-	if (str_eq(tap, s->share.tap) && link) {
-		step.ifindex = link->ifindex;
-		plan_add(&s->share.plan, &step);
-	}
-	step.kind = STEP_DP_SEGMENT;
-	plan_add(&s->share.plan, &step);
-}
-
-void manager_datapath_segment(struct manager *m, const char *name, const char *tap, bool has_tap)
-{
-	struct segment_share *share = manager_share(m, name);
-	struct vnic_segment *segment = config_segment(m->config, name), unknown = { 0 };
-	struct managed_share *s;
-
-	if (m->dp_state != MANAGER_DP_SYNCING || !name_valid(name))
-		return;
-	if (share) {
-		s = managed_share(share);
-	} else {
-		str_copy(unknown.name, sizeof(unknown.name), name);
-		s = share_get(m, segment ? segment : &unknown);
-		if (!s)
-			return;
-	}
-	owner_not_undone(&s->own, STEP_DP_SEGMENT);
-	adopt_stray(s, tap);
-	s->dp_listed = true;
-	s->dp_has_tap = has_tap;
-}
-
-void manager_datapath_port(struct manager *m, const struct dp_port_status *status)
-{
-	struct vnic_port *port = manager_port(m, &status->key);
-
-	if (m->dp_state == MANAGER_DP_DOWN)
-		return;
-	if (port)
-		port_status(managed(port), status);
-	else if (m->dp_state == MANAGER_DP_SYNCING && !m->dp_met)
-		orphan_take(m, status);
-	else if (m->dp_state == MANAGER_DP_SYNCING)
-		m->io.dp_forget_port(m->io.data, &status->key, status->generation);
-}
-
-static void share_datapath_back(struct managed_share *s)
-{
-	for (size_t i = 0; i < s->share.plan.n; i++) {
-		struct step *step = &s->share.plan.step[i];
-
-		if (step->state != STEP_DONE)
-			continue;
-		if (step->kind == STEP_DP_SEGMENT ||
-		    (step->kind == STEP_TAP_CREATE && !(s->dp_listed && s->dp_has_tap)))
-			step->state = STEP_BEGUN;
-	}
-	s->own.retry_at = s->own.backoff = 0;
-	s->stale = true;
-}
-
-void manager_datapath_hello_end(struct manager *m)
-{
-	if (m->dp_state != MANAGER_DP_SYNCING)
-		return;
-	m->dp_state = MANAGER_DP_UP;
-	m->sweep |= !m->dp_met;
-	m->dp_met = true;
-	m->dp_reason[0] = '\0';
-	for (struct segment_share *s = m->shares; s; s = s->hh.next) {
-		/* Where nobody needs it, it is to be undone, not made again. */
-		if (share_used(m, s->segment.name))
-			share_datapath_back(managed_share(s));
-		managed_share(s)->stale = true;
-	}
-	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
-		port_datapath_back(managed(p));
-	tell_datapath(m);
-	manager_kick(m);
-}
-
-void manager_datapath_lost(struct manager *m, const char *reason)
-{
-	snprintf(m->dp_reason, sizeof(m->dp_reason), "%.400s", reason);
-	if (m->dp_state == MANAGER_DP_DOWN)
-		return;
-	m->dp_state = MANAGER_DP_DOWN;
-	m->dp_down_since = manager_now(m);
-	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
-		port_datapath_lost(managed(p));
-	tell_datapath(m);
-	manager_wake_before(m, m->dp_down_since + DP_GRACE);
-}
-
 static void config_changed(struct manager *m)
 {
 	for (struct manager_observer *o = m->observers; o; o = o->next)
@@ -545,29 +395,6 @@ void manager_port_counters(struct manager *m, const struct port_key *key, manage
 	m->io.dp_counters(m->io.data, key, done, arg);
 }
 
-/* The steps of @wanted that the share has not done. */
-static int missing(const struct manager *m, const char *segment, const struct plan *wanted,
-		   struct plan *ret)
-{
-	const struct segment_share *share = manager_share(m, segment);
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < wanted->n; i++) {
-		const struct step *w = &wanted->step[i];
-		bool done = false;
-
-		for (size_t j = 0; share && j < share->plan.n; j++) {
-			const struct step *h = &share->plan.step[j];
-
-			done |= h->kind == w->kind && h->vlan == w->vlan &&
-				str_eq(h->ifname, w->ifname) && h->state == STEP_DONE;
-		}
-		if (!done)
-			r = plan_add(ret, w);
-	}
-	return r;
-}
-
 int manager_alloc(const struct manager *m, const struct port_spec *spec, struct alloc_choice *ret,
 		  struct vnic_err *err)
 {
@@ -579,59 +406,4 @@ int manager_alloc(const struct manager *m, const struct port_spec *spec, struct 
 				   .nics = m->nics };
 
 	return alloc(&host, spec, ret, err);
-}
-
-static int preview_device(const struct manager *m, const struct alloc_choice *choice,
-			  struct vnic_port *would, struct plan *ret)
-{
-	const struct vnic_pf *pf = inventory_pf(m->inv, choice->vf.pf);
-
-	if (choice->path != VNIC_PATH_SRIOV || !pf)
-		return 0;
-	port_choose(would, &would->spec, choice);
-	memcpy(would->device.pf, choice->vf.pf, sizeof(would->device.pf));
-	memcpy(would->device.vf_addr, choice->vf.vf_addr, sizeof(would->device.vf_addr));
-	would->device.vf = choice->vf.vf;
-	return path_sriov_device(would, pf, ret);
-}
-
-int manager_preview(const struct manager *m, const struct port_spec *spec,
-		    struct manager_preview *ret, struct vnic_err *err)
-{
-	struct vnic_port *port = manager_port(m, &spec->key);
-	struct plan wanted = { 0 };
-	struct vnic_port would = { .spec = *spec };
-	const struct segment_share *share;
-	int r;
-
-	memset(ret, 0, sizeof(*ret));
-	if (port)
-		return vnic_err_set(err, -EBUSY, VNIC_E_BUSY,
-				    "port %s of domain '%.64s' is there already", port->spec.name,
-				    port->spec.domain);
-	r = manager_alloc(m, spec, &ret->choice, err);
-	if (r < 0)
-		return r;
-	memcpy(would.segment, ret->choice.segment, sizeof(would.segment));
-	would.vlan = ret->choice.vlan;
-	share = manager_share(m, would.segment);
-	r = share_wanted(m, config_segment(m->config, would.segment), &would,
-			 share ? share->tap_ifindex : 0, &wanted);
-	if (r == 0)
-		r = missing(m, would.segment, &wanted, &ret->shared);
-	if (r == 0)
-		r = path_software_port(&would, &ret->own);
-	if (r == 0)
-		r = preview_device(m, &ret->choice, &would, &ret->device);
-	plan_clear(&wanted);
-	if (r < 0)
-		manager_preview_clear(ret);
-	return r;
-}
-
-void manager_preview_clear(struct manager_preview *preview)
-{
-	plan_clear(&preview->shared);
-	plan_clear(&preview->own);
-	plan_clear(&preview->device);
 }

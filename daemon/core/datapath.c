@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The datapath as the manager knows it: whether it is there, and what it says on a new connection that it has. */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/errors.h"
+#include "daemon/core/manager_priv.h"
+
+bool manager_dp_away(const struct manager *m)
+{
+	return m->dp_state == MANAGER_DP_DOWN && manager_now(m) >= m->dp_down_since + DP_GRACE;
+}
+
+bool manager_dp_unmet(struct manager *m)
+{
+	if (m->dp_met || manager_dp_away(m))
+		return false;
+	if (m->dp_state == MANAGER_DP_DOWN)
+		manager_wake_before(m, m->dp_down_since + DP_GRACE);
+	return true;
+}
+
+int manager_dp_error(const struct manager *m, struct vnic_err *err)
+{
+	return vnic_err_set(err, -ENOTCONN, VNIC_E_DATAPATH_DOWN,
+			    "vnicd-datapath does not answer (%.200s): see 'systemctl status "
+			    "vnicd-datapath', start it with 'systemctl start vnicd-datapath'",
+			    m->dp_reason);
+}
+
+static void tell_datapath(struct manager *m)
+{
+	for (struct manager_observer *o = m->observers; o; o = o->next)
+		if (o->datapath_changed)
+			o->datapath_changed(o->data);
+}
+
+void manager_datapath_hello(struct manager *m)
+{
+	m->dp_state = MANAGER_DP_SYNCING;
+	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
+		managed(p)->dp_listed = managed(p)->dp_has_listener = false;
+	for (struct segment_share *s = m->shares; s; s = s->hh.next)
+		managed_share(s)->dp_listed = managed_share(s)->dp_has_tap = false;
+}
+
+/*
+ * The datapath holds a segment with a tap that no record of ours tells of: the record is lost. What it
+ * consists of is taken up again, to be undone where no port needs it.
+ */
+static void adopt_stray(struct managed_share *s, const char *tap)
+{
+	const struct vnic_link *link = inventory_find_name(s->own.m->inv, tap);
+	struct step step = { .state = STEP_DONE };
+
+	for (size_t i = 0; i < s->share.plan.n; i++)
+		if (s->share.plan.step[i].state != STEP_PLANNED)
+			return;
+	if (s->own.busy)
+		return;
+	plan_clear(&s->share.plan);
+	memcpy(step.name, s->share.segment.name, sizeof(step.name));
+	memcpy(step.ifname, s->share.tap, sizeof(step.ifname));
+	step.kind = STEP_TAP_CREATE;
+	if (str_eq(tap, s->share.tap) && link) {
+		step.ifindex = link->ifindex;
+		plan_add(&s->share.plan, &step);
+	}
+	step.kind = STEP_DP_SEGMENT;
+	plan_add(&s->share.plan, &step);
+}
+
+void manager_datapath_segment(struct manager *m, const char *name, const char *tap, bool has_tap)
+{
+	struct segment_share *share = manager_share(m, name);
+	struct vnic_segment *segment = config_segment(m->config, name), unknown = { 0 };
+	struct managed_share *s;
+
+	if (m->dp_state != MANAGER_DP_SYNCING || !name_valid(name))
+		return;
+	if (share) {
+		s = managed_share(share);
+	} else {
+		str_copy(unknown.name, sizeof(unknown.name), name);
+		s = share_get(m, segment ? segment : &unknown);
+		if (!s)
+			return;
+	}
+	owner_not_undone(&s->own, STEP_DP_SEGMENT);
+	adopt_stray(s, tap);
+	s->dp_listed = true;
+	s->dp_has_tap = has_tap;
+}
+
+void manager_datapath_port(struct manager *m, const struct dp_port_status *status)
+{
+	struct vnic_port *port = manager_port(m, &status->key);
+
+	if (m->dp_state == MANAGER_DP_DOWN)
+		return;
+	if (port)
+		port_status(managed(port), status);
+	else if (m->dp_state == MANAGER_DP_SYNCING && !m->dp_met)
+		orphan_take(m, status);
+	else if (m->dp_state == MANAGER_DP_SYNCING)
+		m->io.dp_forget_port(m->io.data, &status->key, status->generation);
+}
+
+static void share_datapath_back(struct managed_share *s)
+{
+	for (size_t i = 0; i < s->share.plan.n; i++) {
+		struct step *step = &s->share.plan.step[i];
+
+		if (step->state != STEP_DONE)
+			continue;
+		if (step->kind == STEP_DP_SEGMENT ||
+		    (step->kind == STEP_TAP_CREATE && !(s->dp_listed && s->dp_has_tap)))
+			step->state = STEP_BEGUN;
+	}
+	s->own.retry_at = s->own.backoff = 0;
+	s->stale = true;
+}
+
+void manager_datapath_hello_end(struct manager *m)
+{
+	if (m->dp_state != MANAGER_DP_SYNCING)
+		return;
+	m->dp_state = MANAGER_DP_UP;
+	m->sweep |= !m->dp_met;
+	m->dp_met = true;
+	m->dp_reason[0] = '\0';
+	for (struct segment_share *s = m->shares; s; s = s->hh.next) {
+		/* Where nobody needs it, it is to be undone, not made again. */
+		if (share_used(m, s->segment.name))
+			share_datapath_back(managed_share(s));
+		managed_share(s)->stale = true;
+	}
+	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
+		port_datapath_back(managed(p));
+	tell_datapath(m);
+	manager_kick(m);
+}
+
+void manager_datapath_lost(struct manager *m, const char *reason)
+{
+	snprintf(m->dp_reason, sizeof(m->dp_reason), "%.400s", reason);
+	if (m->dp_state == MANAGER_DP_DOWN)
+		return;
+	m->dp_state = MANAGER_DP_DOWN;
+	m->dp_down_since = manager_now(m);
+	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
+		port_datapath_lost(managed(p));
+	tell_datapath(m);
+	manager_wake_before(m, m->dp_down_since + DP_GRACE);
+}
