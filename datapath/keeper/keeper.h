@@ -209,6 +209,8 @@ int kport_restore(struct segment *s, const struct port_config *config, uint32_t 
 /* Go on with the front end behind @fd, which belongs to the port on success; its device has been restored. */
 int kport_resume(struct kport *p, int fd, pid_t peer);
 struct kport *kport_free(struct kport *p);
+/* Say in its shared state what that is: a worker may have written over it, and its successor asks. */
+void kport_stamp(struct kport *p);
 void kport_configure(struct kport *p, const struct port_config *config);
 /* @fd belongs to the port on success. Replaces a listener that is there. */
 int kport_listen(struct kport *p, int fd);

@@ -480,6 +480,13 @@ struct kport *kport_free(struct kport *p)
 }
 DEFINE_CLEANUP(struct kport *, kport_free)
 
+void kport_stamp(struct kport *p)
+{
+	p->state->magic = DP_PORT_MAGIC;
+	p->state->layout = DP_LAYOUT_VERSION;
+	p->state->size = sizeof(*p->state);
+}
+
 /* @state_fd and @state become the port's where 0 is returned. */
 static int make(struct segment *s, const struct port_config *config, uint32_t index, int state_fd,
 		struct port_state *state, struct kport **ret)
@@ -494,6 +501,7 @@ static int make(struct segment *s, const struct port_config *config, uint32_t in
 		return -ENOMEM;
 	p->state_fd = state_fd;
 	p->state = state;
+	kport_stamp(p);
 	p->config = *config;
 	p->keeper = s->keeper;
 	p->index = index;
@@ -543,9 +551,6 @@ int kport_new(struct segment *s, const struct port_config *config, struct kport 
 	if (r < 0)
 		return r;
 	state = map;
-	state->magic = DP_PORT_MAGIC;
-	state->layout = DP_LAYOUT_VERSION;
-	state->size = sizeof(*state);
 	r = make(s, config, i, fd, state, &p);
 	if (r < 0) {
 		shm_drop(sizeof(*state), &fd, &map);

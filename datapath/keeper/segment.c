@@ -205,6 +205,7 @@ static void forget_told(struct segment *s)
 
 		if (!p)
 			continue;
+		kport_stamp(p);
 		p->unacked = false;
 		p->sent_seq = 0;
 		p->dirty = true;

@@ -95,17 +95,21 @@ int takeover_adopt(struct keeper *k, int *ret_control)
 	return n < 0 ? n : 0;
 }
 
-/* A string in a field, with nothing behind its end: configurations are compared as bytes. */
+/* A string in a field, as a JSON message would have it, with nothing behind its end: configurations are compared as bytes. */
 static bool is_string(const char *s, size_t size, bool may_be_empty)
 {
 	size_t len = strnlen(s, size);
+	char clean[256];
 
-	if (len == size || (len == 0 && !may_be_empty))
+	if (size > sizeof(clean) || len == size || (len == 0 && !may_be_empty))
 		return false;
-	while (len < size)
-		if (s[len++])
+	for (size_t i = len; i < size; i++)
+		if (s[i])
 			return false;
-	return true;
+	/* It goes into JSON. */
+	memcpy(clean, s, len + 1);
+	str_make_utf8(clean);
+	return str_eq(clean, s);
 }
 
 #define IS_STRING(field, may_be_empty) is_string(field, sizeof(field), may_be_empty)
@@ -116,7 +120,7 @@ static int check_config(const struct saved_port *b, struct port_config *c, struc
 	memset(c, 0, sizeof(*c));
 	if (!IS_STRING(b->key, false) || !IS_STRING(b->name, false) ||
 	    !IS_STRING(b->segment, false) || !IS_STRING(b->pidfile, true) ||
-	    !IS_STRING(b->reason, true))
+	    strnlen(b->reason, sizeof(b->reason)) == sizeof(b->reason))
 		return REFUSE(err, "a name in it is none");
 	if (!mac_valid_guest(b->mac) || b->vlan > VNIC_VLAN_MAX || b->queues < 1 ||
 	    b->queues > DP_QUEUE_PAIRS_MAX || b->weight < 1 || b->weight > 65535 ||
@@ -274,6 +278,7 @@ static void restore_port(struct keeper *k, uint32_t id)
 	p->quarantined = b->quarantined;
 	p->quarantined_pid = b->quarantined_pid;
 	memcpy(p->reason, b->reason, sizeof(p->reason));
+	str_make_utf8(p->reason); /* a sentence may have been cut */
 	restore_listener(p, b);
 	restore_conn(p, b, saved_marked(state));
 	preserve_port_adopt(p, id, state, b);
@@ -283,8 +288,9 @@ static void restore_port(struct keeper *k, uint32_t id)
 
 static int check_segment(struct keeper *k, const struct saved_segment *b, struct vnic_err *err)
 {
-	if (!IS_STRING(b->name, false) || !IS_STRING(b->tap, true) || !IS_STRING(b->reason, true) ||
-	    b->cpu < -1 || b->cpu > 65535)
+	if (!IS_STRING(b->name, false) || !IS_STRING(b->tap, true) ||
+	    strnlen(b->reason, sizeof(b->reason)) == sizeof(b->reason) || b->cpu < -1 ||
+	    b->cpu > 65535)
 		return REFUSE(err, "a name or number in it is none");
 	if (keeper_find_segment(k, b->name))
 		return REFUSE(err, "segment \"%s\" is there already", b->name);
@@ -331,6 +337,7 @@ static void restore_segment(struct keeper *k, uint32_t id)
 	store_claim(k->store, b.worker);
 	s->restarts = b.restarts;
 	memcpy(s->reason, b.reason, sizeof(s->reason));
+	str_make_utf8(s->reason);
 	segment_configure(s, b.tap, restore_tap(s, &b), b.cpu);
 	preserve_segment_adopt(s, id, state, &b);
 	s->down_since = keeper_now_us();

@@ -15,54 +15,22 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from control_client import Control, listener, port  # noqa: E402
-from manager import Manager  # noqa: E402
 from datapath import find  # noqa: E402
-from vhost_client import (ADD_MEM_REG, F_LOG_ALL, F_MQ, F_MRG_RXBUF, F_PROTOCOL, F_VERSION_1, GET_FEATURES,  # noqa: E402
-                          GET_PROTOCOL_FEATURES, GET_VRING_BASE, MEM, P_LOG, P_MQ, P_REPLY_ACK, P_SLOTS, SET_FEATURES,
+from manager import Manager  # noqa: E402
+from played import (A, B, KEY_A, KEY_B, UUID, Stream, alive, configure, exchange, new_client, states)  # noqa: E402
+from vhost_client import (F_LOG_ALL, F_MQ, F_MRG_RXBUF, F_PROTOCOL, F_VERSION_1, GET_FEATURES,  # noqa: E402
+                          GET_PROTOCOL_FEATURES, MEM, NEED_REPLY, P_LOG, P_MQ, P_REPLY_ACK, P_SLOTS, SET_FEATURES,
                           SET_LOG_BASE, SET_MEM_TABLE, SET_OWNER, SET_PROTOCOL_FEATURES, SET_VRING_ADDR,
-                          SET_VRING_BASE, SET_VRING_CALL, SET_VRING_ENABLE, SET_VRING_ERR, SET_VRING_KICK,
-                          SET_VRING_NUM, VERSION, NEED_REPLY, Client, eventfd, frame, memfd, region, state, table, u64)
+                          SET_VRING_BASE, SET_VRING_CALL, SET_VRING_ENABLE, SET_VRING_ERR, SET_VRING_KICK, SET_VRING_NUM,
+                          VERSION,
+                          Client, eventfd, frame, memfd, region, state, table, u64)
 from vt import main, test, wait_for  # noqa: E402
-
-UUID = "11111111-2222-3333-4444-555555555555"
-A, B = "52:54:00:00:00:0a", "52:54:00:00:00:0b"
-KEY_A, KEY_B = (f"{UUID}/{mac}" for mac in (A, B))
-
-
-def configure(**more):
-    """As vnicd would."""
-    with Control() as c:
-        told = c.hello()
-        c.ask("segment-set", name="lan", tap=None, mtu=1500, cores=[])
-        has = {e["key"] for e in told if e["event"] == "port" and e["has_listener"]}
-        for key, name in ((KEY_A, "a"), (KEY_B, "b")):
-            if key in has:
-                c.ask("port-set", **port(key, **more))
-                continue
-            s = listener(f"/run/{name}")
-            c.ask("port-set", [s.fileno()], **port(key, **more))
-            s.close()
-        return told
-
-
-def states():
-    """What the keeper says of its ports."""
-    with Control() as c:
-        return {e["key"]: e for e in c.hello() if e["event"] == "port"}
-
-
-def exchange(a, b, n=0):
-    for src, dst, f in ((a, b, frame(B, A, b"to b %d" % n)), (b, a, frame(A, B, b"to a %d" % n))):
-        src.transmit(f)
-        dst.wait_frame(f)
 
 
 def unmarked():
     """The keeper has worked off what it read: no state in the store is marked (keeper/saved.c: at byte 20)."""
-    def look():
-        return all(os.pread(fd, 4, 20) == bytes(4) for fd in m_fds())
-    m_fds = lambda: current.fds("p")
-    wait_for("the keeper to be at rest", look, 5, 0.001)
+    wait_for("the keeper to be at rest",
+             lambda: all(os.pread(fd, 4, 20) == bytes(4) for fd in current.fds("p")), 5, 0.001)
 
 
 current = None
@@ -98,22 +66,9 @@ class Bed:
         self.m.end()
 
 
-def alive(*clients):
-    """Their connections stand."""
-    for c in clients:
-        assert not c.dropped(0.05), "a connection was closed"
-
-
 def kept(m, n):
     """So many eventfds and memories are in the store."""
     wait_for(f"{n} in the store, there are {m.names()}", lambda: m.count("m") == n, 5)
-
-
-def new_client(old, path):
-    old.close()
-    c = Client(path)
-    c.run()
-    return c
 
 
 @test("restart-kill-idle")
@@ -126,46 +81,6 @@ def kill_idle():
             assert m.names() == before, f"{before} became {m.names()}"
         alive(a, b)
         assert {p["state"] for p in states().values()} == {"running"}
-
-
-class Stream:
-    """Numbered frames from one front end to another, received by this thread: what came, and the longest gap."""
-
-    def __init__(self, src, dst, rate=500):
-        self.src, self.dst, self.rate = src, dst, rate
-        self.sent, self.got, self.gap, self.gap_at = 0, [], 0.0, 0.0
-        self.end = False
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def _run(self):
-        last = start = time.monotonic()
-        while not self.end or (len(self.got) < self.sent and time.monotonic() - last < 3):
-            now = time.monotonic()
-            if not self.end and self.sent < (now - start) * self.rate and self.src.room():
-                self.src.transmit(frame(B, A, b"stream %08d" % self.sent))
-                self.sent += 1
-            f = self.dst.received()
-            if f is None:
-                time.sleep(0.0003)
-                continue
-            if f[14:21] == b"stream ":
-                self.got.append(int(f[21:29]))
-                if now - last > self.gap and len(self.got) > 1:
-                    self.gap = now - last
-                last = now
-
-    def __enter__(self):
-        self.thread.start()
-        wait_for("the stream", lambda: len(self.got) > 20)
-        return self
-
-    def __exit__(self, kind, *exc):
-        self.end = True
-        self.thread.join(10)
-        if kind is None:
-            lost = set(range(self.sent)) - set(self.got)
-            assert self.got == sorted(set(self.got)), "frames were doubled or came in another order"
-            assert not lost, f"{len(lost)} of {self.sent} frames were lost: {sorted(lost)[:10]}"
 
 
 def gap_of(act, limit=0.2, tries=5):
@@ -604,6 +519,202 @@ def chaos():
         print(f"# {len(lost)} connections of one that comes and goes were closed; longest gap {st.gap * 1000:.0f} ms")
         kept(m, 10)
         assert not m.refused, m.refused
+
+
+# State and descriptors that are not what they should be
+
+
+def recover(m, a, b):
+    """Whatever was lost: vnicd tells all again, front ends connect again, and everything works."""
+    configure()
+    for c, name in ((a, "a"), (b, "b")):
+        if c.dropped(0.05):
+            c.close()
+            c.__init__(f"/run/{name}")
+            c.run()
+    exchange(a, b)
+    unmarked()
+    files = len(os.listdir(f"/proc/{m.pid}/fd"))
+    assert files < 80, f"the keeper has {files} descriptors"
+
+
+def each_name(m):
+    """One name after the other, as they are then."""
+    done = set()
+    while True:
+        left = [n for n in m.names() if n not in done]
+        if not left:
+            return
+        done.add(left[0])
+        yield left[0]
+
+
+@test("restart-descriptor-missing")
+def descriptor_missing():
+    with Bed() as (m, a, b):
+        for name in each_name(m):
+            m.kill()
+            m.replace(name, None)
+            m.again()
+            recover(m, a, b)
+
+
+STRANGERS = [
+    ("/dev/null", lambda: os.open("/dev/null", os.O_RDWR)),
+    ("a pipe", lambda: os.pipe()[0]),
+    ("a memfd without seals", lambda: memfd(1 << 20)),
+    ("an eventfd", eventfd),
+    ("a socket", lambda: socket.socket(socket.AF_UNIX).detach()),
+    ("a folder", lambda: os.open("/", os.O_RDONLY)),
+]
+
+
+@test("restart-descriptor-foreign")
+def descriptor_foreign():
+    with Bed() as (m, a, b):
+        for i, name in enumerate(each_name(m)):
+            m.kill()
+            m.replace(name, STRANGERS[i % len(STRANGERS)][1]())
+            m.again()
+            recover(m, a, b)
+            if i > 60:
+                break
+
+
+@test("restart-descriptors-unknown")
+def descriptors_unknown():
+    """Names that are not the store's, and numbers that nothing refers to."""
+    with Bed() as (m, a, b):
+        before = m.names()
+        m.kill()
+        for name in ("stored", "m3fff", "p3ffe", "s3ffd", "f3ffc", "mzz", "x1", "m", "c3ffb", "k3ffa", "f99999"):
+            m.replace(name, memfd(4096))
+        m.again()
+        exchange(a, b)
+        alive(a, b)
+        wait_for("ours to go", lambda: [n for n in m.names() if n not in before and n[1:2] in ("3",)] == [])
+        recover(m, a, b)
+
+
+HEAD = 64
+
+
+def fnv(data):
+    h = 0xcbf29ce484222325
+    for x in data:
+        h = ((h ^ x) * 0x100000001b3) & 0xFFFFFFFFFFFFFFFF
+    return h
+
+
+class Saved:
+    """A saved state as keeper/saved.c lays it out."""
+
+    def __init__(self, fd):
+        self.fd = fd
+        _, self.version, self.size, self.current, _ = struct.unpack("<QIIII", os.pread(fd, 24, 0))
+        self.at = HEAD + self.current * ((8 + self.size + 63) & ~63)
+
+    def body(self):
+        return bytearray(os.pread(self.fd, self.size, self.at + 8))
+
+    def write(self, body):
+        os.pwrite(self.fd, struct.pack("<Q", fnv(body)) + bytes(body), self.at)
+
+
+def other_version(letter):
+    with Bed() as (m, a, b):
+        m.kill()
+        fd = m.fds(letter)[0]
+        s = Saved(fd)
+        os.pwrite(fd, struct.pack("<I", s.version + 1), 8)
+        m.again()
+        assert f"version {s.version + 1}" in m.said(), m.said()
+        assert a.dropped()
+        if letter == "p":
+            exchange_one(b)
+            alive(b)
+        recover(m, a, b)
+
+
+def exchange_one(c):
+    """Its ring is worked: a frame is taken."""
+    c.transmit(frame(A, B, b"taken"))
+    wait_for("the frame to be taken", c.completed)
+
+
+@test("restart-other-version-port")
+def other_version_port():
+    other_version("p")
+
+
+@test("restart-other-version-segment")
+def other_version_segment():
+    other_version("s")
+
+
+@test("restart-sum-wrong")
+def sum_wrong():
+    with Bed() as (m, a, b):
+        m.kill()
+        s = Saved(m.fds("p")[0])
+        body = s.body()
+        body[200] ^= 1
+        os.pwrite(s.fd, bytes(body), s.at + 8)
+        m.again()
+        assert "its sum is wrong" in m.said(), m.said()
+        assert a.dropped()
+        alive(b)
+        recover(m, a, b)
+
+
+@test("restart-hostile-state")
+def hostile_state():
+    """Bytes changed at random below a right sum, in ports' and segments' states: nobody but their owner is hurt."""
+    rnd = random.Random(os.environ.get("VNICD_SEED", "6"))
+    with Bed() as (m, a, b):
+        for n in range(80):
+            m.kill()
+            letter = "s" if n % 10 == 9 else "p"
+            s = next(s for s in map(Saved, m.fds(letter)) if letter == "s" or s.body().startswith(KEY_A.encode()))
+            body = s.body()
+            used = [i for i, x in enumerate(body) if x]
+            for _ in range(rnd.choice((1, 1, 1, 2, 8, 100))):
+                i = rnd.choice(used) if rnd.random() < 0.7 else rnd.randrange(len(body))
+                body[i] = rnd.choice((0, 1, 0x7F, 0x80, 0xFF, rnd.randrange(256)))
+            s.write(body)
+            m.again()
+            if letter == "p":
+                exchange_one(b)
+                alive(b)
+            with Control() as c:
+                for e in c.hello():
+                    if e["event"] == "port" and e["key"] != KEY_B:
+                        c.ask("port-del", key=e["key"], generation=1 << 53)
+            recover(m, a, b)
+
+
+@test("restart-shared-state-hostile")
+def shared_state_hostile():
+    """What a worker may write: the rings' state of a port, the worker's own with its intent."""
+    rnd = random.Random(os.environ.get("VNICD_SEED", "7"))
+    with Bed() as (m, a, b):
+        for n in range(30):
+            m.kill()
+            for fd in m.fds("f"):
+                if "vnicd-" not in os.readlink(f"/proc/self/fd/{fd}"):
+                    continue
+                for _ in range(50):
+                    os.pwrite(fd, rnd.randbytes(8), rnd.choice((rnd.randrange(4096), rnd.randrange(65536))))
+            m.again()
+            # The rings of both stand where they stood or are given up: new connections always work.
+            for c, name in ((a, "a"), (b, "b")):
+                c.close()
+                c.__init__(f"/run/{name}")
+                c.run()
+            if n % 2:
+                configure(generation=n + 1)
+            exchange(a, b)
+            unmarked()
 
 
 main()
