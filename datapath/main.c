@@ -21,6 +21,7 @@
 #include "datapath/keeper/cmdline.h"
 #include "datapath/keeper/control.h"
 #include "datapath/keeper/keeper.h"
+#include "datapath/keeper/netdev.h"
 #include "datapath/keeper/stats.h"
 #include "datapath/keeper/store.h"
 #include "datapath/keeper/takeover.h"
@@ -34,6 +35,7 @@ struct program {
 	struct event *term_ev, *int_ev, *child_ev, *watchdog_ev;
 	struct timeval watchdog;
 	const struct cmdline *cmdline;
+	struct netdev *netdev; /* the uplink, where it is one */
 	size_t n_listening; /* of cmdline->ports, whose socket files are ours */
 	bool control_file; /* we made VNIC_DP_SOCK */
 };
@@ -157,6 +159,13 @@ static int start_alone(struct program *pr)
 		return r;
 	}
 	segment_configure(s, c->tap ? c->tap : "", tap, c->n_cores ? c->cores[0] : -1);
+	if (c->packet) {
+		r = netdev_new(s, c->packet, s->cpu, &pr->netdev, &err);
+		if (r < 0) {
+			log_err("%s", err.message);
+			return r;
+		}
+	}
 	for (size_t i = 0; i < c->n_ports; i++) {
 		r = start_port(pr, s, &c->ports[i]);
 		if (r < 0)
@@ -216,6 +225,7 @@ static void tear_down(struct program *pr)
 	/* Workers first: nobody touches a guest's memory once its front end sees the hang-up. */
 	TAILQ_FOREACH(s, &k->segments, link)
 	s->worker = worker_free(s->worker);
+	pr->netdev = netdev_free(pr->netdev);
 	k->stats = stats_free(k->stats);
 	k->control = control_free(k->control);
 	while ((p = TAILQ_FIRST(&k->ports)))

@@ -26,7 +26,7 @@
 #include "datapath/limits.h"
 
 enum wire_type {
-	WIRE_UPLINK_SET = 1, /* keeper → worker: fds[0] is the tap, or no descriptor: no uplink */
+	WIRE_UPLINK_SET = 1, /* keeper → worker: fds[0] is the uplink, or no descriptor: none */
 	WIRE_PORT_SET, /* keeper → worker */
 	WIRE_PORT_DEL, /* keeper → worker */
 	WIRE_ACK, /* worker → keeper */
@@ -42,9 +42,15 @@ struct wire_header {
 	uint64_t seq;
 };
 
+enum uplink_kind {
+	UPLINK_TAP,
+	UPLINK_PACKET, /* a packet socket bound to a netdev */
+};
+
 struct wire_uplink_set {
 	struct wire_header h;
 	int32_t cpu; /* pin to this CPU; -1: do not */
+	uint32_t kind; /* enum uplink_kind of fds[0] */
 };
 
 struct wire_region {

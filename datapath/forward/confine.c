@@ -42,7 +42,7 @@ static const int plain[] = {
 	SCMP_SYS(poll),
 	SCMP_SYS(ppoll),
 	SCMP_SYS(clock_gettime), /* where the vDSO has no clock to read */
-	/* the keeper's messages: base/sock.c */
+	/* the keeper's messages: base/sock.c; frames: uplink/packet.c */
 	SCMP_SYS(recvmsg),
 	SCMP_SYS(sendmsg),
 	SCMP_SYS(close),

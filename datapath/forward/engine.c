@@ -240,10 +240,9 @@ int engine_port_set(struct engine *e, const struct wire_port_set *cfg, const int
 	return r;
 }
 
-void engine_uplink_set(struct engine *e, int fd)
+void engine_uplink_set(struct engine *e, enum uplink_kind kind, int fd)
 {
-	close_safe(e->uplink.fd);
-	e->uplink.fd = fd;
+	uplink_set(&e->uplink, kind, fd);
 }
 
 void engine_deinit(struct engine *e)
@@ -251,7 +250,7 @@ void engine_deinit(struct engine *e)
 	e->live = false;
 	for (unsigned int i = 0; i < DP_PORTS_MAX; i++)
 		e->port[i] = port_free(e->port[i]);
-	engine_uplink_set(e, -1);
+	engine_uplink_set(e, UPLINK_TAP, -1);
 }
 
 static struct vq *find_ring(void *ctx, unsigned int port, unsigned int ring)

@@ -15,7 +15,7 @@
 #include "datapath/ring/mem.h"
 #include "datapath/ring/split.h"
 #include "datapath/state.h"
-#include "datapath/uplink/tap.h"
+#include "datapath/uplink/uplink.h"
 #include "datapath/wire.h"
 
 struct engine;
@@ -158,7 +158,7 @@ void engine_port_del(struct engine *e, unsigned int index);
  * engine_uplink_set() - another uplink, or none
  * @fd: becomes the engine's; -1: none
  */
-void engine_uplink_set(struct engine *e, int fd);
+void engine_uplink_set(struct engine *e, enum uplink_kind kind, int fd);
 
 /**
  * engine_go() - recover what a predecessor left and take up the rings

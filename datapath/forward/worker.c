@@ -98,7 +98,7 @@ static void pin(int cpu)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
-static int uplink_set(struct worker *w, const struct wire_uplink_set *m, const int *fds,
+static int set_uplink(struct worker *w, const struct wire_uplink_set *m, const int *fds,
 		      size_t n_fds, const char **reason)
 {
 	int r = 0;
@@ -112,16 +112,16 @@ static int uplink_set(struct worker *w, const struct wire_uplink_set *m, const i
 	if (w->engine.uplink.fd >= 0)
 		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, w->engine.uplink.fd, NULL);
 	w->uplink_ready = false;
-	engine_uplink_set(&w->engine, -1);
+	engine_uplink_set(&w->engine, UPLINK_TAP, -1);
 	if (n_fds == 0)
 		return 0;
-	r = tap_prepare(fds[0], reason);
+	r = uplink_prepare(m->kind, fds[0], reason);
 	if (r == 0)
 		r = watch_fd(w, fds[0], EVENT_UPLINK);
 	if (r < 0)
 		close_all(fds, n_fds);
 	else
-		engine_uplink_set(&w->engine, fds[0]);
+		engine_uplink_set(&w->engine, m->kind, fds[0]);
 	return r;
 }
 
@@ -136,7 +136,7 @@ static void handle(struct worker *w, const union wire_message *m, size_t size, c
 		atomic_store(&w->ws->at_port, m->h.port + 1);
 		r = engine_port_set(&w->engine, &m->port_set, fds, n_fds, &reason);
 	} else if (m->h.type == WIRE_UPLINK_SET && size == sizeof(m->uplink_set)) {
-		r = uplink_set(w, &m->uplink_set, fds, n_fds, &reason);
+		r = set_uplink(w, &m->uplink_set, fds, n_fds, &reason);
 	} else {
 		close_all(fds, n_fds);
 		if (m->h.type == WIRE_PORT_DEL && m->h.port < DP_PORTS_MAX) {
@@ -185,12 +185,16 @@ static void kicked(struct worker *w, uint64_t event)
 
 /*
  * A tap that was deleted says so for ever, and would wake us for ever. It does not come back: whoever makes
- * another gives us another descriptor.
+ * another gives us another descriptor. A packet socket's error is gone once it was read.
  */
-static void uplink_gone(struct worker *w)
+static void uplink_error(struct worker *w)
 {
+	if (w->engine.uplink.kind == UPLINK_PACKET) {
+		w->uplink_ready = true;
+		return;
+	}
 	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, w->engine.uplink.fd, NULL);
-	engine_uplink_set(&w->engine, -1);
+	engine_uplink_set(&w->engine, UPLINK_TAP, -1);
 	w->uplink_ready = false;
 }
 
@@ -207,7 +211,7 @@ static void events(struct worker *w, int timeout)
 		if (ev[i].data.u64 == EVENT_CONTROL)
 			message = true;
 		else if (ev[i].data.u64 == EVENT_UPLINK && ev[i].events & EPOLLERR)
-			uplink_gone(w);
+			uplink_error(w);
 		else if (ev[i].data.u64 == EVENT_UPLINK)
 			w->uplink_ready = true;
 		else

@@ -15,7 +15,7 @@
 const char cmdline_help[] =
 	"Usage: vnicd-datapath --port name=A,socket=FILE,mac=MAC[,…] … [OPTION…]\n"
 	"       vnicd-datapath --managed [OPTION…]\n"
-	"Switch frames between VMs' vhost-user NICs and a tap.\n"
+	"Switch frames between VMs' vhost-user NICs and an uplink.\n"
 	"\n"
 	"  --port name=A,socket=FILE,mac=MAC   a port; further, separated by commas:\n"
 	"         vlan=N        its VLAN on the uplink, 1 to 4094; default: untagged\n"
@@ -24,7 +24,9 @@ const char cmdline_help[] =
 	"         spoofchk=on|off   drop frames with another source MAC; default on\n"
 	"         weight=N      share of a crowded receiver; not in force yet; default 1\n"
 	"         rate=BITS     limit in bits/s, also as 100mbit, 2gbit; not in force yet\n"
-	"  --uplink tap=NAME    where frames for others go; made where it is not there\n"
+	"  --uplink UPLINK      where frames for others go:\n"
+	"         tap=NAME      a tap; made where it is not there\n"
+	"         packet=NETDEV a netdev of the host, by a packet socket\n"
 	"  --cores LIST         CPUs to run the worker on, as 2 or 2,3 or 2-3\n"
 	"  --stats FILE         keep states and counters there, as JSON\n"
 	"  --managed            be told everything by vnicd, over /run/vnicd/datapath.sock\n"
@@ -144,13 +146,21 @@ static int parse_port(struct cmdline *c, const char *text, struct vnic_err *err)
 
 static int parse_uplink(struct cmdline *c, const char *text, struct vnic_err *err)
 {
-	if (!strncmp(text, "xdp=", 4) || !strncmp(text, "packet=", 7))
-		return REFUSE(err, "--uplink %s: not in this version, which knows tap=NAME", text);
-	if (strncmp(text, "tap=", 4) || !ifname_valid(text + 4))
-		return REFUSE(err, "--uplink %s: give tap=NAME with an interface's name", text);
-	if (c->tap)
-		return REFUSE(err, "--uplink %s: there is one uplink, and it is %s", text, c->tap);
-	c->tap = text + 4;
+	const char *name = strchr(text, '=');
+
+	if (!strncmp(text, "xdp=", 4))
+		return REFUSE(err,
+			      "--uplink %s: not in this version, which knows tap=NAME and "
+			      "packet=NETDEV",
+			      text);
+	if ((strncmp(text, "tap=", 4) && strncmp(text, "packet=", 7)) || !ifname_valid(name + 1))
+		return REFUSE(
+			err, "--uplink %s: give tap=NAME or packet=NETDEV with an interface's name",
+			text);
+	if (c->tap || c->packet)
+		return REFUSE(err, "--uplink %s: there is one uplink, and it is %s", text,
+			      c->tap ? c->tap : c->packet);
+	*(*text == 't' ? &c->tap : &c->packet) = name + 1;
 	return 0;
 }
 
@@ -184,7 +194,7 @@ static int parse_cores(struct cmdline *c, const char *text, struct vnic_err *err
 
 static int check_modes(const struct cmdline *c, struct vnic_err *err)
 {
-	if (c->mode == CMDLINE_MANAGED && (c->n_ports || c->tap || c->n_cores))
+	if (c->mode == CMDLINE_MANAGED && (c->n_ports || c->tap || c->packet || c->n_cores))
 		return REFUSE(err,
 			      "--managed takes no --port, --uplink or --cores: vnicd says them");
 	if (c->mode == CMDLINE_RUN && !c->n_ports)

@@ -25,7 +25,8 @@ struct cmdline {
 		CMDLINE_VERSION,
 	} mode;
 	int log_level;
-	const char *tap; /* NULL: no uplink */
+	const char *tap; /* NULL: it is no tap */
+	const char *packet; /* NULL: it is no netdev */
 	const char *stats; /* NULL: none */
 	int cores[CMDLINE_CORES_MAX];
 	size_t n_cores;

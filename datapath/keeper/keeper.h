@@ -114,8 +114,11 @@ struct segment {
 	TAILQ_ENTRY(segment) link;
 	struct keeper *keeper;
 	char name[VNIC_NAME_MAX];
-	char tap[VNIC_NAME_MAX]; /* its interface, or empty */
+	char tap[VNIC_NAME_MAX]; /* its interface, or empty: a tap, or another netdev (kind) */
 	int tap_fd;
+	enum uplink_kind kind; /* what tap_fd is */
+	const char
+		*uplink_state; /* of a netdev, stand-alone: "up", "down", …; NULL: not looked at */
 	int32_t cpu; /* -1: anywhere */
 
 	struct kept_segment *kept; /* for a successor; see preserve.h */
@@ -185,7 +188,7 @@ int segment_restore(struct keeper *k, const char *name, int worker_state, struct
 void segment_start(struct segment *s);
 /* It must have no ports. */
 struct segment *segment_free(struct segment *s);
-/* The uplink: @tap_fd belongs to the segment from now; -1: keep the one that is there. */
+/* The uplink, a tap or a packet socket: @tap_fd belongs to the segment from now; -1: keep the one that is there. */
 void segment_configure(struct segment *s, const char *tap, int tap_fd, int32_t cpu);
 /* Send what is dirty, as far as the worker takes it. */
 void segment_feed(struct segment *s);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "datapath/keeper/report.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "base/packet.h"
 
 static void add_counters(struct json_object *o, const struct port_counters *c)
 {
@@ -61,7 +64,14 @@ struct json_object *report_segment(const struct segment *s)
 		abort();
 	json_add_str(o, "name", s->name);
 	json_add_str(o, "tap", s->tap[0] ? s->tap : NULL);
-	json_add_bool(o, "has_tap", s->tap_fd >= 0);
+	/* A packet socket whose netdev was deleted is none any more. */
+	json_add_bool(o, "has_tap", s->tap_fd >= 0 && packet_check(s->tap_fd) != -ENODEV);
+	json_add_str(o, "uplink",
+		     s->tap_fd < 0		? NULL
+		     : s->kind == UPLINK_PACKET ? "packet"
+						: "tap");
+	if (s->kind == UPLINK_PACKET)
+		json_add_str(o, "uplink_state", s->uplink_state);
 	json_add_u64(o, "pid", (uint64_t)worker_pid(s->worker));
 	json_add_u64(o, "restarts", s->restarts);
 	json_add_str(o, "reason", s->reason[0] ? s->reason : NULL);

@@ -81,9 +81,9 @@ static int segment_set(struct keeper *k, struct json_object *o, int *fds, size_t
 		r = get_cores(o, &cpu, err);
 	if (r == 0 && n_fds > 1)
 		r = vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
-				 "a segment has one tap, not %zu descriptors", n_fds);
+				 "a segment has one uplink, not %zu descriptors", n_fds);
 	if (r == 0 && n_fds == 1)
-		r = tap_check(fds[0], err);
+		r = uplink_check(fds[0], err);
 	if (r < 0)
 		return r;
 	s = keeper_find_segment(k, name);

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/packet.h"
 #include "datapath/keeper/control.h"
 #include "datapath/keeper/keeper.h"
 #include "datapath/keeper/preserve.h"
@@ -41,6 +42,7 @@ static int send_uplink(struct segment *s)
 	struct wire_uplink_set u = {
 		.h = { .type = WIRE_UPLINK_SET, .seq = s->seq + 1 },
 		.cpu = s->cpu,
+		.kind = s->kind,
 	};
 	int r = worker_send(s->worker, &u, sizeof(u), &s->tap_fd, s->tap_fd >= 0 ? 1 : 0);
 
@@ -288,6 +290,8 @@ void segment_configure(struct segment *s, const char *tap, int tap_fd, int32_t c
 	if (new_tap) {
 		close_safe(s->tap_fd);
 		s->tap_fd = tap_fd;
+		s->kind = tap_fd >= 0 && packet_check(tap_fd) != -EINVAL ? UPLINK_PACKET
+									 : UPLINK_TAP;
 		s->uplink_dirty = true;
 	}
 	if (cpu != s->cpu)

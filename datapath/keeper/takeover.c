@@ -304,9 +304,9 @@ static int restore_tap(struct segment *s, const struct saved_segment *b)
 
 	if (!b->tap_id)
 		return -1;
-	if (fd >= 0 && tap_check(fd, &err) == 0 && store_claim(s->keeper->store, b->tap_id))
+	if (fd >= 0 && uplink_check(fd, &err) == 0 && store_claim(s->keeper->store, b->tap_id))
 		return copy_fd(fd);
-	log_warning("segment %s: its tap is not there until vnicd gives it again", s->name);
+	log_warning("segment %s: its uplink is not there until vnicd gives it again", s->name);
 	return -1;
 }
 

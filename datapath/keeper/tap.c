@@ -13,6 +13,7 @@
 
 #include "api/errors.h"
 #include "base/cleanup.h"
+#include "base/packet.h"
 
 static int attach(int fd, const char *ifname, short more_flags)
 {
@@ -34,14 +35,19 @@ static int set_up(const char *ifname)
 	return ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? -errno : 0;
 }
 
-int tap_check(int fd, struct vnic_err *err)
+int uplink_check(int fd, struct vnic_err *err)
 {
 	struct ifreq ifr = { 0 };
 
+	if (packet_check(fd) != -EINVAL)
+		return 0;
 	if (ioctl(fd, TUNGETIFF, &ifr) < 0 || !(ifr.ifr_flags & IFF_TAP) ||
 	    !(ifr.ifr_flags & IFF_NO_PI) || !(ifr.ifr_flags & IFF_VNET_HDR))
-		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
-				    "the descriptor is not a tap with IFF_NO_PI and IFF_VNET_HDR");
+		return vnic_err_set(
+			err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+			"the descriptor is neither a tap with IFF_NO_PI and IFF_VNET_HDR nor "
+			"a packet socket of one netdev with PACKET_VNET_HDR and "
+			"PACKET_AUXDATA");
 	return 0;
 }
 

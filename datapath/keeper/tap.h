@@ -12,5 +12,5 @@
  */
 int tap_open(const char *ifname, struct vnic_err *err);
 
-/* Is it a tap as workers take it? Return: 0 or -EINVAL with @err. */
-int tap_check(int fd, struct vnic_err *err);
+/* Is it a tap, or a packet socket (base/packet.h), as workers take it? Return: 0 or -EINVAL with @err. */
+int uplink_check(int fd, struct vnic_err *err);

@@ -1,72 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The uplink: a tap with virtio-net headers, on the segment's bridge. */
+/* A tap as the uplink: the other end of it is a port of the segment's bridge. */
 #pragma once
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
+#include <sys/types.h>
 
-#include "datapath/forward/frame.h"
-
-#define UPLINK_BATCH	64
-#define UPLINK_HDR	12 /* struct virtio_net_hdr_mrg_rxbuf: what the tap reads and writes */
-#define UPLINK_PIECES	1000 /* of a frame; Linux takes 1024 in a writev() */
-#define UPLINK_BUF_SIZE (UPLINK_HDR + FRAME_LEN_MAX)
-
-/* A frame to be sent: what stands before its body is made here, the body stays where it is. */
-struct uplink_frame {
-	uint8_t head[UPLINK_HDR + ETH_HEADER + VLAN_TAG];
-	uint8_t head_len;
-	uint16_t n;
-	const struct piece *body;
-	uint64_t *dropped; /* its sender's counter */
-};
+#define TAP_HDR 12 /* struct virtio_net_hdr_mrg_rxbuf: what the tap reads and writes */
 
 /**
- * struct uplink
- * @fd: -1: none
- * @n: frames in @batch
- * @none: where nobody's drops are counted
- * @buf: the frame being received
- */
-struct uplink {
-	int fd;
-	unsigned int n;
-	uint64_t none;
-	struct uplink_frame batch[UPLINK_BATCH];
-	uint8_t buf[UPLINK_BUF_SIZE];
-};
-
-/**
- * tap_prepare() - put a tap into the state that we work with
- * Non-blocking, 12-byte headers, checksum and TCP segmentation left to us on receive.
+ * tap_prepare() - non-blocking, 12-byte headers, checksum and TCP segmentation left to us on receive
  * @fd: opened with IFF_TAP, IFF_NO_PI and IFF_VNET_HDR
  * Return: 0 or a negative errno with @reason set to a sentence.
  */
 int tap_prepare(int fd, const char **reason);
 
-/* No room in the batch: uplink_flush() first. */
-static inline bool uplink_full(const struct uplink *u)
-{
-	return u->n == UPLINK_BATCH;
-}
-
-/**
- * uplink_add() - put @f into the batch; its body must stay in place until uplink_flush()
- * A frame of a VLAN gets its 802.1Q tag.
- * @dropped: counted up where it cannot be sent, now or by uplink_flush(); NULL: nobody counts
- */
-void uplink_add(struct uplink *u, const struct frame *f, uint64_t *dropped);
-
-/* Write the batch. What the tap does not take at once is dropped and counted. */
-void uplink_flush(struct uplink *u);
-
-/**
- * uplink_read() - the next frame
- * @piece: one, for its body
- * Return: 1; 0: none is there; -EBADMSG: one that was no frame (skipped).
- */
-int uplink_read(struct uplink *u, struct frame *f, struct piece *piece);
-
-/* Tell the outside where @mac is: a RARP request from it, with a tag where @vlan is not 0 (QEMU's way). */
-void uplink_announce(struct uplink *u, const uint8_t mac[6], uint16_t vlan);
+/* One frame with its header. Return: bytes; 0: none is there. */
+ssize_t tap_read(int fd, uint8_t *buf, size_t size);

@@ -39,7 +39,7 @@ void bed_init(struct bed *b, unsigned int n, const struct vg_config *cfg)
 	engine_init(b->e, b->ws);
 	b->e->spin_ns = UINT64_MAX; /* these guests do not kick */
 	b->e->now = b->now;
-	engine_uplink_set(b->e, pair[0]);
+	engine_uplink_set(b->e, UPLINK_TAP, pair[0]);
 	b->outside = pair[1];
 	for (unsigned int i = 0; i < n; i++) {
 		vguest_init(&b->g[i], i, &cfg[i]);

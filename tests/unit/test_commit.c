@@ -214,7 +214,7 @@ static void start_engine(struct model *m, int uplink)
 
 	m->engine = &engine;
 	engine_init(m->engine, m->ws);
-	engine_uplink_set(m->engine, uplink);
+	engine_uplink_set(m->engine, UPLINK_TAP, uplink);
 	for (unsigned int i = 0; i < m->s->guests; i++) {
 		struct wire_port_set cfg;
 		int fds[3 + 2 * DP_RINGS_MAX];
