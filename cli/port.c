@@ -101,21 +101,41 @@ static int usage(const struct cli *cli, const struct vnic_err *err)
 	return CLI_USAGE;
 }
 
-/* --dry-run of add and attach: the path that would be taken, why, and the steps */
-static int preview(struct cli *cli, int argc, char **argv)
+/* Ask for what would be done; @domain: NULL for add */
+static int ask_preview(struct cli *cli, const char *domain, int argc, char **argv,
+		       sd_bus_message **ret_reply, bool *ret_usage, struct vnic_err *err)
 {
-	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+	int r = cli_new_call(cli, VNIC_BUS_ROOT, VNIC_I_MANAGER,
+			     domain ? "AttachPreview" : "PlanPreview", &m, err);
+
+	if (r >= 0 && domain)
+		r = sd_bus_message_append(m, "s", domain);
+	if (r < 0)
+		return r;
+	r = words_append_spec(m, argc, argv, err);
+	*ret_usage = r < 0;
+	return r < 0 ? r : cli_call_message(cli, m, ret_reply, err);
+}
+
+/* --dry-run of add and attach: the path that would be taken, why, and the steps */
+static int preview(struct cli *cli, const char *domain, int argc, char **argv)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 	_cleanup_(json_putp) struct json_object *o = json_object_new_object();
 	struct json_object *plan = json_object_new_object(), *reasons, *steps;
 	struct vnic_err err = VNIC_ERR_INIT;
 	const char *path = "";
+	bool wrong_usage = false;
+	int r = ask_preview(cli, domain, argc, argv, &reply, &wrong_usage, &err);
 
 	json_object_object_add(o, "plan", plan);
-	if (cli_new_call(cli, VNIC_BUS_ROOT, VNIC_I_MANAGER, "PlanPreview", &m, &err) < 0)
-		return cli_fail_err(cli, &err);
-	if (words_append_spec(m, argc, argv, &err) < 0)
+	/* Who may only read is told of the port, and nothing of the domain. */
+	if (r < 0 && domain && !strcmp(err.code, VNIC_E_ACCESS))
+		r = ask_preview(cli, NULL, argc, argv, &reply, &wrong_usage, &err);
+	if (wrong_usage)
 		return usage(cli, &err);
-	if (cli_call_message(cli, m, &reply, &err) < 0)
+	if (r < 0)
 		return cli_fail_err(cli, &err);
 	sd_bus_message_read(reply, "s", &path);
 	json_add_str(plan, "path", path);
@@ -162,7 +182,7 @@ int cmd_port_add(struct cli *cli, int argc, char **argv)
 	if (words_require(argc, argv, cli->dry_run ? "class" : "uuid mac class", &err) < 0)
 		return usage(cli, &err);
 	if (cli->dry_run)
-		return preview(cli, argc, argv);
+		return preview(cli, NULL, argc, argv);
 	if (cli_new_call(cli, VNIC_BUS_ROOT, VNIC_I_MANAGER, "PortAdd", &m, &err) < 0)
 		return cli_fail_err(cli, &err);
 	if (words_append_spec(m, argc, argv, &err) < 0)
@@ -218,15 +238,6 @@ int cmd_port_del(struct cli *cli, int argc, char **argv)
 		return cli_fail_err(cli, &err);
 	cli_done(cli, "Released %s.", j_str(port, "key"));
 	return CLI_OK;
-}
-
-/* What a dry run promises must be possible: is there such a domain? Who may only read is not told. */
-static int check_domain(struct cli *cli, const char *domain, struct vnic_err *err)
-{
-	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-	int r = cli_call(cli, "DomainCheck", &reply, err, "s", domain);
-
-	return r < 0 && strcmp(err->code, VNIC_E_ACCESS) != 0 ? r : 0;
 }
 
 /* "VF 3 of eth3 (0000:03:10.6)" */
@@ -298,10 +309,8 @@ int cmd_port_attach(struct cli *cli, int argc, char **argv)
 		return port_device(cli, argv[0], true);
 	if (words_require(argc - 1, argv + 1, "class", &err) < 0)
 		return usage(cli, &err);
-	if (cli->dry_run && check_domain(cli, argv[0], &err) < 0)
-		return cli_fail_err(cli, &err);
 	if (cli->dry_run)
-		return preview(cli, argc - 1, argv + 1);
+		return preview(cli, argv[0], argc - 1, argv + 1);
 	if (cli_new_call(cli, VNIC_BUS_ROOT, VNIC_I_MANAGER, "PortAttach", &m, &err) < 0)
 		return cli_fail_err(cli, &err);
 	if (sd_bus_message_append(m, "s", argv[0]) < 0 ||

@@ -30,6 +30,7 @@ struct domain_op {
 	void *arg;
 	char *domain; /* as the caller named it */
 	struct port_spec spec;
+	bool look_only; /* attach: would it be possible? */
 	uint64_t generation; /* of the port that attach made */
 	struct vnic_err err; /* why the port is being released again */
 	struct domain_op *next;
@@ -241,6 +242,20 @@ static void complete_spec(struct port_spec *spec)
 			 mac[2], mac[3], mac[4], mac[5]);
 }
 
+/* Is there already a NIC with that MAC? libvirt would refuse it only after the port was made. */
+static bool mac_taken(struct domain_op *op, struct json_object *answer)
+{
+	static const uint8_t none[VNIC_MAC_LEN];
+	char mac[VNIC_MAC_STR];
+
+	if (!memcmp(op->spec.key.mac, none, sizeof(none)) ||
+	    !has_interface(answer, op->spec.key.mac))
+		return false;
+	op_fail(op, vnic_err_of(VNIC_E_DUPLICATE_MAC, "domain %s has a NIC with MAC %s already",
+				op->spec.domain, mac_format(op->spec.key.mac, mac)));
+	return true;
+}
+
 static void on_found_for_attach(void *arg, const struct vnic_err *err, struct json_object *answer)
 {
 	struct domain_op *op = arg;
@@ -269,21 +284,28 @@ static void on_found_for_attach(void *arg, const struct vnic_err *err, struct js
 				op->spec.domain));
 		return;
 	}
+	if (mac_taken(op, answer))
+		return;
 	complete_spec(&op->spec);
+	if (op->look_only) {
+		op_end(op, NULL, NULL);
+		return;
+	}
 	if (snprintf(op->spec.pidfile, sizeof(op->spec.pidfile), VNIC_PIDFILE_DIR "/%s.pid",
 		     op->spec.domain) >= (int)sizeof(op->spec.pidfile) ||
 	    !manager_port_add(op->ops->manager, &op->spec, on_port_made, op))
 		op_fail(op, vnic_err_of(VNIC_E_INTERNAL, "out of memory"));
 }
 
-void *domain_attach(void *data, const char *domain, const struct port_spec *spec, bus_op_done done,
-		    void *arg)
+void *domain_attach(void *data, const char *domain, const struct port_spec *spec, bool look_only,
+		    bus_op_done done, void *arg)
 {
 	struct domain_op *op = op_new(data, domain, done, arg);
 
 	if (!op)
 		return NULL;
 	op->spec = *spec;
+	op->look_only = look_only;
 	if (look_up(op, true, on_found_for_attach))
 		return op;
 	op_free(op);
@@ -407,6 +429,28 @@ static bool check_standby(const struct vnic_config *config, const struct port_sp
 	return other;
 }
 
+/* What the next start of a port that could have a VF would give it, and why nothing better. */
+static void tell_path(struct json_object *findings, const struct alloc_choice *choice,
+		      const uint8_t *mac)
+{
+	char text[VNIC_ERR_MESSAGE_MAX];
+
+	for (size_t i = 0; i < choice->n_reasons; i++) {
+		const struct path_reason *why = &choice->reason[i];
+
+		if (why->path != VNIC_PATH_SRIOV)
+			continue;
+		if (choice->path == VNIC_PATH_SRIOV)
+			snprintf(text, sizeof(text), "started now, it would get %s", why->text);
+		else
+			snprintf(text, sizeof(text),
+				 "started now, it would be on path %s, without a VF: %s",
+				 vnic_path_str(choice->path),
+				 why->eligible ? "its class prefers that" : why->text);
+		add(findings, "info", "Path", mac, text, NULL);
+	}
+}
+
 /* Would each of its ports be made here, now? As the hook would have it. */
 static void check_ports(struct manager *m, struct json_object *answer, struct json_object *findings)
 {
@@ -430,7 +474,8 @@ static void check_ports(struct manager *m, struct json_object *answer, struct js
 		if (manager_preview(m, &req.specs[i], &preview, &err) < 0)
 			add_finding(findings, &err, req.specs[i].key.mac);
 		else
-			manager_preview_clear(&preview);
+			tell_path(findings, &preview.choice, req.specs[i].key.mac);
+		manager_preview_clear(&preview);
 	}
 	request_clear(&req);
 }

@@ -16,8 +16,8 @@ int domain_ops_new(struct manager *manager, struct libvirt_client *client, struc
 struct domain_ops *domain_ops_free(struct domain_ops *ops);
 
 /* As struct bus_ops has them; @data is the struct domain_ops. */
-void *domain_attach(void *data, const char *domain, const struct port_spec *spec, bus_op_done done,
-		    void *arg);
+void *domain_attach(void *data, const char *domain, const struct port_spec *spec, bool look_only,
+		    bus_op_done done, void *arg);
 void *domain_detach(void *data, const char *domain, const uint8_t mac[VNIC_MAC_LEN],
 		    bus_op_done done, void *arg);
 void *domain_check(void *data, const char *domain, bus_op_done done, void *arg);

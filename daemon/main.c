@@ -151,9 +151,10 @@ static int bus_reload(void *data, struct vnic_err *err)
 }
 
 static void *bus_attach(void *data, const char *domain, const struct port_spec *spec,
-			bus_op_done done, void *arg)
+			bool look_only, bus_op_done done, void *arg)
 {
-	return domain_attach(((struct daemon *)data)->domain_ops, domain, spec, done, arg);
+	return domain_attach(((struct daemon *)data)->domain_ops, domain, spec, look_only, done,
+			     arg);
 }
 
 static void *bus_detach(void *data, const char *domain, const uint8_t mac[VNIC_MAC_LEN],

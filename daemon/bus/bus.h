@@ -30,7 +30,8 @@ typedef void (*bus_op_done)(void *arg, const struct vnic_err *err, const struct 
  * memory is out. bus_ops may leave them NULL: the methods then answer LibvirtFailed.
  *
  * @reload: read the configuration again; at once
- * @port_attach: @spec has no UUID yet, nor a name or MAC where the caller gave none (zero)
+ * @port_attach: @spec has no UUID yet, nor a name or MAC where the caller gave none (zero); @look_only: is the domain
+ *	fit for it? Then @key has what it would be, and nothing is done
  * @forget: do not call @done of this operation any more; it goes on if it cannot be taken back
  * @connected: the connection came up (reason NULL), or went or could not be made (why); for the log
  */
@@ -38,7 +39,7 @@ struct bus_ops {
 	void *data;
 	int (*reload)(void *data, struct vnic_err *err);
 	void *(*port_attach)(void *data, const char *domain, const struct port_spec *spec,
-			     bus_op_done done, void *arg);
+			     bool look_only, bus_op_done done, void *arg);
 	void *(*port_detach)(void *data, const char *domain, const uint8_t mac[VNIC_MAC_LEN],
 			     bus_op_done done, void *arg);
 	void *(*domain_check)(void *data, const char *domain, bus_op_done done, void *arg);

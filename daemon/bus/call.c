@@ -81,6 +81,7 @@ void bus_call_free(struct bus_call *call)
 	if (call->deadline)
 		event_free(call->deadline);
 	sd_bus_message_unref(call->message);
+	free(call->spec);
 	free(call);
 }
 

@@ -12,5 +12,6 @@ int bus_port_detach(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_device_attach(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_device_detach(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_domain_check(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_attach_preview(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_plan_preview(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_refresh_counters(sd_bus_message *m, void *userdata, sd_bus_error *error);

@@ -2,6 +2,7 @@
 /* Methods of org.vnicd1.Manager that make, release and judge: most answer late. */
 #include "daemon/bus/manager_object.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -151,24 +152,39 @@ static void on_attached(void *arg, const struct vnic_err *err, const struct port
 			       port_key_format(key, text));
 }
 
-int bus_port_attach(sd_bus_message *m, void *userdata, sd_bus_error *error)
+/* DOMAIN and spec of PortAttach and AttachPreview */
+static int read_attach(sd_bus_message *m, const char **ret_domain, struct bus_spec *ret,
+		       struct vnic_err *err)
+{
+	int r = sd_bus_message_read(m, "s", ret_domain);
+
+	if (r >= 0)
+		r = check_domain(*ret_domain, err);
+	if (r >= 0)
+		r = bus_spec_read(m, ret, err);
+	if (r < 0)
+		return r;
+	if (!ret->has_class)
+		return missing("class", err);
+	if (ret->has_uuid || ret->spec.domain[0] || ret->spec.pidfile[0])
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+				    "uuid, domain and pidfile come from libvirt: leave them out");
+	if (ret->spec.standby[0])
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+				    "standby: a NIC that is plugged in stands by for none; write "
+				    "<teaming type='persistent'/> into the domain's XML");
+	return 0;
+}
+
+static int attach(sd_bus_message *m, struct bus *bus, bool look_only, bus_op_done done,
+		  sd_bus_error *error)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
-	struct bus *bus = userdata;
 	struct bus_call *call;
 	struct bus_spec s;
 	const char *domain;
-	int r = sd_bus_message_read(m, "s", &domain);
+	int r = read_attach(m, &domain, &s, &err);
 
-	if (r >= 0)
-		r = check_domain(domain, &err);
-	if (r >= 0)
-		r = bus_spec_read(m, &s, &err);
-	if (r >= 0 && !s.has_class)
-		r = missing("class", &err);
-	if (r >= 0 && (s.has_uuid || s.spec.domain[0] || s.spec.pidfile[0]))
-		r = vnic_err_set(&err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
-				 "uuid, domain and pidfile come from libvirt: leave them out");
 	if (r < 0)
 		return bus_error(error, r, &err);
 	if (!bus->ops.port_attach)
@@ -176,8 +192,21 @@ int bus_port_attach(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	call = bus_call_new(bus, m, BUS_CALL_KEEP, error);
 	if (!call)
 		return -EBUSY;
+	if (look_only) {
+		call->spec = malloc(sizeof(*call->spec));
+		if (!call->spec) {
+			bus_call_free(call);
+			return -ENOMEM;
+		}
+		*call->spec = s.spec;
+	}
 	return begun(call, NULL,
-		     bus->ops.port_attach(bus->ops.data, domain, &s.spec, on_attached, call));
+		     bus->ops.port_attach(bus->ops.data, domain, &s.spec, look_only, done, call));
+}
+
+int bus_port_attach(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	return attach(m, userdata, false, on_attached, error);
 }
 
 static void on_done(void *arg, const struct vnic_err *err, const struct port_key *key,
@@ -314,11 +343,27 @@ static int append_preview(sd_bus_message *m, const struct manager_preview *p)
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-int bus_plan_preview(sd_bus_message *m, void *userdata, sd_bus_error *error)
+/* Answer @m with what manager_port_add() of @spec would do. */
+static int reply_preview(sd_bus_message *m, const struct manager *manager,
+			 const struct port_spec *spec, struct vnic_err *err)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-	struct vnic_err err = VNIC_ERR_INIT;
 	struct manager_preview preview;
+	int r;
+
+	memset(&preview, 0, sizeof(preview));
+	r = manager_preview(manager, spec, &preview, err);
+	if (r >= 0)
+		r = sd_bus_message_new_method_return(m, &reply);
+	if (r >= 0)
+		r = append_preview(reply, &preview);
+	manager_preview_clear(&preview);
+	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+int bus_plan_preview(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	struct vnic_err err = VNIC_ERR_INIT;
 	struct bus *bus = userdata;
 	struct bus_spec s;
 	int r = bus_spec_read(m, &s, &err);
@@ -339,15 +384,31 @@ int bus_plan_preview(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	/* Beside which interface a VF would be plugged in is for the domain's XML to say. */
 	if (!*s.spec.standby)
 		str_copy(s.spec.standby, sizeof(s.spec.standby), "ua-vnic");
-	memset(&preview, 0, sizeof(preview));
-	r = manager_preview(bus->manager, &s.spec, &preview, &err);
-	if (r < 0)
-		return bus_error(error, r, &err);
-	r = sd_bus_message_new_method_return(m, &reply);
-	if (r >= 0)
-		r = append_preview(reply, &preview);
-	manager_preview_clear(&preview);
-	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+	r = reply_preview(m, bus->manager, &s.spec, &err);
+	return r < 0 ? bus_error(error, r, &err) : r;
+}
+
+static void on_looked(void *arg, const struct vnic_err *err, const struct port_key *key,
+		      struct json_object *findings)
+{
+	struct vnic_err failed = VNIC_ERR_INIT;
+	struct bus_call *call = arg;
+
+	(void)findings;
+	if (!err && call->message) {
+		call->spec->key = *key;
+		if (!*call->spec->name)
+			bus_spec_default_name(call->spec);
+		if (reply_preview(call->message, call->bus->manager, call->spec, &failed) >= 0)
+			call->message = sd_bus_message_unref(call->message);
+		err = &failed;
+	}
+	bus_call_reply(call, err, "");
+}
+
+int bus_attach_preview(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	return attach(m, userdata, true, on_looked, error);
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)

@@ -107,6 +107,7 @@ struct bus_call {
 	void *op; /* or of bus_ops */
 	bool in_round; /* RefreshCounters: asked before this round of fetching began */
 	struct event *deadline; /* RefreshCounters, and what vf_calls.c waits for */
+	struct port_spec *spec; /* of AttachPreview */
 	/* Of BUS_CALL_DEVICE and BUS_CALL_DRAIN: */
 	struct port_key key;
 	uint64_t generation;

@@ -120,7 +120,7 @@ b = Bus()
 calls = [("Reload", ""), ("ListSegments", ""), ("ListClasses", ""), ("ListVdpa", ""), ("RefreshCounters", ""),
          ("PortAdd", "a{{sv}}", {{}}), ("PlanPreview", "a{{sv}}", {{}}), ("PortDel", "st", "x", 1),
          ("PortAttach", "sa{{sv}}", "x", {{}}), ("PortDetach", "ss", "x", "y"), ("DomainCheck", "s", "x"),
-         ("DeviceAttach", "st", "x", 1), ("DeviceDetach", "st", "x", 1)]
+         ("DeviceAttach", "st", "x", 1), ("DeviceDetach", "st", "x", 1), ("AttachPreview", "sa{{sv}}", "x", {{}})]
 def refused(fn, *a):
     try:
         fn(*a)
@@ -185,7 +185,7 @@ assert b.call("PlanPreview", "a{{sv}}", {{"class": V("s", "gold")}})[0] == "soft
 b.listen()
 for c in [("Reload", ""), ("PortAdd", "a{{sv}}", {{}}), ("PortDel", "st", "{key()}", 1), ("DomainCheck", "s", "x"),
           ("PortAttach", "sa{{sv}}", "x", {{}}), ("PortDetach", "ss", "x", "y"), ("DeviceAttach", "st", "x", 1),
-          ("DeviceDetach", "st", "x", 1)]:
+          ("DeviceDetach", "st", "x", 1), ("AttachPreview", "sa{{sv}}", "x", {{}})]:
     try:
         b.call(*c)
     except DBusError as e:
@@ -491,7 +491,7 @@ def _():
     b = Bus()
     for method, signature, *args in [("Reload", "s", "x"), ("PortAdd", "", ), ("PortAdd", "a{ss}", {}),
                                      ("PortDel", "s", key()), ("PortDel", "su", key(), 1), ("DeviceAttach", "s", key()),
-                                     ("DeviceDetach", "ss", key(), "1"), ("PortAttach", "s", "x"),
+                                     ("DeviceDetach", "ss", key(), "1"), ("AttachPreview", "s", "x"), ("PortAttach", "s", "x"),
                                      ("PortDetach", "s", "x"), ("DomainCheck", "as", ["x"]),
                                      ("PlanPreview", "s", "x"), ("ListClasses", "u", 1)]:
         e = fails(b.call, method, signature, *args)

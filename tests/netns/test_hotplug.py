@@ -99,13 +99,17 @@ def refusals():
     _, _, virt, _ = setup()
     new = ("mac", NEW, "name", "new")
     refused("nobody", "port", "attach", "nobody", "class", "gold", *new)
-    refused("does not run", "port", "attach", "off", "class", "gold", *new)
-    refused("platinum", "port", "attach", "a", "class", "platinum", *new)
-    refused("13", "port", "attach", "a", "class", "gold", *new, "vlan", "13")
-    refused(mac_of(1), "port", "attach", "a", "class", "gold", "mac", mac_of(1), "name", "new")
+    # A dry run says the same, as it says nothing that could not be.
+    for dry in ((), ("--dry-run",)):
+        refused("does not run", *dry, "port", "attach", "off", "class", "gold", *new)
+        refused("platinum", *dry, "port", "attach", "a", "class", "platinum", *new)
+        refused("13", *dry, "port", "attach", "a", "class", "gold", *new, "vlan", "13")
+        refused(mac_of(1), *dry, "port", "attach", "a", "class", "gold", "mac", mac_of(1), "name", "new")
+        refused("standby", *dry, "port", "attach", "a", "class", "gold", *new, "standby", "ua-0")
     virt.define(domain("private", shared=False))
     virt.virsh("start", "--paused", "private")
-    refused("<access mode='shared'/>", "port", "attach", "private", "class", "gold", *new)
+    for dry in ((), ("--dry-run",)):
+        refused("<access mode='shared'/>", *dry, "port", "attach", "private", "class", "gold", *new)
     virt.virsh("destroy", "private")
     virt.virsh("undefine", "private")
     refused(NEW, "port", "detach", "a", NEW)
