@@ -97,7 +97,8 @@ void manager_kick(struct manager *m)
 
 void manager_wake_before(struct manager *m, uint64_t when)
 {
-	if (when >= m->wake_at)
+	/* Before the start nobody may be there to be woken, and the start looks at everything. */
+	if (!m->started || when >= m->wake_at)
 		return;
 	m->wake_at = when;
 	if (!m->in_wake)
