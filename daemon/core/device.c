@@ -196,12 +196,25 @@ static void pump_back(struct managed_port *p)
 
 static void pump_attached(struct managed_port *p, const struct vnic_pf *pf);
 
+static int make_plan(const struct managed_port *p, const struct vnic_pf *pf, struct plan *ret)
+{
+	return path_sriov_device(p->own.m->inv, &p->port, pf, p->own.segment, ret);
+}
+
 static void pump_forth(struct managed_port *p, const struct vnic_pf *pf)
 {
 	struct port_device *d = &p->port.device;
 	struct owner *o = &p->device_own;
 
-	if (!d->plan.n && path_sriov_device(&p->port, pf, &d->plan) < 0) {
+	int r = d->plan.n ? 0 : make_plan(p, pf, &d->plan);
+
+	if (r == -ENODEV) {
+		set_reason(p, "the bridge or the representor that its VF would need has gone");
+		p->device_drop = true;
+		manager_kick(p->own.m);
+		return;
+	}
+	if (r < 0) {
 		set_reason(p, "out of memory");
 		return;
 	}
@@ -260,7 +273,7 @@ void device_settings(struct managed_port *p)
 	const struct vnic_pf *pf = pf_there(p->own.m, d);
 	struct plan wanted = { 0 };
 
-	if (!d->plan.n || !pf || p->device_drop || path_sriov_device(&p->port, pf, &wanted) < 0)
+	if (!d->plan.n || !pf || p->device_drop || make_plan(p, pf, &wanted) < 0)
 		return;
 	if (p->device_own.busy) {
 		/* The plan may not change under the step: once it has ended. */
@@ -330,6 +343,66 @@ static bool bound(struct managed_port *p, const struct vnic_vf *vf)
 	return true;
 }
 
+/* The representor that the plan is about is still that of the VF, or the VF needs none. */
+static bool represented(const struct managed_port *p, const struct vnic_vf *vf)
+{
+	const struct plan *plan = &p->port.device.plan;
+
+	for (size_t i = 0; i < plan->n; i++)
+		if (plan->step[i].kind == STEP_LINK_MASTER &&
+		    plan->step[i].ifindex != vf->representor)
+			return false;
+	return true;
+}
+
+/* Is @step's effect on the representor there? What somebody changed since is to be done again. */
+static bool representor_kept(struct managed_port *p, struct step *step)
+{
+	struct manager *m = p->own.m;
+	const struct vnic_link *link = inventory_find(m->inv, step->ifindex);
+	bool shown = link && (step->kind == STEP_LINK_MASTER ? link->master == step->master
+			      : step->kind == STEP_LINK_UP   ? link->up
+							     : true);
+
+	if (shown) {
+		step->seen = true;
+		return true;
+	}
+	if (!step->seen && manager_now(m) < p->device_own.settled_at + SETTLE) {
+		manager_wake_before(m, p->device_own.settled_at + SETTLE);
+		return true;
+	}
+	return contest_waits(m, &p->device_contest);
+}
+
+/* Return: true where something of it is to be done again. */
+static bool repair_representor(struct managed_port *p)
+{
+	struct plan *plan = &p->port.device.plan;
+
+	for (size_t i = 0; i < plan->n; i++) {
+		struct step *step = &plan->step[i];
+
+		if ((step->kind != STEP_LINK_MASTER && step->kind != STEP_LINK_UP) ||
+		    representor_kept(p, step))
+			continue;
+		contest_lose(p->own.m, &p->device_contest);
+		if (p->device_contest.n <= CONTEST_TOLD_FROM)
+			say(p, "its representor was taken out of the bridge, or down: put back");
+		step->seen = false;
+		step->state = STEP_BEGUN;
+		/* Its VLANs went with its place in the bridge. */
+		for (size_t j = i; step->kind == STEP_LINK_MASTER && j < plan->n; j++)
+			if (plan->step[j].kind == STEP_BRIDGE_PVID) {
+				plan->step[j].state = STEP_PLANNED;
+				plan->step[j].has_prev = false;
+			}
+		manager_kick(p->own.m);
+		return true;
+	}
+	return false;
+}
+
 /*
  * Somebody else may have set an attribute: it is set again, later and later where that goes on. The MAC of a
  * trusted VF is its guest's to change.
@@ -340,6 +413,8 @@ static void pump_attached(struct managed_port *p, const struct vnic_pf *pf)
 	struct port_device *d = &p->port.device;
 	const struct vnic_vf *vf = &pf->vf[d->vf];
 
+	if (repair_representor(p))
+		return;
 	for (size_t i = 0; i < d->plan.n; i++) {
 		struct step *step = &d->plan.step[i];
 		char text[VNIC_ERR_MESSAGE_MAX];
@@ -429,6 +504,11 @@ void device_pump(struct managed_port *p)
 			vf_lost(d);
 	}
 	p->device_drop |= d->hold || nic_is_drained(m, d->pf);
+	if (pf && !p->gone && !p->device_drop && !represented(p, &pf->vf[d->vf])) {
+		set_reason(p,
+			   "the representor of its VF is another one now: it is plugged in anew");
+		p->device_drop = true;
+	}
 	if (p->gone || p->device_drop)
 		pump_back(p);
 	else if (p->port.started && p->port.state != PORT_PREPARING)

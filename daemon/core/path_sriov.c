@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/core/driver_quirks.h"
+#include "daemon/core/representor.h"
 
 /* A nic of the segment and what it has for us. */
 struct candidate {
@@ -72,7 +73,8 @@ static const char *cannot_set(const struct candidate *c, const struct vnic_vf *v
 		const char *what;
 	} needs[] = {
 		{ VF_MAC, true, "give a VF its MAC" },
-		{ VF_VLAN, choice->vlan != 0, "put a VF into a VLAN" },
+		{ VF_VLAN, choice->vlan && c->pf->eswitch != ESWITCH_SWITCHDEV,
+		  "put a VF into a VLAN" },
 		{ VF_RATE, choice->rate != 0, "limit a VF's rate" },
 		{ VF_SPOOFCHK, choice->spoofchk, "check a VF's source MAC" },
 		{ VF_TRUST, choice->trust, "trust a VF" },
@@ -92,7 +94,7 @@ static void look_for_vf(const struct path_ask *ask, const struct alloc_choice *c
 {
 	const struct alloc_index_pf *held = alloc_index_pf(ask->host->index, c->pf->addr);
 	const struct vnic_pf *pf = c->pf;
-	bool any_fit = false;
+	bool any_fit = false, unreachable = false;
 	enum vf_attr attr;
 	const char *what;
 
@@ -107,6 +109,10 @@ static void look_for_vf(const struct path_ask *ask, const struct alloc_choice *c
 		if (!path_sriov_fit(vf))
 			continue;
 		any_fit = true;
+		if (!representor_free(ask->host->inv, ask->segment, pf, vf)) {
+			unreachable = true;
+			continue;
+		}
 		if (!c->vf || before) {
 			c->vf = vf;
 			c->before = before;
@@ -118,6 +124,12 @@ static void look_for_vf(const struct path_ask *ask, const struct alloc_choice *c
 	}
 	if (!any_fit) {
 		refuse(c, "%s", unfit_reason(pf));
+		return;
+	}
+	if (!c->vf && unreachable) {
+		refuse(c, "it is in switchdev mode, and its free VFs have no representor here that "
+			  "is in no "
+			  "other bridge");
 		return;
 	}
 	what = cannot_set(c, c->vf, choice, &attr);
@@ -141,14 +153,13 @@ static void judge_nic(const struct path_ask *ask, const struct alloc_choice *cho
 		      const char *ifname, struct candidate *c)
 {
 	const struct inventory *inv = ask->host->inv;
-	const struct vnic_link *bridge = inventory_find_name(inv, ask->segment->bridge);
 
 	c->link = inventory_find_name(inv, ifname);
 	if (!c->link) {
 		refuse(c, "it does not exist");
 		return;
 	}
-	if (!bridge || c->link->master != bridge->ifindex) {
+	if (!inventory_bridged(inv, c->link, ask->segment->bridge)) {
 		refuse(c, "it is not in bridge %s, so its VFs could not reach the segment",
 		       ask->segment->bridge);
 		return;
@@ -168,9 +179,8 @@ static void judge_nic(const struct path_ask *ask, const struct alloc_choice *cho
 		       ifname);
 	else if (!c->pf->vfs_complete)
 		refuse(c, "its VFs are still being made");
-	else if (c->pf->eswitch == ESWITCH_SWITCHDEV)
-		refuse(c, "it is in switchdev mode, and this version has no representors yet");
-	else
+	else if (!representor_why_not(inv, ask->segment, c->pf, choice->vlan, c->why_not,
+				      sizeof(c->why_not)))
 		look_for_vf(ask, choice, c);
 }
 
@@ -332,7 +342,9 @@ static int add_attr(struct plan *plan, const struct step *base, const struct vni
 	return plan_add(plan, &step);
 }
 
-int path_sriov_device(const struct vnic_port *port, const struct vnic_pf *pf, struct plan *ret)
+int path_sriov_device(const struct inventory *inv, const struct vnic_port *port,
+		      const struct vnic_pf *pf, const struct vnic_segment *segment,
+		      struct plan *ret)
 {
 	const struct port_device *device = &port->device;
 	struct step base = { .vf = device->vf }, step;
@@ -366,12 +378,15 @@ int path_sriov_device(const struct vnic_port *port, const struct vnic_pf *pf, st
 		r = add_attr(&plan, &base, pf, VF_TRUST, port->trust);
 	if (r == 0)
 		r = add_attr(&plan, &base, pf, VF_SPOOFCHK, port->spoofchk);
-	if (r == 0)
+	/* In switchdev mode the bridge does that, at the representor. */
+	if (r == 0 && pf->eswitch != ESWITCH_SWITCHDEV)
 		r = add_attr(&plan, &base, pf, VF_VLAN, port->vlan);
 	if (r == 0 && port->rate)
 		r = add_attr(&plan, &base, pf, VF_RATE, path_sriov_mbit(port->rate));
 	if (r == 0)
 		r = add_attr(&plan, &base, pf, VF_MAC, vf_mac_value(port->spec.key.mac));
+	if (r == 0)
+		r = representor_steps(inv, segment, pf, &pf->vf[device->vf], port->vlan, &plan);
 	step = base;
 	step.kind = STEP_VF_ATTACH;
 	if (r == 0)

@@ -30,9 +30,13 @@ bool path_sriov_eligible(const struct path_ask *ask, struct alloc_choice *choice
  * path_sriov_device() - the steps from a free VF to one in the guest
  * @port: with its device set; the plan goes by its VLAN, rate, spoofchk and trust
  * @pf: the PF of its device
+ * @segment: the port's
  * @ret: a new plan, all STEP_PLANNED; the caller clears it
+ * Return: 0, -ENODEV where the VF, its representor or the bridge for that is missing, -ENOMEM.
  */
-int path_sriov_device(const struct vnic_port *port, const struct vnic_pf *pf, struct plan *ret);
+int path_sriov_device(const struct inventory *inv, const struct vnic_port *port,
+		      const struct vnic_pf *pf, const struct vnic_segment *segment,
+		      struct plan *ret);
 
 /* Could this function be given to a guest, were it free? */
 bool path_sriov_fit(const struct vnic_vf *vf);

@@ -41,7 +41,8 @@ static int preview_device(const struct manager *m, const struct alloc_choice *ch
 	memcpy(would->device.pf, choice->vf.pf, sizeof(would->device.pf));
 	memcpy(would->device.vf_addr, choice->vf.vf_addr, sizeof(would->device.vf_addr));
 	would->device.vf = choice->vf.vf;
-	return path_sriov_device(would, pf, ret);
+	return path_sriov_device(m->inv, would, pf, config_segment(m->config, choice->segment),
+				 ret);
 }
 
 int manager_preview(const struct manager *m, const struct port_spec *spec,

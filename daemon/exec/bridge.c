@@ -11,12 +11,16 @@
 
 #include "api/errors.h"
 #include "daemon/exec/exec_priv.h"
+#include "daemon/exec/function.h"
+#include "daemon/model/config.h"
 
 struct port_vlans {
 	int ifindex;
 	uint16_t vlan; /* asked for */
-	bool has_vlan;
-	uint16_t pvid;
+	bool has_vlan, vlan_untagged;
+	uint16_t pvid; /* 0: none */
+	bool pvid_untagged;
+	struct vlan_set all;
 };
 
 static void on_vlan_info(struct port_vlans *pv, const struct bridge_vlan_info *info,
@@ -30,10 +34,16 @@ static void on_vlan_info(struct port_vlans *pv, const struct bridge_vlan_info *i
 	}
 	if (info->flags & BRIDGE_VLAN_INFO_RANGE_END)
 		first = *range;
-	if (pv->vlan >= first && pv->vlan <= info->vid)
+	if (pv->vlan >= first && pv->vlan <= info->vid) {
 		pv->has_vlan = true;
-	if (info->flags & BRIDGE_VLAN_INFO_PVID)
+		pv->vlan_untagged = info->flags & BRIDGE_VLAN_INFO_UNTAGGED;
+	}
+	if (info->flags & BRIDGE_VLAN_INFO_PVID) {
 		pv->pvid = info->vid;
+		pv->pvid_untagged = info->flags & BRIDGE_VLAN_INFO_UNTAGGED;
+	}
+	for (uint16_t v = first; v <= info->vid && v <= VNIC_VLAN_MAX; v++)
+		pv->all.bits[v / 64] |= UINT64_C(1) << v % 64;
 }
 
 static void parse_vlans(const struct nlmsghdr *nlh, void *data)
@@ -105,9 +115,11 @@ static int port_of_step(struct exec *exec, const struct step *step, struct nl_li
 	if (step->ifindex <= 0)
 		return vnic_err_set(err, -EINVAL, VNIC_E_STEP_FAILED, "the step names no link");
 	r = nl_get_link(exec->nl, step->ifindex, NULL, &port, err);
+	if (r == 0 && *step->dev)
+		r = representor_check(exec, step, err);
 	if (r < 0)
 		return r;
-	if (!is_meant(step, &port))
+	if (!*step->dev && !is_meant(step, &port))
 		return vnic_err_set(err, -ESTALE, VNIC_E_STEP_FAILED,
 				    "ifindex %d is %s by now, another link than was meant",
 				    port.ifindex, port.name);
@@ -129,11 +141,11 @@ static int port_of_step(struct exec *exec, const struct step *step, struct nl_li
 	return 0;
 }
 
-static int vlan_request(struct exec *exec, const struct step *step, uint16_t type,
-			struct vnic_err *err)
+static int vlan_request(struct exec *exec, const struct step *step, uint16_t type, uint16_t vlan,
+			uint16_t flags, struct vnic_err *err)
 {
 	struct ifinfomsg ifi = { .ifi_family = AF_BRIDGE, .ifi_index = step->ifindex };
-	struct bridge_vlan_info info = { .vid = step->vlan };
+	struct bridge_vlan_info info = { .vid = vlan, .flags = flags };
 	struct nl_request req;
 	struct nlattr *nest;
 
@@ -179,7 +191,7 @@ int vlan_do(struct exec *exec, struct step *step, struct vnic_err *err)
 	/* There already, perhaps untagged or as PVID: it is let through, and those are not ours to change. */
 	if (r < 0 || pv.has_vlan)
 		return r;
-	return vlan_request(exec, step, RTM_SETLINK, err);
+	return vlan_request(exec, step, RTM_SETLINK, step->vlan, 0, err);
 }
 
 int vlan_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
@@ -195,7 +207,110 @@ int vlan_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 		return 0;
 	if (r < 0 || !pv.has_vlan)
 		return r;
-	return vlan_request(exec, step, RTM_DELLINK, err);
+	return vlan_request(exec, step, RTM_DELLINK, step->vlan, 0, err);
+}
+
+/* What STEP_BRIDGE_PVID found, as step->prev: the PVID in the lowest bits, and these. */
+enum {
+	PREV_PVID_UNTAGGED = 1 << 12,
+	PREV_HAS_VLAN = 1 << 13,
+	PREV_VLAN_UNTAGGED = 1 << 14,
+};
+
+static uint16_t prev_pvid(const struct step *step)
+{
+	return step->has_prev ? step->prev & 0xfff : 0;
+}
+
+static uint16_t flags_of(bool pvid, bool untagged)
+{
+	return (uint16_t)((pvid ? BRIDGE_VLAN_INFO_PVID : 0) |
+			  (untagged ? BRIDGE_VLAN_INFO_UNTAGGED : 0));
+}
+
+static int pvid_of_step(struct exec *exec, const struct step *step, struct port_vlans *ret,
+			struct nl_link *ret_port, struct vnic_err *err)
+{
+	struct nl_link bridge;
+	int r = port_of_step(exec, step, ret_port, &bridge, err);
+
+	return r < 0 ? r : get_vlans(exec, step->ifindex, step->vlan, ret, err);
+}
+
+int pvid_probe(struct exec *exec, struct step *step, struct vnic_err *err)
+{
+	struct port_vlans pv;
+	struct nl_link port;
+	int r = pvid_of_step(exec, step, &pv, &port, err);
+
+	if (r < 0)
+		return r;
+	step->prev = pv.pvid | (pv.pvid_untagged ? PREV_PVID_UNTAGGED : 0) |
+		     (step->vlan && pv.has_vlan ? PREV_HAS_VLAN : 0) |
+		     (step->vlan && pv.vlan_untagged ? PREV_VLAN_UNTAGGED : 0);
+	step->has_prev = true;
+	return 0;
+}
+
+/* A guest that could tag its frames would get out of its VLAN. */
+static int only_vlans(const struct port_vlans *pv, const struct nl_link *port, uint16_t a,
+		      uint16_t b, struct vnic_err *err)
+{
+	for (uint16_t v = 1; v <= VNIC_VLAN_MAX; v++)
+		if (vlan_set_has(&pv->all, v) && v != a && v != b)
+			return vnic_err_set(err, -EBUSY, VNIC_E_STEP_FAILED,
+					    "VLAN %u is let through it by somebody else: 'bridge "
+					    "vlan del dev %s vid %u'",
+					    v, port->name, v);
+	return 0;
+}
+
+int pvid_do(struct exec *exec, struct step *step, struct vnic_err *err)
+{
+	uint16_t old = prev_pvid(step);
+	struct port_vlans pv;
+	struct nl_link port;
+	int r = pvid_of_step(exec, step, &pv, &port, err);
+
+	if (r == 0)
+		r = only_vlans(&pv, &port, step->vlan, step->vlan ? old : pv.pvid, err);
+	if (r < 0 || !step->vlan)
+		return r;
+	if (pv.pvid != step->vlan || !pv.vlan_untagged)
+		r = vlan_request(exec, step, RTM_SETLINK, step->vlan, flags_of(true, true), err);
+	if (r == 0 && old && old != step->vlan && vlan_set_has(&pv.all, old))
+		r = vlan_request(exec, step, RTM_DELLINK, old, 0, err);
+	return r;
+}
+
+int pvid_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
+{
+	uint16_t old = prev_pvid(step);
+	struct port_vlans pv;
+	struct nl_link port;
+	int r;
+
+	if (!step->has_prev || !step->vlan)
+		return 0;
+	r = pvid_of_step(exec, step, &pv, &port, err);
+	/* Out of the bridge, or no representor of that VF any more: its VLANs went with that. */
+	if (r == -ENODEV || r == -ESTALE)
+		return 0;
+	if (r < 0)
+		return r;
+	/* Somebody gave it another one since. */
+	if (pv.pvid && pv.pvid != step->vlan && pv.pvid != old)
+		return 0;
+	/* In this order, so that it can be done again from anywhere in between. */
+	if (old && old != step->vlan && pv.pvid != old)
+		r = vlan_request(exec, step, RTM_SETLINK, old,
+				 flags_of(true, step->prev & PREV_PVID_UNTAGGED), err);
+	if (r < 0 || !pv.has_vlan)
+		return r;
+	if (!(step->prev & PREV_HAS_VLAN))
+		return vlan_request(exec, step, RTM_DELLINK, step->vlan, 0, err);
+	return vlan_request(exec, step, RTM_SETLINK, step->vlan,
+			    flags_of(old == step->vlan, step->prev & PREV_VLAN_UNTAGGED), err);
 }
 
 static int fdb_request(struct exec *exec, const struct step *step, uint16_t type, uint16_t flags,

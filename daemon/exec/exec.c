@@ -31,6 +31,7 @@ static const struct step_ops {
 	[STEP_VF_DRIVER] = { driver_probe, driver_do, driver_undo, .slow = true },
 	[STEP_VF_RESET] = { NULL, reset_do, reset_undo, .slow = true },
 	[STEP_NIC_FDB] = { nic_fdb_probe, nic_fdb_do, nic_fdb_undo },
+	[STEP_BRIDGE_PVID] = { pvid_probe, pvid_do, pvid_undo },
 };
 
 bool exec_handles(enum step_kind kind)

@@ -40,6 +40,9 @@ int tap_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
 int tap_create(struct exec *exec, struct step *step, struct vnic_err *err);
 int tap_delete(struct exec *exec, const struct step *step, struct vnic_err *err);
 
+/* The same where it may be the representor of a VF that the step names instead. */
+int link_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
+		 struct vnic_err *err);
 int link_probe(struct exec *exec, struct step *step, struct vnic_err *err);
 int link_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int link_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
@@ -47,6 +50,9 @@ int link_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 int vlan_probe(struct exec *exec, struct step *step, struct vnic_err *err);
 int vlan_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int vlan_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+int pvid_probe(struct exec *exec, struct step *step, struct vnic_err *err);
+int pvid_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int pvid_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 int fdb_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int fdb_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 

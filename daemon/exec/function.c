@@ -123,17 +123,37 @@ bool function_driver(int dirfd, char *ret, size_t size)
 	return r == 0 || r == -ENOENT;
 }
 
-static bool representor(int netfd, const char *name)
+static bool port_name(int netfd, const char *name, char *ret, size_t size)
 {
-	char file[300], port[32];
+	char file[300];
 
 	snprintf(file, sizeof(file), "%s/phys_port_name", name);
-	return function_attr(netfd, file, port, sizeof(port)) == 0 &&
-	       port_name_is_representor(port);
+	return function_attr(netfd, file, ret, size) == 0;
 }
 
-/* Of several the oldest is the function's own, as daemon/sys has it. */
-int function_ifindex(int dirfd)
+static bool representor(int netfd, const char *name)
+{
+	char port[32];
+
+	return port_name(netfd, name, port, sizeof(port)) && port_name_is_representor(port);
+}
+
+static bool representor_of(int netfd, const char *name, int vf)
+{
+	char port[32], *number;
+	uint64_t v;
+
+	if (!port_name(netfd, name, port, sizeof(port)))
+		return false;
+	number = strstr(port, "vf");
+	return number && u64_parse(number + 2, 0, INT_MAX, &v) == 0 && v == (uint64_t)vf;
+}
+
+/*
+ * The representor of VF @vf, or with -1 the function's own netdev: its ifindex, or 0. Of several the oldest is
+ * the function's own, as daemon/sys has it.
+ */
+static int find_netdev(int dirfd, int vf)
 {
 	int netfd = open_dir(dirfd, "net"), best = 0;
 	struct dirent *e;
@@ -150,7 +170,8 @@ int function_ifindex(int dirfd)
 		char file[300];
 		int ifindex;
 
-		if (*e->d_name == '.' || representor(netfd, e->d_name))
+		if (*e->d_name == '.' || (vf < 0 ? representor(netfd, e->d_name)
+						 : !representor_of(netfd, e->d_name, vf)))
 			continue;
 		snprintf(file, sizeof(file), "%s/ifindex", e->d_name);
 		ifindex = function_number(netfd, file);
@@ -159,6 +180,31 @@ int function_ifindex(int dirfd)
 	}
 	closedir(dir);
 	return best;
+}
+
+int function_ifindex(int dirfd)
+{
+	return find_netdev(dirfd, -1);
+}
+
+int representor_check(const struct exec *exec, const struct step *step, struct vnic_err *err)
+{
+	_cleanup_(closep) int fd = pf_open(exec, step, err);
+	int ifindex;
+
+	if (fd < 0)
+		return fd;
+	ifindex = step->vf >= 0 ? find_netdev(fd, step->vf) : 0;
+	if (!ifindex)
+		return vnic_err_set(err, -ENODEV, VNIC_E_STEP_FAILED,
+				    "VF %d of %s has no representor: is the nic in switchdev mode, "
+				    "and the representor in this network namespace?",
+				    step->vf, step->dev);
+	if (ifindex != step->ifindex)
+		return vnic_err_set(err, -ESTALE, VNIC_E_STEP_FAILED,
+				    "the representor of VF %d of %s has ifindex %d by now, not %d",
+				    step->vf, step->dev, ifindex, step->ifindex);
+	return 0;
 }
 
 int pf_ifindex(const struct exec *exec, const struct step *step, struct vnic_err *err)

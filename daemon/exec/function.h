@@ -18,6 +18,12 @@ int pf_open(const struct exec *exec, const struct step *step, struct vnic_err *e
 int pf_ifindex(const struct exec *exec, const struct step *step, struct vnic_err *err);
 
 /**
+ * representor_check() - is link @step->ifindex the representor of VF @step->vf of PF @step->dev?
+ * Return: 0, -ENODEV where the PF has none for that VF, -ESTALE where it is another link.
+ */
+int representor_check(const struct exec *exec, const struct step *step, struct vnic_err *err);
+
+/**
  * vf_open() - the folder of VF @step->vf of PF @step->dev, which must be at @step->vf_addr
  * Return: a descriptor, -ENODEV where the VF is gone, -ESTALE where another function is there by now.
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Master, MTU and administrative state of the segment's tap. */
+/* Master, MTU and administrative state of the segment's tap, or of a VF's representor. */
 #include <errno.h>
 #include <string.h>
 
@@ -9,6 +9,7 @@
 
 #include "api/errors.h"
 #include "daemon/exec/exec_priv.h"
+#include "daemon/exec/function.h"
 
 /* The value of @link that @step is about. */
 static int64_t value_of(const struct step *step, const struct nl_link *link)
@@ -54,12 +55,28 @@ static int set_value(struct exec *exec, const struct step *step, int64_t value,
 	return nl_call(exec->nl, &req, NULL, NULL, err);
 }
 
+int link_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
+		 struct vnic_err *err)
+{
+	struct nl_link link;
+	int r;
+
+	if (!*step->dev)
+		return tap_of_step(exec, step, ret, err);
+	r = representor_check(exec, step, err);
+	if (r == 0)
+		r = nl_get_link(exec->nl, step->ifindex, NULL, &link, err);
+	if (r == 0)
+		*ret = link;
+	return r;
+}
+
 int link_probe(struct exec *exec, struct step *step, struct vnic_err *err)
 {
 	struct nl_link link;
 	int r;
 
-	r = tap_of_step(exec, step, &link, err);
+	r = link_of_step(exec, step, &link, err);
 	if (r < 0)
 		return r;
 	step->prev = value_of(step, &link);
@@ -69,17 +86,21 @@ int link_probe(struct exec *exec, struct step *step, struct vnic_err *err)
 
 /*
  * A bridge without ports has a MAC that the kernel invented, takes over that of its first port, and has none
- * at all once that is out again. Setting the one it has keeps it.
+ * at all once that is out again; one with ports takes the least of theirs, which a representor's may be. Setting
+ * the one it has keeps it.
  */
-static int pin_mac(struct exec *exec, const struct nl_link *bridge, struct vnic_err *err)
+static int pin_mac(struct exec *exec, const struct nl_link *bridge, const struct nl_link *port,
+		   struct vnic_err *err)
 {
 	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_index = bridge->ifindex };
 	struct nl_request req;
 	int r;
 
-	r = nl_bridge_has_ports(exec->nl, bridge->ifindex, err);
-	if (r != 0)
-		return r < 0 ? r : 0;
+	if (memcmp(port->mac, bridge->mac, sizeof(port->mac)) > 0) {
+		r = nl_bridge_has_ports(exec->nl, bridge->ifindex, err);
+		if (r != 0)
+			return r < 0 ? r : 0;
+	}
 	nl_start(&req, RTM_SETLINK, 0, &ifi, sizeof(ifi));
 	mnl_attr_put(req.nlh, IFLA_ADDRESS, sizeof(bridge->mac), bridge->mac);
 	return nl_call(exec->nl, &req, NULL, NULL, err);
@@ -108,7 +129,7 @@ int link_do(struct exec *exec, struct step *step, struct vnic_err *err)
 	struct nl_link link, bridge;
 	int r;
 
-	r = tap_of_step(exec, step, &link, err);
+	r = link_of_step(exec, step, &link, err);
 	if (r < 0)
 		return r;
 	if (step->kind == STEP_LINK_MASTER) {
@@ -119,7 +140,14 @@ int link_do(struct exec *exec, struct step *step, struct vnic_err *err)
 	if (value_of(step, &link) == value_wanted(step))
 		return 0;
 	if (step->kind == STEP_LINK_MASTER) {
-		r = pin_mac(exec, &bridge, err);
+		/* Of the tap it is a repair; a representor may be somebody else's to place. */
+		if (*step->dev && link.master)
+			return vnic_err_set(
+				err, -EBUSY, VNIC_E_STEP_FAILED,
+				"%s is in another bridge: take it out with 'ip link set "
+				"%s nomaster'",
+				link.name, link.name);
+		r = pin_mac(exec, &bridge, &link, err);
 		if (r < 0)
 			return r;
 	}
@@ -134,8 +162,8 @@ int link_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 	/* Without a previous value it was never begun. */
 	if (!step->has_prev)
 		return 0;
-	r = tap_of_step(exec, step, &link, err);
-	if (r == -ENODEV)
+	r = link_of_step(exec, step, &link, err);
+	if (r == -ENODEV || (r == -ESTALE && *step->dev))
 		return 0;
 	if (r < 0)
 		return r;

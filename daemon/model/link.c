@@ -365,3 +365,11 @@ const char *link_kind_str(enum link_kind kind)
 {
 	return kind < ARRAY_SIZE(kinds) ? kinds[kind] : "unknown";
 }
+
+bool inventory_bridged(const struct inventory *inv, const struct vnic_link *link,
+		       const char *bridge)
+{
+	const struct vnic_link *master = inventory_find_name(inv, bridge);
+
+	return master && master->kind == LINK_BRIDGE && link->master == master->ifindex;
+}

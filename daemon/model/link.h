@@ -112,6 +112,10 @@ int inventory_remove_mdev(struct inventory *inv, const char *id);
 /* Is a netdev with this IFLA_PHYS_PORT_NAME a representor? "pf0vf3", "c1pf0sf88", "pf0"; not "p0", a port to outside. */
 bool port_name_is_representor(const char *name);
 
+/* Is @link a port of the bridge called @bridge? */
+bool inventory_bridged(const struct inventory *inv, const struct vnic_link *link,
+		       const char *bridge);
+
 /* Is it a nic in our sense: an uplink that a segment may use? */
 bool link_is_nic(const struct vnic_link *link);
 

@@ -25,6 +25,7 @@ static const char *const kinds[] = {
 	[STEP_VF_RESET] = "vf-reset",
 	[STEP_VF_ATTACH] = "vf-attach",
 	[STEP_NIC_FDB] = "nic-fdb",
+	[STEP_BRIDGE_PVID] = "bridge-pvid",
 };
 static_assert(ARRAY_SIZE(kinds) == STEP_KIND_COUNT, "a word for each kind of step");
 
@@ -172,6 +173,13 @@ const char *step_describe(const struct step *step, char *buf, size_t size)
 		break;
 	case STEP_BRIDGE_VLAN:
 		snprintf(buf, size, "let VLAN %u through the bridge port %s", step->vlan, link);
+		break;
+	case STEP_BRIDGE_PVID:
+		if (step->vlan)
+			snprintf(buf, size, "let through %s VLAN %u only, without tags", link,
+				 step->vlan);
+		else
+			snprintf(buf, size, "let through %s no VLAN but its own", link);
 		break;
 	case STEP_DP_SEGMENT:
 		snprintf(buf, size, "give the datapath segment %s with tap %s, MTU %u", step->name,

@@ -18,6 +18,9 @@
 enum step_kind {
 	/* what the ports of a segment share */
 	STEP_TAP_CREATE = 1, /* make the segment's tap; undo: delete it */
+	/*
+	 * Of a link: the segment's tap or, with @dev, @vf, the representor of that VF.
+	 */
 	STEP_LINK_MASTER, /* put ifindex into a bridge; prev: the master it had */
 	STEP_LINK_MTU, /* prev: the MTU it had */
 	STEP_LINK_UP, /* prev: was it up */
@@ -38,6 +41,9 @@ enum step_kind {
 	STEP_VF_ATTACH, /* libvirt plugs it into the running domain; undo: unplugs it */
 	/* reach through the card's own switch */
 	STEP_NIC_FDB, /* the PF's FDB ("self") learns a MAC that is behind its bridge; undo: forgets */
+	/* what is behind a VF's representor, in a bridge that filters VLANs */
+	STEP_BRIDGE_PVID, /* untagged frames are of VLAN vlan, and no other passes (0: the one they
+			     are of already); prev: what exec/bridge.c packs */
 	STEP_KIND_COUNT,
 };
 

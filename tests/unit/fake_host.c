@@ -273,14 +273,23 @@ static int create_tap(struct fake_host *h, struct step *step)
 	return 0;
 }
 
+/* Steps on links that are the tap's or a representor's. */
+static bool of_representor(enum step_kind kind)
+{
+	return kind == STEP_LINK_MASTER || kind == STEP_LINK_MTU || kind == STEP_LINK_UP ||
+	       kind == STEP_BRIDGE_PVID;
+}
+
 static int act(struct fake_host *h, struct step *step, const struct vnic_segment *segment,
 	       const struct vnic_port *port, bool undo)
 {
 	struct fake_link *f = step->ifindex ? by_ifindex(h, step->ifindex) : NULL;
 	char file[PORT_SOCK_FILE_MAX];
 
-	if (*step->dev)
+	if (*step->dev && !of_representor(step->kind))
 		return fake_pf_act(h, step, port, undo);
+	if (*step->dev && undo && !step->has_prev)
+		return 0;
 	assert_non_null(segment);
 	switch (step->kind) {
 	case STEP_TAP_CREATE:
@@ -309,6 +318,12 @@ static int act(struct fake_host *h, struct step *step, const struct vnic_segment
 	case STEP_LINK_MASTER:
 		f->link.master = undo ? (int)step->prev : step->master;
 		f->n_vlans = 0;
+		f->pvid = f->link.master ? 1 : 0;
+		return 0;
+	case STEP_BRIDGE_PVID:
+		if (!f->link.master)
+			return undo ? 0 : -EINVAL;
+		f->pvid = undo ? (uint16_t)step->prev : step->vlan ? step->vlan : f->pvid;
 		return 0;
 	case STEP_LINK_MTU:
 		f->link.mtu = undo ? (uint32_t)step->prev : step->mtu;
@@ -395,7 +410,7 @@ static int step_probe(void *data, struct step *step, struct vnic_err *err)
 
 	(void)err;
 	assert_false(step->has_prev);
-	if (*step->dev)
+	if (*step->dev && !of_representor(step->kind))
 		return fake_pf_probe(h, step);
 	if (!f)
 		return 0;
@@ -406,6 +421,8 @@ static int step_probe(void *data, struct step *step, struct vnic_err *err)
 		step->prev = f->link.mtu;
 	else if (step->kind == STEP_LINK_UP)
 		step->prev = f->link.up;
+	else if (step->kind == STEP_BRIDGE_PVID)
+		step->prev = f->pvid;
 	else if (step->kind == STEP_BRIDGE_VLAN)
 		step->prev = fake_has_vlan(h, f->link.name, step->vlan);
 	else
@@ -654,6 +671,8 @@ char *fake_snapshot(const struct fake_host *h)
 			l->link.mtu, l->link.up ? "up" : "down");
 		for (size_t v = 0; v < l->n_vlans; v++)
 			fprintf(f, " %u", l->vlan[v]);
+		if (l->pvid)
+			fprintf(f, " pvid %u", l->pvid);
 		fprintf(f, "\n");
 	}
 	for (size_t i = 0; i < h->n_sockets; i++)

@@ -15,7 +15,7 @@ enum fake_when { FAKE_BEFORE, FAKE_AFTER };
 struct fake_link {
 	struct vnic_link link;
 	bool ours; /* made by a step */
-	uint16_t vlan[FAKE_MAX];
+	uint16_t vlan[FAKE_MAX], pvid;
 	size_t n_vlans;
 };
 
@@ -35,6 +35,7 @@ struct fake_pf {
 	struct vnic_pf pf;
 	bool born_bound[FAKE_MAX]; /* VFs that got a driver of the host when they were made */
 	bool stuck; /* the kernel shows no further VF */
+	bool representors; /* in switchdev mode: each VF gets one */
 	uint8_t fdb[FAKE_MAX][VNIC_MAC_LEN]; /* its own table */
 	size_t n_fdb;
 };
@@ -116,6 +117,7 @@ bool fake_has_vlan(struct fake_host *h, const char *name, uint16_t vlan);
 
 /* Make @ifname a PF that can have @total VFs. */
 struct fake_pf *fake_add_pf(struct fake_host *h, const char *addr, const char *ifname, int total);
+void fake_switchdev(struct fake_pf *pf); /* its VFs will have representors "rep0" … */
 void fake_del_pf(struct fake_host *h, const char *addr);
 /* As somebody else would: echo N > sriov_numvfs. */
 void fake_numvfs(struct fake_host *h, struct fake_pf *pf, int n);

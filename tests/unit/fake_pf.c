@@ -28,6 +28,12 @@ struct fake_pf *fake_add_pf(struct fake_host *h, const char *addr, const char *i
 	return f;
 }
 
+void fake_switchdev(struct fake_pf *f)
+{
+	f->pf.eswitch = ESWITCH_SWITCHDEV;
+	f->representors = true;
+}
+
 void fake_del_pf(struct fake_host *h, const char *addr)
 {
 	for (size_t i = 0; i < h->n_pfs; i++)
@@ -45,6 +51,10 @@ void fake_numvfs(struct fake_host *h, struct fake_pf *f, int n)
 		for (size_t i = h->n_plugged; n == 0 && i-- > 0;)
 			if (str_eq(h->plugged[i].vf_addr, f->pf.vf[v].addr))
 				FAKE_DROP(h->plugged, h->n_plugged, i);
+	for (int v = 0; v < f->pf.n_vf; v++)
+		for (size_t i = 0; n == 0 && i < h->n_links; i++)
+			if (h->link[i].link.ifindex == f->pf.vf[v].representor)
+				fake_del_link(h, h->link[i].link.name);
 	f->pf.num_vfs = n;
 	f->pf.vfs_complete = n == 0;
 	if (n == 0)
@@ -52,9 +62,10 @@ void fake_numvfs(struct fake_host *h, struct fake_pf *f, int n)
 }
 
 /* One more VF shows up. */
-static void show_vf(struct fake_pf *f)
+static void show_vf(struct fake_host *h, struct fake_pf *f)
 {
 	int i = f->pf.n_vf;
+	char name[IFNAMSIZ];
 	struct vnic_vf *vf, old[FAKE_MAX];
 
 	if (i)
@@ -70,6 +81,14 @@ static void show_vf(struct fake_pf *f)
 	f->born_bound[i] = f->pf.autoprobe;
 	if (f->pf.autoprobe)
 		strcpy(vf->driver, "ixgbevf");
+	if (f->representors) {
+		struct fake_link *link;
+
+		snprintf(name, sizeof(name), "rep%d", i);
+		link = fake_add_link(h, name, LINK_PHYSICAL, NULL);
+		link->link.up = false;
+		vf->representor = link->link.ifindex;
+	}
 	f->pf.vfs_complete = f->pf.n_vf == f->pf.num_vfs;
 }
 
@@ -82,7 +101,7 @@ bool fake_notify_pfs(struct fake_host *h)
 		struct fake_pf *f = &h->pf[i];
 
 		if (f->pf.n_vf < f->pf.num_vfs && !f->stuck)
-			show_vf(f);
+			show_vf(h, f);
 		more |= f->pf.n_vf < f->pf.num_vfs && !f->stuck;
 		for (int v = 0; v < f->pf.n_vf; v++) {
 			struct vnic_vf *vf = &f->pf.vf[v];

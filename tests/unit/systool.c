@@ -2,7 +2,7 @@
 /*
  * daemon/sys and daemon/exec on a command line, for tests/netns/test_sys.py. Prints JSON, an object a line.
  *
- *	systool exec SOCK_DIR           reads "do|undo|probe KIND FIELD=VALUE…", "tap-fd NAME", "tap-drop NAME",
+ *	systool exec SOCK_DIR [SYSFS]   reads "do|undo|probe KIND FIELD=VALUE…", "tap-fd NAME", "tap-drop NAME",
  *	                                "listen-fd CLASS NAME", "listen-drop CLASS NAME"
  *	systool records PORTS SHARED    reads "put KEY STEPS", "erase KEY", "load"
  *	systool rtnl RCVBUF             prints what rtnetlink tells, until it is killed
@@ -129,7 +129,7 @@ static void fd_command(struct exec *exec, const char *verb, char *rest)
 	print(result(r, &none));
 }
 
-static int exec_mode(const char *sock_dir)
+static int exec_mode(const char *sock_dir, const char *sysfs)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
 	struct exec *exec;
@@ -139,6 +139,8 @@ static int exec_mode(const char *sock_dir)
 		fprintf(stderr, "%s\n", err.message);
 		return 1;
 	}
+	if (sysfs)
+		exec_set_sysfs(exec, sysfs);
 	while (fgets(line, sizeof(line), stdin)) {
 		char *rest = line, *verb;
 
@@ -343,8 +345,8 @@ static int watch_mode(void)
 
 int main(int argc, char **argv)
 {
-	if (argc == 3 && str_eq(argv[1], "exec"))
-		return exec_mode(argv[2]);
+	if ((argc == 3 || argc == 4) && str_eq(argv[1], "exec"))
+		return exec_mode(argv[2], argv[3]);
 	if (argc == 4 && str_eq(argv[1], "records"))
 		return records_mode(argv[2], argv[3]);
 	if (argc == 3 && str_eq(argv[1], "rtnl"))

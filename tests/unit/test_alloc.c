@@ -6,7 +6,7 @@
  *
  *	link NAME KIND [master=NAME] [down] [mac=MAC] [filtering]
  *	pf NAME ADDRESS DRIVER vfs=N [total=N] [numa=N] [shared] [nogroup] [making] [switchdev] [nofn]
- *	vf ADDRESS-OF-PF INDEX user=WORD[:NAME]
+ *	vf ADDRESS-OF-PF INDEX [user=WORD[:NAME]] [representor=NAME-OF-LINK]
  *	no-sriov (nobody can plug VFs into guests)
  *	segment NAME bridge=NAME [uplink=NAME]…
  *	class NAME segment=NAME [paths=…] [vlans=…] [vlan=N] [rate=…] [weight=N] [queues=N] [max-ports=N] [trust]
@@ -129,12 +129,15 @@ static void set_vf(struct world *world, const struct words *w)
 
 	assert_int_equal(pf_copy(&pf, inventory_pf(&world->inv, w->word[1])), 0);
 	vf = &pf.vf[atoi(w->word[2])];
-	name = strchr(option(w, "user"), ':');
+	if (option(w, "representor"))
+		vf->representor =
+			inventory_find_name(&world->inv, option(w, "representor"))->ifindex;
+	name = option(w, "user") ? strchr(option(w, "user"), ':') : NULL;
 	if (name) {
 		*name++ = '\0';
 		strcpy(vf->user_name, name);
 	}
-	while (!str_eq(vf_user_str(vf->user), option(w, "user"))) {
+	while (option(w, "user") && !str_eq(vf_user_str(vf->user), option(w, "user"))) {
 		assert_true(vf->user < VF_USER_DOMAIN);
 		vf->user++;
 	}
@@ -237,7 +240,9 @@ static void print_plan(struct world *world, const struct words *w)
 	port->device.vf = c->vf.vf;
 	strcpy(port->device.pf, c->vf.pf);
 	strcpy(port->device.vf_addr, c->vf.vf_addr);
-	assert_int_equal(path_sriov_device(port, inventory_pf(&world->inv, c->vf.pf), &plan), 0);
+	assert_int_equal(path_sriov_device(&world->inv, port, inventory_pf(&world->inv, c->vf.pf),
+					   config_segment(world->config, c->segment), &plan),
+			 0);
 	for (size_t i = 0; i < plan.n; i++)
 		fprintf(world->out, "\t%zu. %s\n", i + 1,
 			step_describe(&plan.step[i], text, sizeof(text)));

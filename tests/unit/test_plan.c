@@ -22,8 +22,8 @@
 
 enum phase { START, PREPARE, RUN, STOP, RELEASE, END, PHASES };
 static const char *const phase_names[] = { "start", "prepare", "run", "stop", "release", "end" };
-enum world { PLAIN, VF };
-static const char *const world_names[] = { "", "vf " };
+enum world { PLAIN, VF, SWITCHDEV };
+static const char *const world_names[] = { "", "vf ", "switchdev " };
 
 struct outcome {
 	bool answered;
@@ -48,8 +48,10 @@ static void answered(void *arg, const struct vnic_err *err, struct vnic_port *co
 static void make_host(struct fake_host *h, enum world world)
 {
 	fake_init(h);
-	if (world == VF)
+	if (world != PLAIN)
 		fake_add_pf(h, "0000:03:00.0", "eth0", 7)->pf.autoprobe = true;
+	if (world == SWITCHDEV)
+		fake_switchdev(&h->pf[0]);
 	fake_link(h, "br0")->link.vlan_filtering = true;
 	/* Somebody else's VLAN, which must survive. */
 	fake_link(h, "eth0")->vlan[0] = 7;
@@ -61,7 +63,7 @@ static struct vnic_config *make_config(enum world world, int vfs)
 {
 	struct vnic_config *config = fake_config();
 
-	if (world == VF)
+	if (world != PLAIN)
 		fake_want_vfs(config, "eth0", vfs);
 	return config;
 }
@@ -172,7 +174,7 @@ static void find_rows(enum world world)
 	for (int phase = 0; phase < PHASES; phase++) {
 		h.calls = 0;
 		play(&h, world, (enum phase)phase, &o);
-		if (phase == RUN && h.n_plugged != (world == VF ? 2 : 0))
+		if (phase == RUN && h.n_plugged != (world != PLAIN ? 2 : 0))
 			abort();
 		if (phase == PREPARE && !(o.answered && !*o.err.message && o.n_ports == 2)) {
 			fprintf(stderr, "prepare: %s\n", o.err.message);
@@ -216,7 +218,7 @@ static void restart(struct fake_host *h, const struct row *row, enum phase phase
 		h->n_dp_ports = h->n_dp_segments = 0;
 	fake_start(h, make_config(row->world, phase == END ? 0 : 3));
 	fake_run(h, 1000000);
-	if (phase == START && row->world == VF)
+	if (phase == START && row->world != PLAIN)
 		assert_int_equal(h->pf[0].pf.n_vf, 3);
 	if (phase != RUN)
 		return;
@@ -227,8 +229,8 @@ static void restart(struct fake_host *h, const struct row *row, enum phase phase
 	memcpy(uuid, h->port_record[0]->spec.key.uuid, sizeof(uuid));
 	manager_domain_started(h->m, uuid);
 	fake_run(h, 40000000);
-	assert_int_equal(h->n_plugged, row->world == VF ? 2 : 0);
-	assert_int_equal(h->n_fdb, row->world == VF ? 0 : 2);
+	assert_int_equal(h->n_plugged, row->world != PLAIN ? 2 : 0);
+	assert_int_equal(h->n_fdb, row->world != PLAIN ? 0 : 2);
 }
 
 static void disturbed_life(void **state)
@@ -307,6 +309,7 @@ int main(int argc, char **argv)
 
 	find_rows(PLAIN);
 	find_rows(VF);
+	find_rows(SWITCHDEV);
 	if (argc > 1 && !strcmp(argv[1], "--table")) {
 		print_table();
 		free(rows);

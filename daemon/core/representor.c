@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/core/representor.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *representor_why_not(const struct inventory *inv, const struct vnic_segment *segment,
+				const struct vnic_pf *pf, uint16_t vlan, char *buf, size_t size)
+{
+	const struct vnic_link *bridge = inventory_find_name(inv, segment->bridge);
+
+	if (pf->eswitch != ESWITCH_SWITCHDEV || !vlan || (bridge && bridge->vlan_filtering))
+		return NULL;
+	snprintf(buf, size,
+		 "it is in switchdev mode, where the bridge gives VFs their VLANs: 'ip link set %s "
+		 "type bridge vlan_filtering 1'",
+		 segment->bridge);
+	return buf;
+}
+
+bool representor_free(const struct inventory *inv, const struct vnic_segment *segment,
+		      const struct vnic_pf *pf, const struct vnic_vf *vf)
+{
+	const struct vnic_link *link = inventory_find(inv, vf->representor);
+
+	if (pf->eswitch != ESWITCH_SWITCHDEV)
+		return true;
+	return link && (!link->master || inventory_bridged(inv, link, segment->bridge));
+}
+
+int representor_steps(const struct inventory *inv, const struct vnic_segment *segment,
+		      const struct vnic_pf *pf, const struct vnic_vf *vf, uint16_t vlan,
+		      struct plan *plan)
+{
+	const struct vnic_link *bridge = inventory_find_name(inv, segment->bridge);
+	const struct vnic_link *link = inventory_find(inv, vf->representor);
+	struct step step = { .vf = vf->index, .vlan = vlan };
+	int r;
+
+	if (pf->eswitch != ESWITCH_SWITCHDEV)
+		return 0;
+	if (!bridge || bridge->kind != LINK_BRIDGE || !link)
+		return -ENODEV;
+	step.ifindex = link->ifindex;
+	memcpy(step.ifname, link->name, sizeof(step.ifname));
+	memcpy(step.dev, pf->addr, sizeof(step.dev));
+	memcpy(step.vf_addr, vf->addr, sizeof(step.vf_addr));
+	step.master = bridge->ifindex;
+	step.mtu = segment->mtu ? segment->mtu : bridge->mtu;
+
+	/* The MTU goes first: a bridge takes the least of its ports'. */
+	step.kind = STEP_LINK_MTU;
+	r = step.mtu ? plan_add(plan, &step) : 0;
+	step.kind = STEP_LINK_MASTER;
+	if (r == 0)
+		r = plan_add(plan, &step);
+	step.kind = STEP_BRIDGE_PVID;
+	if (r == 0 && bridge->vlan_filtering)
+		r = plan_add(plan, &step);
+	step.kind = STEP_LINK_UP;
+	if (r == 0)
+		r = plan_add(plan, &step);
+	return r;
+}
