@@ -25,9 +25,11 @@ struct domain_devices {
 	struct event *timer; /* ask */
 	bool wanted; /* this host has VFs */
 	bool asking, stale; /* a change was told since it was asked */
+	uint64_t asked_at;
 	bool silent; /* libvirt did not answer the last time */
 	struct domain_device *device; /* so far */
 	size_t n;
+	struct found_devices found; /* ours, that domains have */
 	char after[VNIC_UUID_STR];
 };
 
@@ -43,6 +45,8 @@ static void forget(struct domain_devices *d)
 	free(d->device);
 	d->device = NULL;
 	d->n = 0;
+	free(d->found.addr);
+	d->found = (struct found_devices){ 0 };
 	*d->after = '\0';
 }
 
@@ -55,26 +59,42 @@ static bool is_ours(const struct vnic_port *ports, const char *address)
 	return false;
 }
 
-static int take_device(struct json_object *o, const char *name, const struct vnic_port *ports,
-		       struct domain_device **array, size_t *n, struct vnic_err *err)
+/* Makes room for one more element of @size bytes in @array of @n. */
+static int grow(void **array, size_t n, size_t size, struct vnic_err *err)
 {
-	struct domain_device *more, *device;
+	void *more;
+
+	if (n >= DEVICES_MAX)
+		return vnic_err_set(err, -EINVAL, VNIC_E_LIBVIRT, "more than %d devices",
+				    DEVICES_MAX);
+	if ((n & (n - 1)) != 0)
+		return 0;
+	more = reallocarray(*array, n ? n * 2 : 1, size);
+	if (!more)
+		return vnic_err_set(err, -ENOMEM, VNIC_E_INTERNAL, "out of memory");
+	*array = more;
+	return 0;
+}
+
+static int take_device(struct json_object *o, const char *name, const struct vnic_port *ports,
+		       struct domain_device **array, size_t *n, struct found_devices *found,
+		       struct vnic_err *err)
+{
+	struct domain_device *device;
 	const char *address;
 	int r = json_get_str(o, "address", &address, err);
 
 	if (r < 0)
 		return r;
-	if (is_ours(ports, address))
-		return 0;
-	if (*n >= DEVICES_MAX)
-		return vnic_err_set(err, -EINVAL, VNIC_E_LIBVIRT, "more than %d devices",
-				    DEVICES_MAX);
-	if ((*n & (*n - 1)) == 0) {
-		more = reallocarray(*array, *n ? *n * 2 : 1, sizeof(*more));
-		if (!more)
-			return vnic_err_set(err, -ENOMEM, VNIC_E_INTERNAL, "out of memory");
-		*array = more;
+	if (is_ours(ports, address)) {
+		r = grow((void **)&found->addr, found->n, sizeof(*found->addr), err);
+		if (r == 0)
+			str_copy(found->addr[found->n++], sizeof(*found->addr), address);
+		return r;
 	}
+	r = grow((void **)array, *n, sizeof(**array), err);
+	if (r < 0)
+		return r;
 	device = &(*array)[*n];
 	memset(device, 0, sizeof(*device));
 	if (str_copy(device->addr, sizeof(device->addr), address) < 0)
@@ -88,8 +108,8 @@ static int take_device(struct json_object *o, const char *name, const struct vni
 }
 
 static int take_domain(struct json_object *o, const struct vnic_port *ports,
-		       struct domain_device **array, size_t *n, char ret_last[VNIC_UUID_STR],
-		       struct vnic_err *err)
+		       struct domain_device **array, size_t *n, struct found_devices *found,
+		       char ret_last[VNIC_UUID_STR], struct vnic_err *err)
 {
 	const char *uuid, *name, *error;
 	uint8_t bytes[VNIC_UUID_LEN];
@@ -107,23 +127,26 @@ static int take_domain(struct json_object *o, const struct vnic_port *ports,
 	if (json_has(o, "error")) {
 		if (json_get_str(o, "error", &error, NULL) == 0)
 			log_warning("which devices domain %s has cannot be told: %s", name, error);
+		found->partial = true;
 		return 0;
 	}
 	r = json_get_array(o, "devices", PAGE_MAX, &list, err);
 	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++)
-		r = take_device(json_object_array_get_idx(list, i), name, ports, array, n, err);
+		r = take_device(json_object_array_get_idx(list, i), name, ports, array, n, found,
+				err);
 	return r;
 }
 
 int domain_devices_take(struct json_object *answer, const struct vnic_port *ports,
-			struct domain_device **array, size_t *n, char ret_last[VNIC_UUID_STR],
-			struct vnic_err *err)
+			struct domain_device **array, size_t *n, struct found_devices *found,
+			char ret_last[VNIC_UUID_STR], struct vnic_err *err)
 {
 	struct json_object *page;
 	int r = json_get_array(answer, "domains", PAGE_MAX, &page, err);
 
 	for (size_t i = 0; r == 0 && i < json_object_array_length(page); i++)
-		r = take_domain(json_object_array_get_idx(page, i), ports, array, n, ret_last, err);
+		r = take_domain(json_object_array_get_idx(page, i), ports, array, n, found,
+				ret_last, err);
 	return r;
 }
 
@@ -147,8 +170,8 @@ static void on_page(void *arg, const struct vnic_err *err, struct json_object *a
 	bool more = false;
 
 	memcpy(before, d->after, sizeof(before));
-	if (!err && (domain_devices_take(answer, d->manager->ports, &d->device, &d->n, d->after,
-					 &local) < 0 ||
+	if (!err && (domain_devices_take(answer, d->manager->ports, &d->device, &d->n, &d->found,
+					 d->after, &local) < 0 ||
 		     json_get_bool(answer, "more", &more, &local) < 0))
 		err = &local;
 	if (err) {
@@ -162,6 +185,8 @@ static void on_page(void *arg, const struct vnic_err *err, struct json_object *a
 	}
 	d->asking = d->silent = false;
 	d->tell(d->arg, d->device, d->n);
+	if (!d->found.partial)
+		manager_devices_found(d->manager, d->asked_at, d->found.addr, d->found.n);
 	forget(d);
 	if (d->stale)
 		ask_at(d, 0, SETTLE_MS * 1000);
@@ -187,6 +212,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 		return;
 	d->asking = true;
 	d->stale = false;
+	d->asked_at = d->manager->io.now(d->manager->io.data);
 	forget(d);
 	ask_page(d);
 }

@@ -668,3 +668,35 @@ int manager_device_hold(struct manager *m, const struct port_key *key, uint64_t 
 	manager_kick(m);
 	return 0;
 }
+
+static bool found(const char *vf_addr, const char (*addr)[DEV_ADDR_MAX], size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(addr[i], vf_addr))
+			return true;
+	return false;
+}
+
+void manager_devices_found(struct manager *m, uint64_t asked_at, const char (*addr)[DEV_ADDR_MAX],
+			   size_t n)
+{
+	for (struct vnic_port *port = m->ports; port; port = port->hh.next) {
+		struct managed_port *p = managed(port);
+		struct port_device *d = &port->device;
+
+		if (d->state != DEVICE_ATTACHED || p->gone || p->device_drop ||
+		    p->device_own.busy || p->attached_at >= asked_at || found(d->vf_addr, addr, n))
+			continue;
+		for (size_t i = 0; i < d->plan.n; i++)
+			if (d->plan.step[i].kind == STEP_VF_ATTACH)
+				d->plan.step[i].state = STEP_UNDONE;
+		d->hold = true;
+		set_reason(p,
+			   "somebody took its VF out of the guest: 'vnicctl port attach' lets it "
+			   "have one again");
+		say(p, "taken out of the guest by somebody");
+		owner_record(&p->device_own);
+		manager_tell_port(m, port);
+		manager_kick(m);
+	}
+}

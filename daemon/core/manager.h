@@ -255,6 +255,16 @@ void manager_domain_started(struct manager *m, const uint8_t uuid[VNIC_UUID_LEN]
 int manager_nic_drain(struct manager *m, const char *pf, bool drain, struct vnic_err *err);
 
 /**
+ * manager_devices_found() - which of the VFs that vnicd plugged in domains have, says libvirt
+ * @asked_at: when it was asked, by io.now's clock
+ *
+ * One that was there before and is missing was taken out by somebody: its port is held back, as by vnicctl port
+ * detach.
+ */
+void manager_devices_found(struct manager *m, uint64_t asked_at, const char (*addr)[DEV_ADDR_MAX],
+			   size_t n);
+
+/**
  * manager_device_hold() - take the VF of a port out of its guest and give it none, or let it have one again
  * @generation: as in manager_port_del()
  *

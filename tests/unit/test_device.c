@@ -546,6 +546,38 @@ static void quotas(void **state)
 	assert_int_equal(port_of(f, &b)->device.state, DEVICE_ATTACHED);
 }
 
+static void somebody_takes_it_out(void **state)
+{
+	struct fixture *f = with_vfs(state, 2);
+	struct port_spec spec = standby_spec(1);
+	char addr[1][DEV_ADDR_MAX];
+	struct vnic_err err = VNIC_ERR_INIT;
+	uint64_t asked_at;
+
+	asked_at = f->h.now;
+	run_port(f, &spec);
+	/* An answer from before it was plugged in says nothing. */
+	manager_devices_found(f->h.m, asked_at, NULL, 0);
+	fake_run(&f->h, 10 * SECOND);
+	assert_int_equal(port_of(f, &spec)->device.state, DEVICE_ATTACHED);
+	strcpy(addr[0], port_of(f, &spec)->device.vf_addr);
+	manager_devices_found(f->h.m, f->h.now, addr, 1);
+	fake_run(&f->h, 10 * SECOND);
+	assert_int_equal(port_of(f, &spec)->device.state, DEVICE_ATTACHED);
+	f->h.n_plugged = 0;
+	manager_devices_found(f->h.m, f->h.now, NULL, 0);
+	fake_run(&f->h, 60 * SECOND);
+	assert_int_equal(port_of(f, &spec)->device.state, DEVICE_NONE);
+	assert_int_equal(port_of(f, &spec)->path, VNIC_PATH_SOFTWARE);
+	says(port_of(f, &spec)->device.reason, "somebody took its VF out of the guest");
+	assert_int_equal(manager_device_hold(f->h.m, &spec.key, 0, false, &err), 0);
+	fake_run(&f->h, 10 * SECOND);
+	assert_int_equal(port_of(f, &spec)->device.state, DEVICE_ATTACHED);
+	end_domain(f, &spec);
+	swap(f, config_with(0));
+	same_as(f, f->before);
+}
+
 static void a_preview(void **state)
 {
 	struct fixture *f = with_vfs(state, 2);
@@ -589,6 +621,7 @@ int main(void)
 		TEST(a_restart),
 		TEST(software_ports_are_told_to_the_card),
 		TEST(quotas),
+		TEST(somebody_takes_it_out),
 		TEST(a_preview),
 	};
 

@@ -50,6 +50,12 @@ static void add_pf(int n_vf)
 		o->pf_changed(o->data, "0000:03:00.0");
 }
 
+static uint64_t now(void *data)
+{
+	(void)data;
+	return 1;
+}
+
 static int set_up(void **state)
 {
 	const char *top = getenv("top_builddir");
@@ -61,7 +67,7 @@ static int set_up(void **state)
 	snprintf(program, sizeof(program), "%s/tests/unit/fake_helper", top ? top : ".");
 	base = event_base_new();
 	inventory_init(&inv);
-	manager = (struct manager){ .inv = &inv };
+	manager = (struct manager){ .inv = &inv, .io.now = now };
 	memset(&port, 0, sizeof(port));
 	times = 0;
 	n_told = 99;
@@ -180,13 +186,16 @@ static void bad_answers(void **state)
 		_cleanup_(json_putp) struct json_object *o = NULL;
 		struct vnic_err err = VNIC_ERR_INIT;
 		struct domain_device *array = NULL;
+		struct found_devices found = { 0 };
 		char last[VNIC_UUID_STR] = "";
 		size_t n = 0;
 
 		assert_int_equal(json_parse(rows[i], strlen(rows[i]), &o, NULL), 0);
-		if (domain_devices_take(o, NULL, &array, &n, last, &err) >= 0 || !*err.message)
+		if (domain_devices_take(o, NULL, &array, &n, &found, last, &err) >= 0 ||
+		    !*err.message)
 			print_error("%s is taken\n", rows[i]), fail();
 		assert_int_equal(n, 0);
+		assert_int_equal(found.n, 0);
 		free(array);
 	}
 }
