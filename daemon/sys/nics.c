@@ -131,7 +131,8 @@ static void nic_take(struct nics *n, struct nic *nic, const struct pci_pf *read)
 		nic->info_vfs = -1;
 	}
 	if (!old || old->num_vfs != pf.num_vfs) {
-		nic->ask_info = nic->ask_eswitch = true;
+		/* VFs take queues from the PF: some drivers can then have fewer of their own. */
+		nic->ask_info = nic->ask_eswitch = nic->ask_ethtool = true;
 		nic->info_vfs = -1;
 		nic->settles = 0;
 		nic->noted_info = false;

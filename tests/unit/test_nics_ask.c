@@ -100,6 +100,26 @@ static void features_and_queues(void **state)
 	}
 }
 
+static void queues_that_vfs_take(void **state)
+{
+	struct bed *b = *state;
+	struct fake_link *link;
+
+	add_pf(0);
+	link = fake_link_find(PF_IFINDEX);
+	link->channels_max = 8;
+	bed_start(b);
+	assert_int_equal(pf(b)->channels_max, 8);
+	add_vf(0);
+	fake_num_vfs(PF, 1);
+	tell_vfs(1);
+	link = fake_link_find(PF_IFINDEX);
+	link->channels_max = 2;
+	fake_udev("pci", vf_addr(0), "add");
+	turn(b);
+	assert_int_equal(pf(b)->channels_max, 2);
+}
+
 static void families_that_are_absent(void **state)
 {
 	struct bed *b = *state;
@@ -478,6 +498,7 @@ int main(void)
 		bed_test(switch_and_representors),
 		bed_test(no_switch),
 		bed_test(features_and_queues),
+		bed_test(queues_that_vfs_take),
 		bed_test(families_that_are_absent),
 		bed_test(vdpa_devices),
 		bed_test(mdev_types),
