@@ -186,6 +186,21 @@ static int check_ports(struct client *c, struct vnic_err *err)
 	return 0;
 }
 
+/* A hostdev network takes the first VF of its list that libvirt knows to be free. */
+static int check_device(struct client *c, struct vnic_err *err)
+{
+	const struct vnic_port *ports = c->server->manager->ports;
+
+	for (const struct vnic_port *p = ports; p; p = p->hh.next)
+		if (p->device.state != DEVICE_NONE && str_eq(p->device.vf_addr, c->req.device))
+			return vnic_err_set(err, -EBUSY, VNIC_E_BUSY,
+					    "VF %s is that of port %s/%s of domain '%.64s': name "
+					    "other VFs in the network than in nics of vnicd's",
+					    c->req.device, p->spec.class_name, p->spec.name,
+					    p->spec.domain);
+	return 0;
+}
+
 static void work_on(struct client *c)
 {
 	struct manager *m = c->server->manager;
@@ -207,11 +222,14 @@ static void work_on(struct client *c)
 	case REQUEST_START:
 		answer_at_once(c, check_ports(c, &err) < 0 ? &err : NULL);
 		return;
+	case REQUEST_DEVICE:
+		answer_at_once(c, check_device(c, &err) < 0 ? &err : NULL);
+		return;
 	case REQUEST_STARTED:
 		manager_domain_started(m, c->req.uuid);
 		/* fall through */
 	default:
-		/* migrate, restore: `prepare` comes next. Networks: libvirt's own devices. */
+		/* migrate, restore: `prepare` comes next. Networks: their end. */
 		answer_at_once(c, NULL);
 		return;
 	}

@@ -16,11 +16,11 @@ static const struct {
 	enum request_op op;
 	bool interfaces; /* says the domain's interfaces */
 } ops[] = {
-	{ "prepare", REQUEST_PREPARE, true },	    { "start", REQUEST_START, true },
-	{ "started", REQUEST_STARTED, false },	    { "stopped", REQUEST_STOPPED, false },
-	{ "release", REQUEST_RELEASE, false },	    { "migrate", REQUEST_MIGRATE, true },
-	{ "restore", REQUEST_RESTORE, true },	    { "reconnect", REQUEST_RECONNECT, true },
-	{ "port-created", REQUEST_NETWORK, false }, { "port-deleted", REQUEST_NETWORK, false },
+	{ "prepare", REQUEST_PREPARE, true },	   { "start", REQUEST_START, true },
+	{ "started", REQUEST_STARTED, false },	   { "stopped", REQUEST_STOPPED, false },
+	{ "release", REQUEST_RELEASE, false },	   { "migrate", REQUEST_MIGRATE, true },
+	{ "restore", REQUEST_RESTORE, true },	   { "reconnect", REQUEST_RECONNECT, true },
+	{ "port-created", REQUEST_DEVICE, false }, { "port-deleted", REQUEST_NETWORK, false },
 };
 
 const char *request_op_str(enum request_op op)
@@ -403,6 +403,28 @@ static int parse_overrides(struct json_object *message, struct domain_request *r
 	return r;
 }
 
+/* The interface that a network gives a device to. */
+static int parse_device(struct json_object *message, struct domain_request *req,
+			struct vnic_err *err)
+{
+	struct json_object *list, *o;
+	const char *address = NULL;
+	int r = json_get_array(message, "interfaces", REQUEST_INTERFACES_MAX, &list, err);
+
+	if (r < 0 || !json_object_array_length(list))
+		return r;
+	o = json_object_array_get_idx(list, 0);
+	if (!json_object_is_type(o, json_type_object))
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
+				    "interfaces[0] is no object");
+	r = get_opt_str(o, "address", &address, err);
+	if (r == 0 && address && str_copy(req->device, sizeof(req->device), address) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
+				    "field \"address\" is longer than %zu characters",
+				    sizeof(req->device) - 1);
+	return r;
+}
+
 int request_parse(struct json_object *message, struct domain_request *ret, struct vnic_err *err)
 {
 	struct domain_request req = { 0 };
@@ -424,6 +446,8 @@ int request_parse(struct json_object *message, struct domain_request *ret, struc
 		return 0;
 	}
 	r = parse_domain(message, interfaces, &req, err);
+	if (r == 0 && req.op == REQUEST_DEVICE)
+		r = parse_device(message, &req, err);
 	if (r == 0 && interfaces)
 		r = parse_overrides(message, &req, err);
 	if (r < 0) {

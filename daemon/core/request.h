@@ -19,17 +19,20 @@ enum request_op {
 	REQUEST_MIGRATE,
 	REQUEST_RESTORE,
 	REQUEST_RECONNECT,
-	REQUEST_NETWORK, /* port-created, port-deleted, network-…: taken note of */
+	REQUEST_DEVICE, /* port-created: a network gives a PCI device to a domain */
+	REQUEST_NETWORK, /* port-deleted, network-…: nothing to do */
 };
 
 /**
  * struct domain_request - a hook's request
+ * @device: of REQUEST_DEVICE: its PCI address; empty where it has none
  * @specs: one for each interface of ours, in the XML's order, overrides applied
  */
 struct domain_request {
 	enum request_op op;
 	uint8_t uuid[VNIC_UUID_LEN];
 	char name[DOMAIN_NAME_MAX];
+	char device[DEV_ADDR_MAX];
 	struct port_spec *specs;
 	size_t n_specs;
 };

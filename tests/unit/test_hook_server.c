@@ -100,6 +100,45 @@ static void who_comes_before_the_ports_are_known_waits(void **state)
 	assert_non_null(strstr(answer(&started), "\"ok\":true"));
 }
 
+#define CREATED(address)                                                                   \
+	"{\"op\":\"port-created\",\"version\":1,\"network\":\"vfs\",\"domain\":{\"uuid\":" \
+	"\"" UUID "\",\"name\":\"other\"},\"interfaces\":[{\"mac\":\"52:54:00:00:00:02\"," \
+	"\"type\":\"hostdev\"" address "}],\"overrides\":[]}"
+
+/* libvirt's network and vnicd have the same VFs to give: who comes second must look further. */
+static void a_networks_device_is_not_a_ports(void **state)
+{
+	static const struct {
+		const char *text, *word;
+	} rows[] = {
+		{ CREATED(",\"address\":\"0000:03:10.1\""), "of domain 'web': name other VFs" },
+		{ CREATED(",\"address\":\"0000:03:10.2\""), "\"ok\":true" },
+		{ CREATED(""), "\"ok\":true" },
+		{ CREATED(",\"address\":\"\""), "\"ok\":true" },
+		{ CREATED(",\"address\":7"), "\\\"address\\\"" },
+	};
+	struct fixture *f = *state;
+	int fd;
+
+	hook_server_start(f->server);
+	fd = ask(f, HOOK("prepare"));
+	turn(f);
+	assert_non_null(strstr(answer(&fd), "\"ok\":true"));
+	f->h.m->ports->device.state = DEVICE_RESERVED;
+	strcpy(f->h.m->ports->device.vf_addr, "0000:03:10.1");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *said;
+
+		fd = ask(f, rows[i].text);
+		turn(f);
+		said = answer(&fd);
+		if (!strstr(said, rows[i].word))
+			print_error("%s: %s\n", rows[i].text, said), fail();
+	}
+	f->h.m->ports->device.state = DEVICE_NONE;
+	f->h.m->ports->device.vf_addr[0] = '\0';
+}
+
 static void made_asked_for_and_released(void **state)
 {
 	struct fixture *f = *state;
@@ -192,6 +231,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(who_comes_before_the_ports_are_known_waits),
+		TEST(a_networks_device_is_not_a_ports),
 		TEST(made_asked_for_and_released),
 		TEST(hanging_up_undoes_what_was_asked_for),
 		TEST(hanging_up_as_the_answer_comes_undoes_it_too),
