@@ -567,6 +567,9 @@ void fake_start(struct fake_host *h, struct vnic_config *config)
 	h->m = manager_new(&io, config, &h->inv);
 	assert_non_null(h->m);
 	notify(h);
+	/* The inventory's first pass tells of PFs while nobody is there to be woken. */
+	manager_pf_changed(h->m, "0000:01:00.0");
+	h->wake_at = UINT64_MAX;
 	h->inv.complete = true;
 	fake_restore(h);
 	manager_start(h->m);
