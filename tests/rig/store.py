@@ -30,6 +30,10 @@ class Error(Exception):
     """What a person should read, without a traceback."""
 
 
+class Unavailable(Error):
+    """What is missing is missing here: packages, not something of ours."""
+
+
 def say(text):
     print(f"rig: {text}", file=sys.stderr, flush=True)
 
@@ -106,7 +110,8 @@ def recipe(name, variant, what, limit=900):
         if status != 0:
             with open(log, encoding="utf-8", errors="replace") as f:
                 tail = "".join(f.readlines()[-5:])
-            raise Error(f"{what} failed; see {log}\n{tail}")
+            # 69: EX_UNAVAILABLE, from build/lib.sh.
+            raise (Unavailable if status == 69 else Error)(f"{what} failed; see {log}\n{tail}")
 
     return get(f"{name}-{variant}", digest(script, os.path.join(HERE, "build/lib.sh"), variant), build, what)
 

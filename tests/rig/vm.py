@@ -18,6 +18,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tarfile
 import threading
 import time
 
@@ -31,6 +32,8 @@ PORTS = 4
 MEMORY = 2560
 PAYLOAD = 384 << 20
 BOOT_LIMIT = 180
+# How much later than a command's limit its VM counts as hung.
+GRACE = 15
 CMDLINE = ("console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt net.ifnames=0 mitigations=off no_timer_check "
            "nokaslr rcupdate.rcu_expedited=1 systemd.show_status=0")
 
@@ -76,6 +79,8 @@ class Slots:
 
     def __init__(self, count):
         self.fds = []
+        if not count:
+            return
         places = range(1, slots() + 1)
         with store.Locked(os.path.join(store.root(), "vms.lock"), wait=lambda: store.say("waiting in line for a VM")):
             said = False
@@ -106,6 +111,15 @@ class Slots:
                     yield f.read().strip() or "somebody"
             except OSError:
                 yield "somebody"
+
+    @classmethod
+    def inherited(cls, numbers):
+        """Those whose descriptors, as "7,8", a parent process has left us."""
+        self = cls.__new__(cls)
+        self.fds = [int(n) for n in numbers.split(",")]
+        for fd in self.fds:
+            os.set_inheritable(fd, False)
+        return self
 
     def take(self):
         """One of them, for one VM."""
@@ -324,16 +338,19 @@ class Vm:
     def snapshot(self):
         """The folder of a booted VM's memory, state and disk; made where it is not there yet."""
         self.parts()
-        if self.slot is None:
-            self.slot = Slots(1).take()
         return store.get(f"booted-{self.kernel}-{self.libvirt}-{self.host}", self.key(), self._make_snapshot,
                          f"a booted host {self.host} with kernel {self.kernel}, libvirt {self.libvirt}, "
                          f"{self.cpus} cpus")
 
     def _make_snapshot(self, out):
-        vm = Vm(".boot", self.kernel, self.libvirt, self.host, self.cpus, where=out, slot=self.slot).parts()
+        slot = self.slot if self.slot is not None else Slots(1).take()
+        vm = Vm(".boot", self.kernel, self.libvirt, self.host, self.cpus, where=out, slot=slot).parts()
         os.makedirs(vm.dir)
-        vm._load(None)
+        guest = os.path.join(vm.dir, "guest.tar")
+        with tarfile.open(guest, "w") as tar:
+            for name in ("vmlinuz", "guest-modules.cpio"):
+                tar.add(os.path.join(vm.kernel_dir, name), f"var/lib/rig-guest/{name}")
+        vm._load(guest)
         disk, ram, state = (os.path.join(out, n) for n in ("disk", "ram", "state"))
         vm._disk(disk, vm.root, "raw")
         vm.initrd(os.path.join(out, "initrd"))
@@ -354,6 +371,8 @@ class Vm:
             raise Error(f"{e}; console and log:\n{vm.said()}") from None
         finally:
             vm.kill()
+            if slot != self.slot:
+                os.close(slot)
             shutil.rmtree(vm.dir)
 
     def start(self, payload=None, cold=False, detach=False):
@@ -491,7 +510,7 @@ class Vm:
         try:
             self.ids += 1
             return _converse(s, f"{os.getpid()}.{self.ids}", argv, limit, stdin, out, pty)
-        except (OSError, ConnectionError) as e:
+        except OSError as e:
             raise Hung(f"{self.name}: no answer to {' '.join(argv)[:80]}: {e or type(e).__name__}") from None
         finally:
             s.close()
@@ -509,6 +528,12 @@ class Vm:
             status, out = self.run(["sh", "-c", 'cat >"$1"', "sh", to], limit, stdin=f.read())
         if status != 0:
             raise Failed(f"{self.name}: {to}: {out.decode(errors='replace').strip()}")
+
+    def write(self, path, text, limit=60.0):
+        """Write a file, and the folder that it is in."""
+        status, out = self.run(["sh", "-c", 'mkdir -p "${1%/*}" && cat >"$1"', "sh", path], limit, stdin=text.encode())
+        if status != 0:
+            raise Failed(f"{self.name}: {path}: {out.decode(errors='replace').strip()}")
 
     def get(self, path, limit=60.0):
         status, out = self.run(["cat", path], limit)
@@ -530,7 +555,7 @@ def _converse(s, ident, argv, limit, stdin, out, pty):
         stdin = None
     if stdin is None:
         send(eof=1)
-    got, buf, end = [], b"", time.monotonic() + limit + 15
+    got, buf, end = [], b"", time.monotonic() + limit + GRACE
     while True:
         left = end - time.monotonic()
         if left <= 0:
@@ -567,18 +592,23 @@ def _converse(s, ident, argv, limit, stdin, out, pty):
 class Pair(list):
     """Host VMs that are started and ended together: one, or two on one wire."""
 
-    def __init__(self, hosts=1, where=store.RUN, **kind):
+    def __init__(self, hosts=1, where=store.RUN, leave=None, **kind):
+        self.leave = leave
         cable = os.path.join(where, "pair")
         super().__init__(Vm(f"host{n}", host=n, pair=cable, where=where, **kind) for n in range(1, hosts + 1))
 
     def start(self, payload_file=None, cold=False, detach=False):
         """All at once; where one fails, all end."""
-        # In one go: two pairs with one VM each would wait for ever.
-        leave = Slots(len(self))
-        for vm in self:
-            if vm.slot is not None:
-                os.close(vm.slot)
-            vm.slot = leave.take()
+        # In one go: two pairs with one VM each would wait for ever. They are kept until end().
+        if any(vm.slot is None for vm in self):
+            if not self.leave:
+                # Nobody waits for a slot while others, who have one, wait for what he makes.
+                for vm in self:
+                    vm.snapshot()
+            leave = self.leave or Slots(len(self))
+            for vm in self:
+                vm.slot = leave.take()
+            self.leave = None
         errors = at_once([lambda v=vm: v.start(payload_file, cold, detach) for vm in self])
         for e in errors:
             if e:

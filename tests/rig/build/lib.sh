@@ -12,6 +12,12 @@ die() {
 	exit 1
 }
 
+# unavailable TEXT: not our fault, and not this machine's: what we need cannot be had here and now.
+unavailable() {
+	echo "${0##*/}: $*" >&2
+	exit 69
+}
+
 # mirror CODENAME: where this machine itself gets that suite from, or nothing.
 mirror() {
 	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $1" | head -1
@@ -21,7 +27,7 @@ mirror() {
 sources() {
 	local main security
 	main=$(mirror bookworm) security=$(mirror bookworm-security)
-	[ -n "$main" ] || die "this machine's apt has no Debian 12 (bookworm) source to take packages from; add one"
+	[ -n "$main" ] || unavailable "this machine's apt has no Debian 12 (bookworm) source to take packages from; add one"
 	[ -z "$security" ] || echo "deb $security bookworm-security main"
 	printf 'deb %s bookworm main\ndeb %s bookworm-backports main\n' "$main" "$main"
 }
@@ -30,7 +36,7 @@ sources() {
 apt_setup() {
 	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
 	: >"$apt/status"
-	sources >"$apt/sources.list"
+	sources >"$apt/sources.list" || exit 69
 	cat >"$apt/apt.conf" <<X
 Dir::State::Lists "$apt/lists";
 Dir::State::status "$apt/status";
@@ -44,7 +50,7 @@ Acquire::Languages "none";
 X
 	export APT_CONFIG=$apt/apt.conf
 	if [ -z "$(find "$apt/stamp" -mmin -360 2>/dev/null)" ]; then
-		apt-get update -q
+		apt-get update -q || unavailable "the package lists cannot be downloaded"
 		touch "$apt/stamp"
 	fi
 }
@@ -54,7 +60,7 @@ unpack() {
 	local to=$1
 	shift
 	mkdir -p "$to" "$work/debs"
-	(cd "$work/debs" && apt-get download -q "$@")
+	(cd "$work/debs" && apt-get download -q "$@") || unavailable "packages cannot be downloaded: $*"
 	for deb in "$work"/debs/*.deb; do
 		dpkg-deb -x "$deb" "$to"
 		rm "$deb"

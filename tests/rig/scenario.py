@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a scenario in the rig (tests/rig/test_*.py) is written with.
+
+    # rig: 6.12/11 6.1/9        the kernels and libvirts it runs with, one run each; the first where run by hand
+    # hosts: 1                  how many host VMs it starts at a time
+    # time limit: 300
+
+    from scenario import main, start, test
+    @test("a sentence that is true")
+    def _():
+        host = start()          # host 1, with the project installed; the same one in every test of this run
+        ...
+    main()
+
+Prints TAP, as tests/lib/vt.py does. Where a host VM hangs, the run ends with status 75 and ./check rig tries once more.
+`./check rig NAME`, or tests/rig/test_NAME.py [TEST...] by hand."""
+import os
+import re
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
+
+import store  # noqa: E402
+import vt  # noqa: E402
+from vm import Failed, Hung, Pair, Slots, Vm, at_once, payload  # noqa: E402
+from vt import Skip, table, wait_for  # noqa: E402
+
+HUNG = 75
+_state = {}
+
+
+def declared(path):
+    """What a scenario says of itself: ([(kernel, libvirt)…], hosts, time limit)."""
+    with open(path, encoding="utf-8") as f:
+        text = f.read(4096)
+
+    def line(name, default):
+        m = re.search(rf"^# {name}: *(.*)$", text, re.M)
+        return m.group(1).split() if m else [default]
+    return ([tuple(k.split("/")) for k in line("rig", "6.12/11")], int(line("hosts", "1")[0]),
+            int(line("time limit", "300")[0]))
+
+
+def kind():
+    """{"kernel", "libvirt"} of this run."""
+    said = os.environ.get("VNIC_RIG_KIND")
+    kernel, libvirt = said.split("/") if said else declared(os.path.abspath(sys.argv[0]))[0][0]
+    return {"kernel": kernel, "libvirt": libvirt}
+
+
+def folder():
+    return os.environ.get("VNIC_RIG_RUN") or os.path.join(store.RUN, os.path.basename(sys.argv[0]).removesuffix(".py"))
+
+
+def slots(count):
+    """The lane that runs us has got our places already."""
+    if "VNIC_RIG_SLOTS" in os.environ:
+        return Slots.inherited(os.environ.pop("VNIC_RIG_SLOTS"))
+    return Slots(count)
+
+
+def start(hosts=1):
+    """The host VMs of this run: the Vm, or with hosts=2 a Pair. Started at the first call."""
+    if "pair" not in _state:
+        file = os.environ.get("VNIC_RIG_PAYLOAD") or payload()
+        _state["pair"] = Pair(hosts, folder(), leave=slots(hosts), **kind())
+        _state["pair"].start(file)
+    pair = _state["pair"]
+    return pair if hosts > 1 else pair[0]
+
+
+def fresh():
+    """The same host VMs, started anew: what tests did to them is gone."""
+    pair = _state.get("pair")
+    if pair is None:
+        return start()
+    pair.start(os.environ.get("VNIC_RIG_PAYLOAD") or payload())
+    return pair if len(pair) > 1 else pair[0]
+
+
+def test(name):
+    """A test of this scenario. A hang ends the whole run."""
+    def register(fn):
+        def run():
+            try:
+                fn()
+            except Hung as e:
+                print(f"# {vms_said()}".replace("\n", "\n# "))
+                print(f"Bail out! hung: {e}".split("\n", maxsplit=1)[0], flush=True)
+                end()
+                os._exit(HUNG)
+        return vt.test(name)(run)
+    return register
+
+
+def vms_said():
+    return "\n".join(f"{vm.name}: {vm.said()}" for vm in _state.get("pair", ()))
+
+
+def end():
+    if "pair" in _state:
+        _state.pop("pair").end()
+
+
+def main():
+    try:
+        vt.main()
+    finally:
+        end()
+
+
+__all__ = ["Failed", "Hung", "Pair", "Skip", "Vm", "at_once", "end", "fresh", "kind", "main", "start", "table", "test",
+           "wait_for"]
