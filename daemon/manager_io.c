@@ -10,6 +10,7 @@
 #include "api/errors.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/packet.h"
 #include "daemon/datapath_client.h"
 #include "daemon/slow_steps.h"
 #include "daemon/sys/pidlock.h"
@@ -181,12 +182,30 @@ static int tap_for_datapath(struct outside *o, const struct step *step, struct v
 			    step->ifname);
 }
 
+static void send_segment(struct outside *o, const struct step *step, int fd, const int *cores,
+			 int n_cores, manager_step_done done, void *arg)
+{
+	struct json_object *req = new_object(), *array = json_object_new_array();
+	struct dp_call *call;
+
+	json_add_str(req, "name", step->name);
+	json_add_str(req, "tap", step->ifname);
+	json_add_u64(req, "mtu", step->mtu < MTU_MIN ? MTU_MIN : step->mtu);
+	for (int i = 0; i < n_cores; i++)
+		if (json_object_array_add(array, json_object_new_int(cores[i])) < 0)
+			abort();
+	if (json_object_object_add(req, "cores", array) < 0)
+		abort();
+	call = call_new(o, done, arg);
+	str_copy(call->segment, sizeof(call->segment), step->name);
+	str_copy(call->tap, sizeof(call->tap), step->ifname);
+	dp_client_call(o->dp, "segment-set", req, fd >= 0 ? fd : -1, on_segment_set, call);
+}
+
 static void do_dp_segment(struct outside *o, const struct step *step,
 			  const struct vnic_segment *segment, manager_step_done done, void *arg)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
-	struct json_object *req, *cores;
-	struct dp_call *call;
 	int fd = -1;
 
 	/* Without a connection the call below fails, and the tap's state means nothing. */
@@ -197,20 +216,24 @@ static void do_dp_segment(struct outside *o, const struct step *step,
 			return;
 		}
 	}
-	req = new_object();
-	json_add_str(req, "name", step->name);
-	json_add_str(req, "tap", step->ifname);
-	json_add_u64(req, "mtu", step->mtu < MTU_MIN ? MTU_MIN : step->mtu);
-	cores = json_object_new_array();
-	for (int i = 0; i < segment->n_cores; i++)
-		if (json_object_array_add(cores, json_object_new_int(segment->cores[i])) < 0)
-			abort();
-	if (json_object_object_add(req, "cores", cores) < 0)
-		abort();
-	call = call_new(o, done, arg);
-	str_copy(call->segment, sizeof(call->segment), step->name);
-	str_copy(call->tap, sizeof(call->tap), step->ifname);
-	dp_client_call(o->dp, "segment-set", req, fd >= 0 ? fd : -1, on_segment_set, call);
+	send_segment(o, step, fd, segment->cores, segment->n_cores, done, arg);
+}
+
+/* A socket each time: where the keeper has one of that netdev, it keeps its own. */
+static void do_dp_queue(struct outside *o, const struct step *step, manager_step_done done,
+			void *arg)
+{
+	_cleanup_(closep) int fd = -1;
+	struct vnic_err err = VNIC_ERR_INIT;
+	const char *what = "";
+
+	fd = packet_open(step->ifindex, false, &what);
+	if (fd < 0) {
+		vnic_err_set(&err, fd, VNIC_E_STEP_FAILED, "%s: %s", what, strerror(-fd));
+		done(arg, fd, &err);
+		return;
+	}
+	send_segment(o, step, fd, NULL, 0, done, arg);
 }
 
 static void on_port_set(void *arg, int error, const struct vnic_err *err,
@@ -229,16 +252,17 @@ static void do_dp_port(struct outside *o, const struct vnic_port *port, manager_
 		       void *arg)
 {
 	struct json_object *req = new_object();
-	char key[PORT_KEY_STR], mac[VNIC_MAC_STR];
+	char key[PORT_KEY_STR], mac[VNIC_MAC_STR], segment[VNIC_NAME_MAX];
 	struct dp_call *call;
 	int fd;
 
 	json_add_str(req, "key", port_key_format(&port->spec.key, key));
 	json_add_u64(req, "generation", port->generation);
 	json_add_str(req, "name", port->spec.name);
-	json_add_str(req, "segment", port->segment);
+	json_add_str(req, "segment", port_dp_segment(port, segment));
 	json_add_str(req, "mac", mac_format(port->spec.key.mac, mac));
-	json_add_u64(req, "vlan", port->vlan);
+	/* Behind a queue of its own the card puts the tag on and takes it off. */
+	json_add_u64(req, "vlan", port->path == VNIC_PATH_VMDQ ? 0 : port->vlan);
 	json_add_bool(req, "spoofchk", port->spoofchk);
 	json_add_bool(req, "trust", port->trust);
 	json_add_u64(req, "queues", port->queues);
@@ -293,6 +317,10 @@ static void io_step_do(void *data, struct step *step, const struct vnic_segment 
 		do_dp_segment(o, step, segment, done, arg);
 		return;
 	}
+	if (step->kind == STEP_DP_QUEUE) {
+		do_dp_queue(o, step, done, arg);
+		return;
+	}
 	if (step->kind == STEP_DP_PORT) {
 		do_dp_port(o, port, done, arg);
 		return;
@@ -338,7 +366,7 @@ static void io_step_undo(void *data, struct step *step, const struct vnic_segmen
 	int r;
 
 	(void)segment;
-	if (step->kind == STEP_DP_SEGMENT) {
+	if (step->kind == STEP_DP_SEGMENT || step->kind == STEP_DP_QUEUE) {
 		req = new_object();
 		json_add_str(req, "name", step->name);
 		call = call_new(o, done, arg);

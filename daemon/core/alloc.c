@@ -8,6 +8,7 @@
 #include "api/errors.h"
 #include "daemon/core/path_software.h"
 #include "daemon/core/path_sriov.h"
+#include "daemon/core/path_vmdq.h"
 
 /*
  * The paths this version has. A later path adds its line here, its eligibility and its plan; nothing else
@@ -25,6 +26,7 @@ static const struct {
 			 struct path_reason *ret);
 } table[VNIC_PATH_COUNT] = {
 	[VNIC_PATH_SRIOV] = { path_sriov_eligible },
+	[VNIC_PATH_VMDQ] = { path_vmdq_eligible },
 	[VNIC_PATH_SOFTWARE] = { judge_software },
 };
 
@@ -155,6 +157,7 @@ static int decide(const struct alloc_host *host, const struct port_spec *spec,
 	const struct vnic_segment *segment;
 	const struct path_list *paths;
 	struct alloc_choice choice = { 0 };
+	struct vf_choice vf = { 0 };
 	struct path_ask ask;
 	int r;
 
@@ -189,13 +192,16 @@ static int decide(const struct alloc_host *host, const struct port_spec *spec,
 	for (int i = 0; i < VNIC_PATH_COUNT && paths->path[i]; i++) {
 		struct path_reason *reason = &choice.reason[choice.n_reasons++];
 
+		choice.vf = (struct vf_choice){ 0 };
+		ask.path = paths->path[i];
 		judge(&ask, paths->path[i], &choice, reason);
-		if (reason->eligible && !choice.path)
+		if (reason->eligible && !choice.path) {
 			choice.path = reason->path;
+			vf = choice.vf;
+		}
 	}
+	choice.vf = vf;
 	*ret = choice;
-	if (choice.path != VNIC_PATH_SRIOV)
-		ret->vf = (struct vf_choice){ 0 };
 	return choice.path ? 0 : no_path(&choice, spec, err);
 }
 

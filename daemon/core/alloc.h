@@ -33,7 +33,7 @@ struct vf_choice {
  */
 struct alloc_choice {
 	enum vnic_path path;
-	struct vf_choice vf; /* of path sriov; no address where it has none */
+	struct vf_choice vf; /* of paths sriov and vmdq; no address where it has none */
 	char segment[VNIC_NAME_MAX];
 	uint16_t vlan;
 	uint64_t rate;

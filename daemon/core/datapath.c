@@ -75,9 +75,18 @@ void manager_datapath_segment(struct manager *m, const char *name, const char *t
 	struct segment_share *share = manager_share(m, name);
 	struct vnic_segment *segment = config_segment(m->config, name), unknown = { 0 };
 	struct managed_share *s;
+	struct vnic_port *port;
+	struct port_key key;
 
 	if (m->dp_state != MANAGER_DP_SYNCING || !name_valid(name))
 		return;
+	/* A port's own, and that port's affair. */
+	port = port_dp_segment_key(name, &key) == 0 ? manager_port(m, &key) : NULL;
+	if (port && port->path == VNIC_PATH_VMDQ) {
+		if (managed(port)->gone)
+			owner_not_undone(&managed(port)->own, STEP_DP_QUEUE);
+		return;
+	}
 	if (share) {
 		s = managed_share(share);
 	} else {

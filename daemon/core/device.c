@@ -480,7 +480,7 @@ void device_pump(struct managed_port *p)
 	struct manager *m = p->own.m;
 	const struct vnic_pf *pf;
 
-	if (p->device_own.busy)
+	if (p->device_own.busy || d->state == DEVICE_QUEUE)
 		return;
 	set_path(p);
 	if (p->device_own.error)
@@ -652,6 +652,11 @@ int manager_device_hold(struct manager *m, const struct port_key *key, uint64_t 
 	before = p->port.device.hold;
 	if (before && hold)
 		return 0;
+	if (p->port.device.state == DEVICE_QUEUE)
+		return vnic_err_set(err, -EBUSY, VNIC_E_BUSY,
+				    "VF %s is the queue of the guest's virtio NIC, not a device of "
+				    "its own: it is given back when the domain ends",
+				    p->port.device.vf_addr);
 	p->port.device.hold = hold;
 	r = owner_record(&p->device_own);
 	if (r < 0) {

@@ -8,15 +8,15 @@
  * the test rig has are tried there (tests/rig).
  */
 static const struct driver_quirks table[] = {
-	{ "igb", BIT(VF_LINK_STATE) | BIT(VF_RSS_QUERY), false, true, false },
-	{ "ixgbe", 0, false, true, false },
-	{ "i40e", BIT(VF_RSS_QUERY), false, false, false },
-	{ "ice", BIT(VF_RSS_QUERY), true, false, false },
-	{ "mlx5_core", BIT(VF_RSS_QUERY), true, false, true },
-	{ "bnxt_en", BIT(VF_RSS_QUERY), true, false, false },
-	{ "netdevsim", 0, true, false, true },
-	{ "virtio_net", BIT(VF_ATTR_COUNT) - 1, false, false, false },
-	{ "virtio-pci", BIT(VF_ATTR_COUNT) - 1, false, false, false },
+	{ "igb", BIT(VF_LINK_STATE) | BIT(VF_RSS_QUERY), false, true, false, "igbvf" },
+	{ "ixgbe", 0, false, true, false, "ixgbevf" },
+	{ "i40e", BIT(VF_RSS_QUERY), false, false, false, "iavf" },
+	{ "ice", BIT(VF_RSS_QUERY), true, false, false, "iavf" },
+	{ "mlx5_core", BIT(VF_RSS_QUERY), true, false, true, "mlx5_core" },
+	{ "bnxt_en", BIT(VF_RSS_QUERY), true, false, false, "bnxt_en" },
+	{ "netdevsim", 0, true, false, true, NULL },
+	{ "virtio_net", BIT(VF_ATTR_COUNT) - 1, false, false, false, NULL },
+	{ "virtio-pci", BIT(VF_ATTR_COUNT) - 1, false, false, false, NULL },
 };
 
 static const struct driver_quirks other = { .min_rate = true, .qinq = true };

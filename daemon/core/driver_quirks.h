@@ -16,6 +16,7 @@ struct driver_quirks {
 	bool min_rate; /* takes min_tx_rate too */
 	bool rate_needs_link; /* refuses a rate while the PF has no carrier */
 	bool qinq; /* takes VLAN protocol 802.1ad */
+	const char *vf_driver; /* the host's own for its VFs; NULL: not known, or it has none */
 };
 
 /* Never NULL: a driver that is not listed is taken at its word. */

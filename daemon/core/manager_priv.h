@@ -62,6 +62,7 @@ struct managed_port {
 	uint64_t look_at; /* when to look at the pidfile again */
 	int error; /* why it could not be made */
 	struct vnic_err err;
+	uint64_t netdev_until; /* the netdev of its queue is waited for; 0: it is not */
 	struct owner device_own;
 	bool device_drop; /* its VF is to be put back */
 	struct contest device_contest; /* of its VF's attributes */
@@ -222,6 +223,20 @@ void devices_promote(struct manager *m);
 /* The PCI address of the VF that @key had last, or NULL. */
 const char *device_before(const struct manager *m, const struct port_key *key);
 void device_forget_all(struct manager *m);
+
+/* queue.c: ports of path vmdq */
+void queue_reserve(struct managed_port *p, const struct vf_choice *choice);
+/* Is the failure of its step none yet, since its netdev may still come? Tries again in time. */
+bool queue_retry(struct managed_port *p);
+/* Is its next step to wait? Fills in what the steps before it have found. */
+bool queue_waits(struct managed_port *p, struct step *step);
+void queue_datapath_back(struct managed_port *p);
+/* Is its netdev still there? */
+void queue_look(struct managed_port *p);
+/* The port's VLAN, rate, spoofchk or trust may have changed. */
+void queue_settings(struct managed_port *p);
+/* All its steps are undone: others may take the VF. */
+void queue_given_back(struct managed_port *p);
 
 /* job.c */
 void jobs_pump(struct manager *m);

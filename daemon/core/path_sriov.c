@@ -47,8 +47,17 @@ bool path_sriov_fit(const struct vnic_vf *vf)
 	return *vf->addr && vf->iommu_group >= 0 && !vf->group_shared;
 }
 
-static const char *unfit_reason(const struct vnic_pf *pf)
+static bool fit(const struct path_ask *ask, const struct vnic_pf *pf, const struct vnic_vf *vf)
 {
+	if (ask->path == VNIC_PATH_VMDQ)
+		return *vf->addr && driver_quirks(pf->driver)->vf_driver;
+	return path_sriov_fit(vf);
+}
+
+static const char *unfit_reason(const struct path_ask *ask, const struct vnic_pf *pf)
+{
+	if (ask->path == VNIC_PATH_VMDQ && *pf->vf[0].addr)
+		return "vnicd does not know which driver of the host its VFs take";
 	for (int i = 0; i < pf->n_vf; i++) {
 		if (!*pf->vf[i].addr)
 			return "its VFs are no PCI functions";
@@ -106,7 +115,7 @@ static void look_for_vf(const struct path_ask *ask, const struct alloc_choice *c
 			c->taken++;
 			continue;
 		}
-		if (!path_sriov_fit(vf))
+		if (!fit(ask, pf, vf))
 			continue;
 		any_fit = true;
 		if (!representor_free(ask->host->inv, ask->segment, pf, vf)) {
@@ -123,7 +132,7 @@ static void look_for_vf(const struct path_ask *ask, const struct alloc_choice *c
 		return;
 	}
 	if (!any_fit) {
-		refuse(c, "%s", unfit_reason(pf));
+		refuse(c, "%s", unfit_reason(ask, pf));
 		return;
 	}
 	if (!c->vf && unreachable) {
@@ -289,12 +298,17 @@ bool path_sriov_standby(const struct port_spec *spec, char *why, size_t size)
 bool path_sriov_eligible(const struct path_ask *ask, struct alloc_choice *choice,
 			 struct path_reason *ret)
 {
+	return path_sriov_standby(ask->spec, ret->text, sizeof(ret->text)) &&
+	       path_sriov_pick(ask, choice, ret);
+}
+
+bool path_sriov_pick(const struct path_ask *ask, struct alloc_choice *choice,
+		     struct path_reason *ret)
+{
 	struct candidate all[SEGMENT_UPLINKS_MAX] = { 0 };
 	const struct candidate *best = NULL;
 	int n = ask->segment->n_uplinks, free_vfs = 0;
 
-	if (!path_sriov_standby(ask->spec, ret->text, sizeof(ret->text)))
-		return false;
 	if (n == 0) {
 		snprintf(ret->text, sizeof(ret->text),
 			 "segment %s has no nic: name one in uplink= of [segment %s]",
@@ -342,6 +356,28 @@ static int add_attr(struct plan *plan, const struct step *base, const struct vni
 	return plan_add(plan, &step);
 }
 
+int path_sriov_attrs(const struct inventory *inv, const struct vnic_segment *segment,
+		     const struct vnic_port *port, const struct vnic_pf *pf,
+		     const struct step *base, struct plan *plan)
+{
+	int r;
+
+	/* Trust before the MAC, and the VLAN before the rate: each may be refused without the other. */
+	r = add_attr(plan, base, pf, VF_TRUST, port->trust);
+	if (r == 0)
+		r = add_attr(plan, base, pf, VF_SPOOFCHK, port->spoofchk);
+	/* In switchdev mode the bridge does that, at the representor. */
+	if (r == 0 && pf->eswitch != ESWITCH_SWITCHDEV)
+		r = add_attr(plan, base, pf, VF_VLAN, port->vlan);
+	if (r == 0 && port->rate)
+		r = add_attr(plan, base, pf, VF_RATE, path_sriov_mbit(port->rate));
+	if (r == 0)
+		r = add_attr(plan, base, pf, VF_MAC, vf_mac_value(port->spec.key.mac));
+	if (r == 0)
+		r = representor_steps(inv, segment, pf, &pf->vf[base->vf], port->vlan, plan);
+	return r;
+}
+
 int path_sriov_device(const struct inventory *inv, const struct vnic_port *port,
 		      const struct vnic_pf *pf, const struct vnic_segment *segment,
 		      struct plan *ret)
@@ -373,20 +409,8 @@ int path_sriov_device(const struct inventory *inv, const struct vnic_port *port,
 	step.kind = STEP_VF_RESET;
 	if (r == 0)
 		r = plan_add(&plan, &step);
-	/* Trust before the MAC, and the VLAN before the rate: each may be refused without the other. */
 	if (r == 0)
-		r = add_attr(&plan, &base, pf, VF_TRUST, port->trust);
-	if (r == 0)
-		r = add_attr(&plan, &base, pf, VF_SPOOFCHK, port->spoofchk);
-	/* In switchdev mode the bridge does that, at the representor. */
-	if (r == 0 && pf->eswitch != ESWITCH_SWITCHDEV)
-		r = add_attr(&plan, &base, pf, VF_VLAN, port->vlan);
-	if (r == 0 && port->rate)
-		r = add_attr(&plan, &base, pf, VF_RATE, path_sriov_mbit(port->rate));
-	if (r == 0)
-		r = add_attr(&plan, &base, pf, VF_MAC, vf_mac_value(port->spec.key.mac));
-	if (r == 0)
-		r = representor_steps(inv, segment, pf, &pf->vf[device->vf], port->vlan, &plan);
+		r = path_sriov_attrs(inv, segment, port, pf, &base, &plan);
 	step = base;
 	step.kind = STEP_VF_ATTACH;
 	if (r == 0)

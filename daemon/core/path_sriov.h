@@ -13,6 +13,7 @@ struct path_ask {
 	const struct port_spec *spec;
 	const struct vnic_class *class;
 	const struct vnic_segment *segment;
+	enum vnic_path path;
 };
 
 /* May a VF be plugged in beside the port's interface? @why: what to write into the domain's XML, where not. */
@@ -37,6 +38,19 @@ bool path_sriov_eligible(const struct path_ask *ask, struct alloc_choice *choice
 int path_sriov_device(const struct inventory *inv, const struct vnic_port *port,
 		      const struct vnic_pf *pf, const struct vnic_segment *segment,
 		      struct plan *ret);
+
+/**
+ * path_sriov_pick() - the VF to take, for path sriov or vmdq
+ * Free is the same for both, and so are load, quotas, NUMA and what the VF is to be told; the one wants a function
+ * that can be given to a guest, the other one that a driver of the host can have.
+ */
+bool path_sriov_pick(const struct path_ask *ask, struct alloc_choice *choice,
+		     struct path_reason *ret_reason);
+
+/* The steps that set the VF's attributes as @port wants them, and its representor; @base: which VF. 0 or -ENOMEM */
+int path_sriov_attrs(const struct inventory *inv, const struct vnic_segment *segment,
+		     const struct vnic_port *port, const struct vnic_pf *pf,
+		     const struct step *base, struct plan *plan);
 
 /* Could this function be given to a guest, were it free? */
 bool path_sriov_fit(const struct vnic_vf *vf);

@@ -13,6 +13,7 @@
 #include "api/errors.h"
 #include "daemon/core/manager_priv.h"
 #include "daemon/core/path_software.h"
+#include "daemon/core/path_vmdq.h"
 
 void port_event(struct managed_port *p, const char *text)
 {
@@ -79,6 +80,14 @@ void port_choose(struct vnic_port *port, const struct port_spec *spec,
 	port->queues = choice->queues;
 }
 
+static int make_plan(const struct manager *m, struct vnic_port *port)
+{
+	const struct vnic_segment *segment = config_segment(m->config, port->segment);
+
+	return port->path == VNIC_PATH_VMDQ ? path_vmdq_port(m->inv, segment, port, &port->plan)
+					    : path_software_port(port, &port->plan);
+}
+
 struct managed_port *port_make(struct manager *m, const struct port_spec *spec,
 			       const struct alloc_choice *choice)
 {
@@ -89,7 +98,9 @@ struct managed_port *port_make(struct manager *m, const struct port_spec *spec,
 	port_choose(&p->port, spec, choice);
 	p->port.state = PORT_PREPARING;
 	p->port.generation = ++m->last_generation;
-	if (path_software_port(&p->port, &p->port.plan) < 0 ||
+	if (choice->path == VNIC_PATH_VMDQ)
+		queue_reserve(p, &choice->vf);
+	if (make_plan(m, &p->port) < 0 ||
 	    !share_get(m, config_segment(m->config, choice->segment))) {
 		plan_clear(&p->port.plan);
 		free(p);
@@ -170,6 +181,8 @@ static void pump_release(struct managed_port *p)
 	if (manager_dp_unmet(p->own.m))
 		return;
 	last = owner_last(&p->own);
+	if (last < 0 && p->port.device.state == DEVICE_QUEUE)
+		queue_given_back(p);
 	if (last >= 0)
 		owner_begin(&p->own, (size_t)last, true);
 	else if (p->port.device.state == DEVICE_NONE)
@@ -276,7 +289,7 @@ static void pump_live(struct managed_port *p)
 {
 	if (p->port.orphan)
 		return; /* as the datapath has it */
-	if (p->own.error) {
+	if (p->own.error && !queue_retry(p)) {
 		p->own.error = 0;
 		if (next_step(p) >= 0)
 			p->port.state = PORT_FAILED;
@@ -294,6 +307,8 @@ static void pump_live(struct managed_port *p)
 	if (next_step(p) >= 0) {
 		const struct segment_share *share = manager_share(p->own.m, p->port.segment);
 
+		if (queue_waits(p, &p->port.plan.step[next_step(p)]))
+			return;
 		/* The datapath takes no port of a segment it has not. */
 		if (p->own.m->dp_state == MANAGER_DP_UP && share && share_told(share))
 			owner_begin(&p->own, (size_t)next_step(p), false);
@@ -305,6 +320,7 @@ static void pump_live(struct managed_port *p)
 		catch_up(p);
 	}
 	contest_look(p);
+	queue_look(p);
 	if (reach_pump(p))
 		return;
 	if (p->complained)
@@ -320,8 +336,12 @@ static void pump_prepare(struct managed_port *p)
 	struct vnic_err err = VNIC_ERR_INIT;
 	ssize_t next;
 
-	if (p->own.error) {
+	if (p->own.error && !queue_retry(p)) {
 		port_fail(p, p->own.error, &p->own.err);
+		return;
+	}
+	if (owner_waits(&p->own)) {
+		manager_wake_before(m, p->own.retry_at);
 		return;
 	}
 	if (m->dp_state != MANAGER_DP_UP) {
@@ -332,6 +352,8 @@ static void pump_prepare(struct managed_port *p)
 	if (!share || !share->ready || !share_told(share))
 		return;
 	next = next_step(p);
+	if (next >= 0 && queue_waits(p, &p->port.plan.step[next]))
+		return;
 	if (next >= 0) {
 		owner_begin(&p->own, (size_t)next, false);
 		return;
@@ -415,6 +437,8 @@ void port_datapath_back(struct managed_port *p)
 		if (step->kind == STEP_DP_PORT || (step->kind == STEP_SOCK_LISTEN && !listens))
 			step->state = STEP_BEGUN;
 	}
+	if (!p->gone)
+		queue_datapath_back(p);
 	p->own.retry_at = p->own.backoff = 0;
 }
 
@@ -454,6 +478,7 @@ void port_settings(struct managed_port *p)
 	p->port.trust = class->trust;
 	owner_redo(&p->own, STEP_DP_PORT);
 	device_settings(p);
+	queue_settings(p);
 	port_event(p, "settings changed with the configuration");
 	manager_tell_port(p->own.m, &p->port);
 }

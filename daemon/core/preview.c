@@ -6,6 +6,7 @@
 #include "daemon/core/manager_priv.h"
 #include "daemon/core/path_software.h"
 #include "daemon/core/path_sriov.h"
+#include "daemon/core/path_vmdq.h"
 
 /* The steps of @wanted that the share has not done. */
 static int missing(const struct manager *m, const char *segment, const struct plan *wanted,
@@ -45,6 +46,18 @@ static int preview_device(const struct manager *m, const struct alloc_choice *ch
 				 ret);
 }
 
+static int preview_own(const struct manager *m, const struct alloc_choice *choice,
+		       struct vnic_port *would, struct plan *ret)
+{
+	if (choice->path != VNIC_PATH_VMDQ)
+		return path_software_port(would, ret);
+	port_choose(would, &would->spec, choice);
+	memcpy(would->device.pf, choice->vf.pf, sizeof(would->device.pf));
+	memcpy(would->device.vf_addr, choice->vf.vf_addr, sizeof(would->device.vf_addr));
+	would->device.vf = choice->vf.vf;
+	return path_vmdq_port(m->inv, config_segment(m->config, would->segment), would, ret);
+}
+
 int manager_preview(const struct manager *m, const struct port_spec *spec,
 		    struct manager_preview *ret, struct vnic_err *err)
 {
@@ -70,7 +83,7 @@ int manager_preview(const struct manager *m, const struct port_spec *spec,
 	if (r == 0)
 		r = missing(m, would.segment, &wanted, &ret->shared);
 	if (r == 0)
-		r = path_software_port(&would, &ret->own);
+		r = preview_own(m, &ret->choice, &would, &ret->own);
 	if (r == 0)
 		r = preview_device(m, &ret->choice, &would, &ret->device);
 	plan_clear(&wanted);

@@ -150,7 +150,9 @@ bool reach_pump(struct managed_port *p)
 	const struct segment_share *share = manager_share(m, p->port.segment);
 	const struct vnic_link *bridge =
 		share && share->ready ? inventory_find(m->inv, share->bridge_ifindex) : NULL;
-	bool wanted = p->port.state == PORT_RUNNING && bridge && !device_carries(p);
+	/* Behind a queue of its own the card knows it, as it knows VFs' guests. */
+	bool wanted = p->port.state == PORT_RUNNING && bridge && p->port.path != VNIC_PATH_VMDQ &&
+		      !device_carries(p);
 
 	return pump_bridge(p, share, bridge, wanted) || pump_nics(p, share, bridge, wanted);
 }

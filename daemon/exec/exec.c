@@ -30,6 +30,7 @@ static const struct step_ops {
 	[STEP_VF_ATTR] = { vf_probe, vf_do, vf_undo },
 	[STEP_VF_DRIVER] = { driver_probe, driver_do, driver_undo, .slow = true },
 	[STEP_VF_RESET] = { NULL, reset_do, reset_undo, .slow = true },
+	[STEP_QUEUE_NETDEV] = { NULL, queue_netdev_do, queue_netdev_undo },
 	[STEP_NIC_FDB] = { nic_fdb_probe, nic_fdb_do, nic_fdb_undo },
 	[STEP_BRIDGE_PVID] = { pvid_probe, pvid_do, pvid_undo },
 };

@@ -37,7 +37,7 @@ bool exec_handles(enum step_kind kind);
  */
 int exec_probe(struct exec *exec, struct step *step, struct vnic_err *err);
 
-/* Do @step; of STEP_TAP_CREATE ifindex is filled in. Errors as of exec_probe(). */
+/* Do @step; of STEP_TAP_CREATE ifindex is filled in, of STEP_QUEUE_NETDEV also ifname (-EAGAIN: it is not there yet). Errors as of exec_probe(). */
 int exec_do(struct exec *exec, struct step *step, struct vnic_err *err);
 
 /* Put back. What is gone already needs no undoing: 0. */

@@ -71,6 +71,9 @@ int netdev_mac_probe(struct exec *exec, struct step *step, struct vnic_err *err)
 int netdev_mac_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int netdev_mac_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 
+int queue_netdev_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int queue_netdev_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+
 int vf_probe(struct exec *exec, struct step *step, struct vnic_err *err);
 int vf_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int vf_undo(struct exec *exec, const struct step *step, struct vnic_err *err);

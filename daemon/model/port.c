@@ -35,7 +35,7 @@ int port_state_parse(const char *s, enum port_state *ret)
 static const char *const device_states[] = {
 	[DEVICE_NONE] = "none",		  [DEVICE_RESERVED] = "reserved",
 	[DEVICE_ATTACHING] = "attaching", [DEVICE_ATTACHED] = "attached",
-	[DEVICE_DETACHING] = "detaching",
+	[DEVICE_DETACHING] = "detaching", [DEVICE_QUEUE] = "queue",
 };
 
 const char *device_state_str(enum device_state state)
@@ -121,4 +121,51 @@ const char *port_sock_file(const struct port_spec *spec, char buf[PORT_SOCK_FILE
 		snprintf(buf, PORT_SOCK_FILE_MAX, "%s/%s/%s.sock", VNIC_SOCK_DIR, spec->class_name,
 			 spec->name);
 	return buf;
+}
+
+#define PRIVATE "vmdq."
+
+static_assert(sizeof(PRIVATE) + 2 * (VNIC_UUID_LEN + VNIC_MAC_LEN) <= VNIC_NAME_MAX,
+	      "room for a private segment's name");
+
+const char *port_dp_segment(const struct vnic_port *port, char buf[VNIC_NAME_MAX])
+{
+	const struct port_key *key = &port->spec.key;
+	char *p;
+
+	if (port->path != VNIC_PATH_VMDQ) {
+		memcpy(buf, port->segment, sizeof(port->segment));
+		return buf;
+	}
+	p = stpcpy(buf, PRIVATE);
+	for (size_t i = 0; i < sizeof(key->uuid); i++)
+		p += sprintf(p, "%02x", key->uuid[i]);
+	for (size_t i = 0; i < sizeof(key->mac); i++)
+		p += sprintf(p, "%02x", key->mac[i]);
+	return buf;
+}
+
+static int hex(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int port_dp_segment_key(const char *name, struct port_key *ret)
+{
+	uint8_t bytes[VNIC_UUID_LEN + VNIC_MAC_LEN];
+
+	if (strncmp(name, PRIVATE, strlen(PRIVATE)) ||
+	    strlen(name) != strlen(PRIVATE) + 2 * sizeof(bytes))
+		return -EINVAL;
+	name += strlen(PRIVATE);
+	for (size_t i = 0; i < sizeof(bytes); i++) {
+		int high = hex(name[2 * i]), low = hex(name[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return -EINVAL;
+		bytes[i] = (uint8_t)(high << 4 | low);
+	}
+	memcpy(ret->uuid, bytes, sizeof(ret->uuid));
+	memcpy(ret->mac, bytes + sizeof(ret->uuid), sizeof(ret->mac));
+	return 0;
 }

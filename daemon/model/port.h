@@ -74,12 +74,14 @@ enum device_state {
 	DEVICE_ATTACHING,
 	DEVICE_ATTACHED, /* the guest has it: it carries the frames */
 	DEVICE_DETACHING,
+	DEVICE_QUEUE, /* of a port of path vmdq: not for the guest, but the queue of its virtio NIC. The
+			 port's own plan has its steps */
 };
 
 const char *device_state_str(enum device_state state);
 int device_state_parse(const char *s, enum device_state *ret);
 
-/* The VF of a port of path sriov; the guest's virtio NIC stands by. */
+/* The VF of a port: of path sriov, beside the guest's virtio NIC; of path vmdq, behind it. */
 struct port_device {
 	enum device_state state;
 	char pf[DEV_ADDR_MAX];
@@ -128,6 +130,11 @@ bool port_key_eq(const struct port_key *a, const struct port_key *b);
 /* Write a line of history; @realtime_us as in struct port_event. */
 void port_note(struct vnic_port *port, uint64_t realtime_us, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* The datapath's segment that the port is in: the segment's own, or, of path vmdq, one of the port's alone. */
+const char *port_dp_segment(const struct vnic_port *port, char buf[VNIC_NAME_MAX]);
+/* Whose such a private one is. -EINVAL: it is no private one. */
+int port_dp_segment_key(const char *name, struct port_key *ret);
 
 /* /run/vnicd/sock/CLASS/NAME.sock, or empty where that is not known */
 #define PORT_SOCK_FILE_MAX (32 + 2 * VNIC_NAME_MAX)

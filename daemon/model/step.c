@@ -24,6 +24,8 @@ static const char *const kinds[] = {
 	[STEP_VF_DRIVER] = "vf-driver",
 	[STEP_VF_RESET] = "vf-reset",
 	[STEP_VF_ATTACH] = "vf-attach",
+	[STEP_QUEUE_NETDEV] = "queue-netdev",
+	[STEP_DP_QUEUE] = "datapath-queue",
 	[STEP_NIC_FDB] = "nic-fdb",
 	[STEP_BRIDGE_PVID] = "bridge-pvid",
 };
@@ -139,6 +141,14 @@ static void describe_function(const struct step *step, char *buf, size_t size)
 	case STEP_VF_ATTACH:
 		snprintf(buf, size, "plug VF %d of %s (%s) into the domain", step->vf, step->dev,
 			 step->vf_addr);
+		break;
+	case STEP_QUEUE_NETDEV:
+		snprintf(buf, size, "set up the netdev of VF %d of %s (%s), MTU %u", step->vf,
+			 step->dev, step->vf_addr, step->mtu);
+		break;
+	case STEP_DP_QUEUE:
+		snprintf(buf, size, "give the datapath the netdev of VF %d of %s (%s) for its port",
+			 step->vf, step->dev, step->vf_addr);
 		break;
 	case STEP_NIC_FDB:
 		snprintf(buf, size, "tell the switch of %s that %s is behind it", step->dev,

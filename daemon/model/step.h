@@ -39,6 +39,11 @@ enum step_kind {
 	STEP_VF_DRIVER, /* bind @driver by driver_override; prev_driver, prev_override: what was */
 	STEP_VF_RESET, /* function reset, so that nothing of the tenant before is left; undo: again */
 	STEP_VF_ATTACH, /* libvirt plugs it into the running domain; undo: unplugs it */
+	/* a port's hardware queue (path vmdq): a VF that a driver of the host has, for this port alone */
+	STEP_QUEUE_NETDEV, /* the VF's netdev is there, is nobody's else, and up; ifindex and ifname are
+			      filled in when done. undo: down; it goes with its driver */
+	STEP_DP_QUEUE, /* the datapath gets segment @name with that netdev as its uplink; undo: it
+			  forgets it */
 	/* reach through the card's own switch */
 	STEP_NIC_FDB, /* the PF's FDB ("self") learns a MAC that is behind its bridge; undo: forgets */
 	/* what is behind a VF's representor, in a bridge that filters VLANs */
@@ -57,7 +62,7 @@ enum step_state {
 struct step {
 	enum step_kind kind;
 	enum step_state state;
-	int ifindex; /* the link acted on; of STEP_TAP_CREATE: filled in when done */
+	int ifindex; /* the link acted on; of STEP_TAP_CREATE and STEP_QUEUE_NETDEV: filled in when done */
 	char ifname[IFNAMSIZ]; /* of STEP_TAP_CREATE */
 	int master; /* of STEP_LINK_MASTER */
 	uint32_t mtu;

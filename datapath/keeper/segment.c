@@ -285,8 +285,15 @@ static const struct worker_ops worker_ops = {
 
 void segment_configure(struct segment *s, const char *tap, int tap_fd, int32_t cpu)
 {
-	bool new_tap = tap_fd >= 0 || !str_eq(s->tap, tap);
+	bool new_tap;
 
+	/* Of the same netdev: what has come in by the one that is there is not lost, and comes once. */
+	if (tap_fd >= 0 && s->kind == UPLINK_PACKET && packet_check(tap_fd) > 0 &&
+	    packet_check(tap_fd) == packet_check(s->tap_fd)) {
+		tap_fd = close_safe(tap_fd);
+		snprintf(s->tap, sizeof(s->tap), "%s", tap);
+	}
+	new_tap = tap_fd >= 0 || !str_eq(s->tap, tap);
 	if (new_tap) {
 		close_safe(s->tap_fd);
 		s->tap_fd = tap_fd;

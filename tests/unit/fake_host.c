@@ -207,6 +207,7 @@ static void dp_drop_port(struct fake_host *h, size_t i)
 static int dp_port(struct fake_host *h, const struct vnic_port *port, bool on)
 {
 	ssize_t i = dp_find_port(h, &port->spec.key);
+	char segment[VNIC_NAME_MAX];
 
 	if (!h->dp_up)
 		return -ENOTCONN;
@@ -215,15 +216,15 @@ static int dp_port(struct fake_host *h, const struct vnic_port *port, bool on)
 			dp_drop_port(h, (size_t)i);
 		return 0;
 	}
-	if (dp_find_segment(h, port->segment) < 0)
+	if (dp_find_segment(h, port_dp_segment(port, segment)) < 0)
 		return -ENOENT;
 	if (i < 0) {
 		i = (ssize_t)h->n_dp_ports++;
 		memset(&h->dp_port[i], 0, sizeof(h->dp_port[i]));
 		h->dp_port[i].key = port->spec.key;
 		h->dp_port[i].state = PORT_READY;
-		strcpy(h->dp_port_segment[i], port->segment);
-		strcpy(h->dp_port[i].segment, port->segment);
+		strcpy(h->dp_port_segment[i], segment);
+		strcpy(h->dp_port[i].segment, segment);
 		port_sock_file(&port->spec, h->dp_port_socket[i]);
 	}
 	if (h->dp_port[i].generation > port->generation)
@@ -259,6 +260,16 @@ static int dp_segment(struct fake_host *h, const struct step *step,
 	return 0;
 }
 
+/* A segment whose uplink is a netdev that is there, by its ifindex. */
+static int dp_queue(struct fake_host *h, const struct step *step, bool on)
+{
+	static const struct vnic_segment unpinned;
+
+	if (on && (!by_ifindex(h, step->ifindex) || !*step->ifname))
+		return -ENODEV;
+	return dp_segment(h, step, &unpinned, on);
+}
+
 static int create_tap(struct fake_host *h, struct step *step)
 {
 	struct fake_link *f = fake_link(h, step->ifname);
@@ -286,6 +297,8 @@ static int act(struct fake_host *h, struct step *step, const struct vnic_segment
 	struct fake_link *f = step->ifindex ? by_ifindex(h, step->ifindex) : NULL;
 	char file[PORT_SOCK_FILE_MAX];
 
+	if (step->kind == STEP_DP_QUEUE)
+		return dp_queue(h, step, !undo);
 	if (*step->dev && !of_representor(step->kind))
 		return fake_pf_act(h, step, port, undo);
 	if (*step->dev && undo && !step->has_prev)

@@ -36,6 +36,7 @@ struct fake_pf {
 	bool born_bound[FAKE_MAX]; /* VFs that got a driver of the host when they were made */
 	bool stuck; /* the kernel shows no further VF */
 	bool representors; /* in switchdev mode: each VF gets one */
+	bool netdev_due[FAKE_MAX]; /* a driver was bound to the VF by a step: its netdev comes */
 	uint8_t fdb[FAKE_MAX][VNIC_MAC_LEN]; /* its own table */
 	size_t n_fdb;
 };

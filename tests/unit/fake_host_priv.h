@@ -30,8 +30,7 @@ void fake_forget_records(struct fake_host *h);
 
 /* fake_pf.c */
 int fake_pf_probe(struct fake_host *h, struct step *step);
-int fake_pf_act(struct fake_host *h, const struct step *step, const struct vnic_port *port,
-		bool undo);
+int fake_pf_act(struct fake_host *h, struct step *step, const struct vnic_port *port, bool undo);
 /* Return: true where the kernel is not done yet. */
 bool fake_notify_pfs(struct fake_host *h);
 void fake_print_pfs(const struct fake_host *h, FILE *f);

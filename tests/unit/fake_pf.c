@@ -44,6 +44,14 @@ void fake_del_pf(struct fake_host *h, const char *addr)
 		}
 }
 
+static struct fake_link *netdev_of(struct fake_host *h, const struct vnic_vf *vf)
+{
+	for (size_t i = 0; vf->ifindex && i < h->n_links; i++)
+		if (h->link[i].link.ifindex == vf->ifindex)
+			return &h->link[i];
+	return NULL;
+}
+
 void fake_numvfs(struct fake_host *h, struct fake_pf *f, int n)
 {
 	/* Those that vanish are torn out of their guests. */
@@ -55,6 +63,11 @@ void fake_numvfs(struct fake_host *h, struct fake_pf *f, int n)
 		for (size_t i = 0; n == 0 && i < h->n_links; i++)
 			if (h->link[i].link.ifindex == f->pf.vf[v].representor)
 				fake_del_link(h, h->link[i].link.name);
+	for (int v = 0; n == 0 && v < f->pf.n_vf; v++) {
+		if (netdev_of(h, &f->pf.vf[v]))
+			fake_del_link(h, netdev_of(h, &f->pf.vf[v])->link.name);
+		f->netdev_due[v] = false;
+	}
 	f->pf.num_vfs = n;
 	f->pf.vfs_complete = n == 0;
 	if (n == 0)
@@ -92,6 +105,28 @@ static void show_vf(struct fake_host *h, struct fake_pf *f)
 	f->pf.vfs_complete = f->pf.n_vf == f->pf.num_vfs;
 }
 
+static void show_netdev(struct fake_host *h, struct vnic_vf *vf)
+{
+	char name[IFNAMSIZ];
+	struct fake_link *f;
+
+	snprintf(name, sizeof(name), "q%d", h->next_ifindex);
+	f = fake_add_link(h, name, LINK_VF, NULL);
+	f->link.up = f->link.carrier = false;
+	vf_value_mac(vf->value[VF_MAC], f->link.mac);
+	vf->ifindex = f->link.ifindex;
+}
+
+static void set_user(struct fake_host *h, struct vnic_vf *vf)
+{
+	const struct fake_link *f = netdev_of(h, vf);
+
+	if (f && f->link.up)
+		vf->user = VF_USER_NETDEV;
+	else if (vf->user == VF_USER_NETDEV)
+		vf->user = VF_FREE;
+}
+
 bool fake_notify_pfs(struct fake_host *h)
 {
 	struct vnic_pf *pf, *tmp;
@@ -106,6 +141,10 @@ bool fake_notify_pfs(struct fake_host *h)
 		for (int v = 0; v < f->pf.n_vf; v++) {
 			struct vnic_vf *vf = &f->pf.vf[v];
 
+			if (f->netdev_due[v])
+				show_netdev(h, vf);
+			f->netdev_due[v] = false;
+			set_user(h, vf);
 			if (vf->user == VF_FREE && str_eq(vf->driver, "vfio-pci"))
 				vf->user = VF_USER_DRIVER;
 			else if (vf->user == VF_USER_DRIVER && !str_eq(vf->driver, "vfio-pci"))
@@ -206,23 +245,67 @@ static int plug(struct fake_host *h, struct vnic_vf *vf, const struct vnic_port 
 	return 0;
 }
 
-static void take(struct vnic_vf *vf, const char *driver, const char *override)
+static void take(struct fake_host *h, struct fake_pf *f, struct vnic_vf *vf, const char *driver,
+		 const char *override)
 {
+	const struct fake_link *netdev = netdev_of(h, vf);
+
+	if (str_eq(vf->driver, driver)) {
+		snprintf(vf->driver_override, sizeof(vf->driver_override), "%s", override);
+		return;
+	}
+	if (netdev)
+		fake_del_link(h, netdev->link.name);
+	vf->ifindex = 0;
+	f->netdev_due[vf->index] = false;
 	snprintf(vf->driver, sizeof(vf->driver), "%s", driver);
 	snprintf(vf->driver_override, sizeof(vf->driver_override), "%s", override);
 }
 
+/* The netdevs that VFs are born with are not played: only those that steps are about. */
+static void bind_step(struct fake_host *h, struct fake_pf *f, struct vnic_vf *vf,
+		      const char *driver)
+{
+	bool another = !str_eq(vf->driver, driver);
+
+	take(h, f, vf, driver, driver);
+	if (another)
+		f->netdev_due[vf->index] = *driver && !str_eq(driver, "vfio-pci");
+}
+
 /* As exec's: what is neither ours nor on the way back is somebody else's. */
-static void give_back(struct vnic_vf *vf, const struct step *step)
+static void give_back(struct fake_host *h, struct fake_pf *f, struct vnic_vf *vf,
+		      const struct step *step)
 {
 	const char *is = *vf->driver ? vf->driver : vf->driver_override;
 
 	if (str_eq(is, step->driver) || str_eq(is, step->prev_driver))
-		take(vf, step->prev_driver, step->prev_override);
+		take(h, f, vf, step->prev_driver, step->prev_override);
 }
 
-int fake_pf_act(struct fake_host *h, const struct step *step, const struct vnic_port *port,
-		bool undo)
+/* What a datapath then has as its uplink has the guest's MAC, and is up. */
+static int queue_netdev(struct fake_host *h, struct vnic_vf *vf, struct step *step,
+			const struct vnic_port *port, bool undo)
+{
+	struct fake_link *netdev = netdev_of(h, vf);
+
+	if (undo) {
+		if (netdev)
+			netdev->link.up = false;
+		return 0;
+	}
+	if (!netdev)
+		return -EAGAIN;
+	assert_string_equal(vf->driver, "ixgbevf");
+	assert_memory_equal(netdev->link.mac, port->spec.key.mac, VNIC_MAC_LEN);
+	netdev->link.up = true;
+	netdev->link.mtu = step->mtu;
+	step->ifindex = netdev->link.ifindex;
+	memcpy(step->ifname, netdev->link.name, IFNAMSIZ);
+	return 0;
+}
+
+int fake_pf_act(struct fake_host *h, struct step *step, const struct vnic_port *port, bool undo)
 {
 	struct fake_pf *f = find(h, step->dev);
 	struct vnic_vf *vf = f ? find_vf(f, step) : NULL;
@@ -233,7 +316,8 @@ int fake_pf_act(struct fake_host *h, const struct step *step, const struct vnic_
 		return -EIO;
 	if (!f || (*step->vf_addr && !vf))
 		return undo ? 0 : -ENODEV;
-	if (undo && !step->has_prev && step->kind != STEP_VF_ATTACH)
+	if (undo && !step->has_prev && step->kind != STEP_VF_ATTACH &&
+	    step->kind != STEP_QUEUE_NETDEV)
 		return 0;
 	switch (step->kind) {
 	case STEP_NIC_AUTOPROBE:
@@ -258,12 +342,14 @@ int fake_pf_act(struct fake_host *h, const struct step *step, const struct vnic_
 		return 0;
 	case STEP_VF_DRIVER:
 		if (undo)
-			give_back(vf, step);
+			give_back(h, f, vf, step);
 		else
-			take(vf, step->driver, step->driver);
+			bind_step(h, f, vf, step->driver);
 		return 0;
 	case STEP_VF_ATTACH:
 		return plug(h, vf, port, undo);
+	case STEP_QUEUE_NETDEV:
+		return queue_netdev(h, vf, step, port, undo);
 	case STEP_VF_NETDEV_MAC:
 	case STEP_VF_RESET:
 		for (size_t g = 0; g < h->n_plugged; g++)

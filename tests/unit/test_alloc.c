@@ -13,7 +13,7 @@
  *		[max-vfs=N] [reserved-vfs=N] [numa=N]
  *	port DOMAIN MAC CLASS/NAME [vlan=N] [vf=ADDRESS]
  *	ask DOMAIN MAC CLASS/NAME [vlan=N] [rate=…] [weight=N] [queues=N] [paths=…] [standby] [before=ADDRESS]
- *	plan (the device's steps of what was asked last)
+ *	plan (the steps of the device, or the queue, of what was asked last)
  */
 #include "tests/unit/unit.h"
 
@@ -29,6 +29,7 @@
 #include "daemon/core/alloc.h"
 #include "daemon/core/config_check.h"
 #include "daemon/core/path_sriov.h"
+#include "daemon/core/path_vmdq.h"
 #include "daemon/core/request.h"
 
 struct world {
@@ -240,9 +241,17 @@ static void print_plan(struct world *world, const struct words *w)
 	port->device.vf = c->vf.vf;
 	strcpy(port->device.pf, c->vf.pf);
 	strcpy(port->device.vf_addr, c->vf.vf_addr);
-	assert_int_equal(path_sriov_device(&world->inv, port, inventory_pf(&world->inv, c->vf.pf),
-					   config_segment(world->config, c->segment), &plan),
-			 0);
+	port->path = c->path;
+	if (c->path == VNIC_PATH_VMDQ)
+		assert_int_equal(path_vmdq_port(&world->inv,
+						config_segment(world->config, c->segment), port,
+						&plan),
+				 0);
+	else
+		assert_int_equal(
+			path_sriov_device(&world->inv, port, inventory_pf(&world->inv, c->vf.pf),
+					  config_segment(world->config, c->segment), &plan),
+			0);
 	for (size_t i = 0; i < plan.n; i++)
 		fprintf(world->out, "\t%zu. %s\n", i + 1,
 			step_describe(&plan.step[i], text, sizeof(text)));

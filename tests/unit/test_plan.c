@@ -4,7 +4,7 @@
  * of a record, then started again: afterwards the host reads as before.
  *
  * One life of a domain with two NICs (untagged and VLAN 12, behind a bridge that filters VLANs) is played, and one
- * where both get a VF of a nic that is given its VFs first; an undisturbed one of each says which calls there are. Each call times each kind of fault is a test; their
+ * where both get a VF of a nic that is given its VFs first, and one where these VFs are their virtio NICs' queues; an undisturbed one of each says which calls there are. Each call times each kind of fault is a test; their
  * list is tests/tables/plan-faults.md ("test_plan --table" prints it).
  */
 #include "tests/unit/unit.h"
@@ -22,8 +22,8 @@
 
 enum phase { START, PREPARE, RUN, STOP, RELEASE, END, PHASES };
 static const char *const phase_names[] = { "start", "prepare", "run", "stop", "release", "end" };
-enum world { PLAIN, VF, SWITCHDEV };
-static const char *const world_names[] = { "", "vf ", "switchdev " };
+enum world { PLAIN, VF, SWITCHDEV, VMDQ };
+static const char *const world_names[] = { "", "vf ", "switchdev ", "vmdq " };
 
 struct outcome {
 	bool answered;
@@ -65,6 +65,8 @@ static struct vnic_config *make_config(enum world world, int vfs)
 
 	if (world != PLAIN)
 		fake_want_vfs(config, "eth0", vfs);
+	if (world == VMDQ)
+		config_class(config, "gold")->paths.path[0] = VNIC_PATH_VMDQ;
 	return config;
 }
 
@@ -174,7 +176,7 @@ static void find_rows(enum world world)
 	for (int phase = 0; phase < PHASES; phase++) {
 		h.calls = 0;
 		play(&h, world, (enum phase)phase, &o);
-		if (phase == RUN && h.n_plugged != (world != PLAIN ? 2 : 0))
+		if (phase == RUN && h.n_plugged != (world == VF || world == SWITCHDEV ? 2 : 0))
 			abort();
 		if (phase == PREPARE && !(o.answered && !*o.err.message && o.n_ports == 2)) {
 			fprintf(stderr, "prepare: %s\n", o.err.message);
@@ -229,8 +231,9 @@ static void restart(struct fake_host *h, const struct row *row, enum phase phase
 	memcpy(uuid, h->port_record[0]->spec.key.uuid, sizeof(uuid));
 	manager_domain_started(h->m, uuid);
 	fake_run(h, 40000000);
-	assert_int_equal(h->n_plugged, row->world != PLAIN ? 2 : 0);
-	assert_int_equal(h->n_fdb, row->world != PLAIN ? 0 : 2);
+	assert_int_equal(h->n_plugged, row->world == VF || row->world == SWITCHDEV ? 2 : 0);
+	assert_int_equal(h->n_fdb, row->world == PLAIN ? 2 : 0);
+	assert_int_equal(h->n_dp_segments, row->world == VMDQ ? 3 : 1);
 }
 
 static void disturbed_life(void **state)
@@ -310,6 +313,7 @@ int main(int argc, char **argv)
 	find_rows(PLAIN);
 	find_rows(VF);
 	find_rows(SWITCHDEV);
+	find_rows(VMDQ);
 	if (argc > 1 && !strcmp(argv[1], "--table")) {
 		print_table();
 		free(rows);

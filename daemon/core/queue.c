@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A port of path vmdq while it lives: its VF's netdev is waited for, told to the datapath, and made anew where it
+ * was taken away. Its steps are in the port's own plan.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/errors.h"
+#include "daemon/core/manager_priv.h"
+#include "daemon/core/path_vmdq.h"
+
+/* Drivers make a netdev when they are bound, or, where they first talk to the PF, somewhat later. */
+#define NETDEV_MAX (10 * SEC)
+/* The inventory may show what is there no more: no oftener than this the step is tried. */
+#define NETDEV_LOOK (SEC / 20)
+
+void queue_reserve(struct managed_port *p, const struct vf_choice *choice)
+{
+	struct port_device *d = &p->port.device;
+
+	memcpy(d->pf, choice->pf, sizeof(d->pf));
+	memcpy(d->vf_addr, choice->vf_addr, sizeof(d->vf_addr));
+	d->vf = choice->vf;
+	d->state = DEVICE_QUEUE;
+}
+
+static struct step *find_step(struct managed_port *p, enum step_kind kind)
+{
+	for (size_t i = 0; i < p->port.plan.n; i++)
+		if (p->port.plan.step[i].kind == kind)
+			return &p->port.plan.step[i];
+	return NULL;
+}
+
+static const struct vnic_vf *vf_there(const struct managed_port *p)
+{
+	const struct port_device *d = &p->port.device;
+	const struct vnic_pf *pf = inventory_pf(p->own.m->inv, d->pf);
+
+	return pf && d->vf < pf->n_vf && str_eq(pf->vf[d->vf].addr, d->vf_addr) ? &pf->vf[d->vf]
+										: NULL;
+}
+
+bool queue_retry(struct managed_port *p)
+{
+	uint64_t now = manager_now(p->own.m);
+
+	if (p->own.error != -EAGAIN || p->own.cur.kind != STEP_QUEUE_NETDEV || p->own.undoing)
+		return false;
+	if (!p->netdev_until)
+		p->netdev_until = now + NETDEV_MAX;
+	if (now >= p->netdev_until) {
+		p->netdev_until = 0;
+		return false;
+	}
+	p->own.error = 0;
+	p->own.retry_at = now + NETDEV_LOOK;
+	manager_wake_before(p->own.m, p->own.retry_at);
+	return true;
+}
+
+bool queue_waits(struct managed_port *p, struct step *step)
+{
+	const struct step *netdev;
+	const struct vnic_vf *vf;
+
+	if (step->kind == STEP_DP_QUEUE) {
+		netdev = find_step(p, STEP_QUEUE_NETDEV);
+		step->ifindex = netdev ? netdev->ifindex : 0;
+		memcpy(step->ifname, netdev ? netdev->ifname : "", netdev ? IFNAMSIZ : 1);
+		p->netdev_until = 0;
+		return false;
+	}
+	/* The first try is at once: it asks the kernel itself. Then with each event, and last at the deadline. */
+	if (step->kind != STEP_QUEUE_NETDEV || !p->netdev_until ||
+	    manager_now(p->own.m) >= p->netdev_until)
+		return false;
+	vf = vf_there(p);
+	if (vf && vf->ifindex)
+		return false;
+	manager_wake_before(p->own.m, p->netdev_until);
+	return true;
+}
+
+void queue_datapath_back(struct managed_port *p)
+{
+	struct step *step = find_step(p, STEP_DP_QUEUE);
+
+	if (step && step->state == STEP_DONE)
+		step->state = STEP_BEGUN;
+}
+
+/* What was done to the netdev went with it, and perhaps to the VF: it is bound anew. */
+static void do_anew(struct managed_port *p)
+{
+	bool reached = false;
+
+	for (size_t i = 0; i < p->port.plan.n; i++) {
+		struct step *step = &p->port.plan.step[i];
+
+		reached |= step->kind == STEP_VF_DRIVER;
+		if (!reached || step->state != STEP_DONE)
+			continue;
+		step->state = STEP_BEGUN;
+		step->seen = false;
+		if (step->kind == STEP_DP_QUEUE)
+			break;
+	}
+	manager_kick(p->own.m);
+}
+
+void queue_look(struct managed_port *p)
+{
+	struct step *netdev = find_step(p, STEP_QUEUE_NETDEV);
+	struct manager *m = p->own.m;
+	const struct vnic_vf *vf = vf_there(p);
+
+	if (p->port.device.state != DEVICE_QUEUE || !m->inv->complete || !netdev ||
+	    netdev->state != STEP_DONE)
+		return;
+	if (vf && vf->ifindex == netdev->ifindex) {
+		netdev->seen = true;
+		if (contest_over(m, &p->device_contest))
+			port_remark(p, "%s", "");
+		return;
+	}
+	if (!netdev->seen && manager_now(m) < p->own.settled_at + SETTLE) {
+		manager_wake_before(m, p->own.settled_at + SETTLE);
+		return;
+	}
+	if (!vf) {
+		port_remark(p,
+			    "its VF %s has gone, and with it its way out: its domain gets another "
+			    "way when it starts anew",
+			    p->port.device.vf_addr);
+		return;
+	}
+	if (contest_waits(m, &p->device_contest))
+		return;
+	contest_lose(m, &p->device_contest);
+	port_remark(p, "the netdev of its VF %s was taken from it: vnicd makes it again",
+		    p->port.device.vf_addr);
+	do_anew(p);
+}
+
+void queue_settings(struct managed_port *p)
+{
+	struct plan wanted = { 0 };
+
+	if (p->port.device.state != DEVICE_QUEUE || !p->own.segment ||
+	    path_vmdq_port(p->own.m->inv, p->own.segment, &p->port, &wanted) < 0)
+		return;
+	for (size_t i = 0; i < wanted.n; i++) {
+		const struct step *want = &wanted.step[i];
+
+		for (size_t k = 0; want->kind == STEP_VF_ATTR && k < p->port.plan.n; k++) {
+			struct step *step = &p->port.plan.step[k];
+
+			if (step->kind != STEP_VF_ATTR || step->attr != want->attr ||
+			    step->value == want->value)
+				continue;
+			step->value = want->value;
+			if (step->state == STEP_DONE)
+				step->state = STEP_BEGUN;
+		}
+	}
+	plan_clear(&wanted);
+	manager_kick(p->own.m);
+}
+
+void queue_given_back(struct managed_port *p)
+{
+	struct port_device *d = &p->port.device;
+	struct manager *m = p->own.m;
+
+	*d->pf = *d->vf_addr = '\0';
+	d->vf = 0;
+	d->state = DEVICE_NONE;
+	manager_index_port(m, &p->port);
+	m->devices_stale = true;
+	nics_stale(m);
+}
