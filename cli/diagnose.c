@@ -94,6 +94,20 @@ static void check_segments(struct cli *cli, struct json_object *checks)
 	}
 }
 
+/* A class that may give VFs to guests? */
+static bool has_sriov(struct json_object *classes)
+{
+	for (size_t i = 0; i < json_object_array_length(classes); i++) {
+		struct json_object *paths = j_array(json_object_array_get_idx(classes, i), "paths");
+
+		for (size_t k = 0; paths && k < json_object_array_length(paths); k++)
+			if (!strcmp(json_object_get_string(json_object_array_get_idx(paths, k)),
+				    "sriov"))
+				return true;
+	}
+	return false;
+}
+
 static void check_classes(struct cli *cli, struct json_object *checks)
 {
 	_cleanup_(json_putp) struct json_object *classes = NULL;
@@ -113,6 +127,8 @@ static void check_classes(struct cli *cli, struct json_object *checks)
 	else
 		check_add(checks, "classes", "ok", NULL, "%zu class%s configured", n,
 			  n == 1 ? "" : "es");
+	if (has_sriov(classes))
+		check_vfs(checks, "/sys");
 }
 
 /* Returns how many ports there are, -1 where that cannot be told. */

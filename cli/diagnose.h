@@ -11,6 +11,8 @@ void check_add(struct json_object *checks, const char *check, const char *status
 void check_config_file(struct json_object *checks);
 void check_hooks(struct json_object *checks);
 void check_libvirt(struct json_object *checks);
+/* @sys: where sysfs is; can this host give VFs to guests? */
+void check_vfs(struct json_object *checks, const char *sys);
 void check_datapath_socket(struct json_object *checks);
 /* @dir: of the records; @n_ports: that vnicd knows, or -1 where it does not run */
 void check_records(struct json_object *checks, const char *dir, long n_ports);

@@ -65,6 +65,40 @@ void check_hooks(struct json_object *checks)
 	check_hook(checks, HOOK_DIR "/network.d/vnicd");
 }
 
+static bool any_in(const char *sys, const char *folder)
+{
+	_cleanup_(freep) char *path = NULL;
+	const struct dirent *e;
+	bool any = false;
+	DIR *d;
+
+	if (asprintf(&path, "%s/%s", sys, folder) < 0)
+		return false;
+	d = opendir(path);
+	while (d && !any && (e = readdir(d)))
+		any = e->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return any;
+}
+
+void check_vfs(struct json_object *checks, const char *sys)
+{
+	if (any_in(sys, "kernel/iommu_groups"))
+		check_add(checks, "VFs", "ok", NULL, "there is an IOMMU");
+	else
+		check_add(checks, "VFs", "error",
+			  "Switch VT-d or AMD-Vi on in the firmware, and boot with intel_iommu=on",
+			  "there is no IOMMU, so no guest can have a VF");
+	if (any_in(sys, "bus/pci/drivers/vfio-pci"))
+		check_add(checks, "VFs", "ok", NULL, "the driver vfio-pci is there");
+	else
+		check_add(checks, "VFs", "error",
+			  "modprobe vfio-pci; and for each boot: "
+			  "echo vfio-pci >/etc/modules-load.d/vfio-pci.conf",
+			  "the driver vfio-pci is not loaded, so no guest can have a VF");
+}
+
 void check_libvirt(struct json_object *checks)
 {
 	/* One daemon for all (libvirtd), or one a driver (virtqemud). */

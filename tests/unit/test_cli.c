@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/file.h"
@@ -225,6 +226,48 @@ static void diagnose_records(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+/* What VFs need of the host, over a sysfs of files. */
+static void diagnose_vfs(void **state)
+{
+	char dir[] = "/tmp/vnicd-test-XXXXXX";
+	static const char *const folders[] = {
+		"kernel",  "kernel/iommu_groups", "kernel/iommu_groups/0",   "bus",
+		"bus/pci", "bus/pci/drivers",	  "bus/pci/drivers/vfio-pci"
+	};
+	_cleanup_(json_putp) struct json_object *checks = json_object_new_array();
+	_cleanup_(freep) char *file = NULL;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	check_vfs(checks, dir);
+	assert_string_equal(check_field(checks, 0, "status"), "error");
+	assert_non_null(strstr(check_field(checks, 0, "message"), "IOMMU"));
+	assert_string_equal(check_field(checks, 1, "status"), "error");
+	assert_non_null(strstr(check_field(checks, 1, "fix"), "modprobe vfio-pci"));
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+		_cleanup_(freep) char *path = NULL;
+
+		assert_true(asprintf(&path, "%s/%s", dir, folders[i]) > 0);
+		assert_int_equal(mkdir(path, 0700), 0);
+	}
+	check_vfs(checks, dir);
+	/* A driver that is loaded has files there. */
+	assert_string_equal(check_field(checks, 2, "status"), "ok");
+	assert_string_equal(check_field(checks, 3, "status"), "error");
+	assert_true(asprintf(&file, "%s/%s/bind", dir, folders[6]) > 0);
+	put_file(dir, "bus/pci/drivers/vfio-pci/bind");
+	check_vfs(checks, dir);
+	assert_string_equal(check_field(checks, 5, "status"), "ok");
+	assert_int_equal(unlink(file), 0);
+	for (size_t i = ARRAY_SIZE(folders); i-- > 0;) {
+		_cleanup_(freep) char *path = NULL;
+
+		assert_true(asprintf(&path, "%s/%s", dir, folders[i]) > 0);
+		assert_int_equal(rmdir(path), 0);
+	}
+	assert_int_equal(rmdir(dir), 0);
+}
+
 static void units(void **state)
 {
 	static const struct {
@@ -280,16 +323,27 @@ static void exit_statuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(ports_whole),	    cmocka_unit_test(ports_narrow),
-		cmocka_unit_test(ports_color),	    cmocka_unit_test(ports_none),
-		cmocka_unit_test(port_one),	    cmocka_unit_test(nics),
-		cmocka_unit_test(nic_one),	    cmocka_unit_test(nic_narrow),
-		cmocka_unit_test(nic_alone),	    cmocka_unit_test(port_without_vf),
-		cmocka_unit_test(segments),	    cmocka_unit_test(classes),
-		cmocka_unit_test(status_running),   cmocka_unit_test(status_degraded),
-		cmocka_unit_test(domain_findings),  cmocka_unit_test(diagnose),
-		cmocka_unit_test(diagnose_records), cmocka_unit_test(units),
-		cmocka_unit_test(keys_of_json),	    cmocka_unit_test(exit_statuses),
+		cmocka_unit_test(ports_whole),
+		cmocka_unit_test(ports_narrow),
+		cmocka_unit_test(ports_color),
+		cmocka_unit_test(ports_none),
+		cmocka_unit_test(port_one),
+		cmocka_unit_test(nics),
+		cmocka_unit_test(nic_one),
+		cmocka_unit_test(nic_narrow),
+		cmocka_unit_test(nic_alone),
+		cmocka_unit_test(port_without_vf),
+		cmocka_unit_test(segments),
+		cmocka_unit_test(classes),
+		cmocka_unit_test(status_running),
+		cmocka_unit_test(status_degraded),
+		cmocka_unit_test(domain_findings),
+		cmocka_unit_test(diagnose),
+		cmocka_unit_test(diagnose_records),
+		cmocka_unit_test(diagnose_vfs),
+		cmocka_unit_test(units),
+		cmocka_unit_test(keys_of_json),
+		cmocka_unit_test(exit_statuses),
 	};
 
 	/* Histories are shown in local time. */
