@@ -35,7 +35,13 @@ child(struct exec *exec, const struct step *step, bool undo, int fd)
 	if (dup2(fd, 3) < 0)
 		_exit(1);
 	close_range(4, ~0u, 0);
-	result.r = undo ? exec_undo(exec, &copy, &result.err) : exec_do(exec, &copy, &result.err);
+	result.r = nl_new(&exec->nl);
+	if (result.r < 0)
+		vnic_err_set(&result.err, result.r, VNIC_E_STEP_FAILED, "rtnetlink socket: %s",
+			     strerror(-result.r));
+	else
+		result.r = undo ? exec_undo(exec, &copy, &result.err)
+				: exec_do(exec, &copy, &result.err);
 	/* Less than PIPE_BUF: written whole. */
 	if (write(3, &result, sizeof(result)) != sizeof(result))
 		_exit(1);

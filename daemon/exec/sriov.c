@@ -47,6 +47,11 @@ static int set_nic(int fd, const struct step *step, int64_t value, struct vnic_e
 
 	snprintf(text, sizeof(text), "%lld", (long long)value);
 	r = file_write_attr(fd, nic_attr(step), text);
+	if (r == -ENOENT)
+		return vnic_err_set(err, r, VNIC_E_STEP_FAILED,
+				    "no driver is bound to %s, or one without SR-IOV: see 'lspci "
+				    "-k -s %s'",
+				    step->dev, step->dev);
 	if (r < 0)
 		return vnic_err_set(err, r, VNIC_E_STEP_FAILED, "%s=%s: %s", nic_attr(step), text,
 				    strerror(-r));
@@ -185,12 +190,42 @@ static int rebind(const struct exec *exec, const struct step *step, int fd, cons
 	return 0;
 }
 
+/* Has somebody begun to use the VF's interface since it was found free? */
+static int check_unused(const struct exec *exec, const struct step *step, int fd,
+			struct vnic_err *err)
+{
+	struct nl_link link;
+	int ifindex = function_ifindex(fd), r;
+
+	/* The folder is there, with nothing in it that this namespace may see. */
+	if (!ifindex && faccessat(fd, "net", F_OK, 0) == 0)
+		return vnic_err_set(err, -EBUSY, VNIC_E_STEP_FAILED,
+				    "the interface of %s is in another network namespace",
+				    step->vf_addr);
+	if (!ifindex)
+		return 0;
+	r = nl_get_link(exec->nl, ifindex, NULL, &link, err);
+	if (r < 0)
+		return r;
+	if (link.master)
+		return vnic_err_set(err, -EBUSY, VNIC_E_STEP_FAILED,
+				    "its interface %s is in a bridge or bond", link.name);
+	if (link.up)
+		return vnic_err_set(err, -EBUSY, VNIC_E_STEP_FAILED,
+				    "its interface %s is in use: it is up", link.name);
+	return 0;
+}
+
 int driver_do(struct exec *exec, struct step *step, struct vnic_err *err)
 {
 	_cleanup_(closep) int fd = vf_open(exec, step, err);
+	int r;
 
 	if (fd < 0)
 		return fd;
+	r = check_unused(exec, step, fd, err);
+	if (r < 0)
+		return r;
 	return rebind(exec, step, fd, step->driver, err);
 }
 

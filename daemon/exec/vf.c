@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the PF's driver is told of a VF, and what its switch is told of MACs behind the bridge. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <linux/if_link.h>
@@ -11,6 +12,9 @@
 #include "daemon/exec/exec_priv.h"
 #include "daemon/exec/function.h"
 #include "daemon/model/vf_nl.h"
+
+/* addr_assign_type in sysfs: NET_ADDR_* of linux/netdevice.h, which does not go with net/if.h. */
+enum { MAC_RANDOM = 1, MAC_SET = 3 };
 
 struct wanted_vf {
 	int vf;
@@ -73,6 +77,25 @@ static int get_value(struct exec *exec, const struct step *step, int64_t *ret, s
 	return ifi.ifi_index;
 }
 
+/*
+ * igb and ixgbe tell the MAC that the VF's own driver has asked for as if it had been given to it. Given back
+ * as one, the VF could not change it any more: what its interface has invented, or was set to, is none.
+ */
+static int64_t given_mac(struct exec *exec, const struct step *step, int64_t told)
+{
+	_cleanup_(closep) int fd = *step->vf_addr ? vf_open(exec, step, NULL) : -1;
+	char file[64];
+	struct nl_link link;
+	int ifindex = fd < 0 ? 0 : function_ifindex(fd), from;
+
+	if (!ifindex || nl_get_link(exec->nl, ifindex, NULL, &link, NULL) < 0 ||
+	    vf_mac_value(link.mac) != told)
+		return told;
+	snprintf(file, sizeof(file), "net/%s/addr_assign_type", link.name);
+	from = function_number(fd, file);
+	return from == MAC_RANDOM || from == MAC_SET ? 0 : told;
+}
+
 static int set_value(struct exec *exec, const struct step *step, int ifindex, int64_t value,
 		     struct vnic_err *err)
 {
@@ -84,7 +107,14 @@ static int set_value(struct exec *exec, const struct step *step, int ifindex, in
 	r = vf_put(req.nlh, step->vf, step->attr, value);
 	if (r < 0)
 		return vnic_err_set(err, r, VNIC_E_STEP_FAILED, "there is no such value");
-	return nl_call(exec->nl, &req, NULL, NULL, err);
+	r = nl_call(exec->nl, &req, NULL, NULL, err);
+	/* Drivers that know the link's speed only while there is one (igb) say no more than this. */
+	if (r == -EINVAL && step->attr == VF_RATE)
+		return vnic_err_set(err, r, VNIC_E_STEP_FAILED,
+				    "the driver of %s refuses this rate: is it more than the "
+				    "link's speed, or is there no carrier?",
+				    step->dev);
+	return r;
 }
 
 int vf_probe(struct exec *exec, struct step *step, struct vnic_err *err)
@@ -94,7 +124,7 @@ int vf_probe(struct exec *exec, struct step *step, struct vnic_err *err)
 
 	if (r < 0)
 		return r;
-	step->prev = value;
+	step->prev = step->attr == VF_MAC ? given_mac(exec, step, value) : value;
 	step->has_prev = true;
 	return 0;
 }
@@ -107,6 +137,16 @@ int vf_do(struct exec *exec, struct step *step, struct vnic_err *err)
 	if (ifindex < 0)
 		return ifindex;
 	return value == step->value ? 0 : set_value(exec, step, ifindex, step->value, err);
+}
+
+/* Drivers tell the MAC that a trusted VF has taken for itself: while it is trusted, another one is the guest's. */
+static bool guests_own(struct exec *exec, const struct step *step)
+{
+	struct step trust = *step;
+	int64_t value;
+
+	trust.attr = VF_TRUST;
+	return step->attr == VF_MAC && get_value(exec, &trust, &value, NULL) > 0 && value == 1;
 }
 
 int vf_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
@@ -122,7 +162,7 @@ int vf_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 	if (ifindex < 0)
 		return ifindex;
 	/* Somebody set it since, or it never acted: not ours to put back. */
-	if (value != step->value)
+	if (value != step->value && !guests_own(exec, step))
 		return 0;
 	return set_value(exec, step, ifindex, step->prev, err);
 }
@@ -201,6 +241,9 @@ int nic_fdb_do(struct exec *exec, struct step *step, struct vnic_err *err)
 		return vnic_err_set(err, -EINVAL, VNIC_E_STEP_FAILED,
 				    "not the MAC of a guest's NIC");
 	r = set_neigh(exec, step, ifindex, RTM_NEWNEIGH, err);
+	if (r == -ENOMEM || r == -ENOSPC)
+		return vnic_err_set(err, r, VNIC_E_STEP_FAILED,
+				    "the card's table of MACs is full: see 'bridge fdb show'");
 	/* A driver that has no such table lets its PF have what nobody else claims. */
 	return r == -EEXIST || r == -EOPNOTSUPP ? 0 : r;
 }

@@ -2,13 +2,15 @@
 /*
  * daemon/sys and daemon/exec on a command line, for tests/netns/test_sys.py. Prints JSON, an object a line.
  *
- *	systool exec SOCK_DIR [SYSFS]   reads "do|undo|probe KIND FIELD=VALUE…", "tap-fd NAME", "tap-drop NAME",
- *	                                "listen-fd CLASS NAME", "listen-drop CLASS NAME"
+ *	systool exec SOCK_DIR [SYSFS]   reads "do|undo|probe KIND FIELD=VALUE…", "slow do|undo KIND FIELD=VALUE…" (in a
+ *	                                child, for deadline=MS), "tap-fd NAME", "tap-drop NAME", "listen-fd CLASS NAME",
+ *	                                "listen-drop CLASS NAME"
  *	systool records PORTS SHARED    reads "put KEY STEPS", "erase KEY", "load"
  *	systool rtnl RCVBUF             prints what rtnetlink tells, until it is killed
  *	systool watch                   prints changes of the inventory, until it is killed
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +37,9 @@ static struct json_object *result(int r, const struct vnic_err *err)
 	json_add_str(o, "message", err->message);
 	return o;
 }
+
+/* How long a step in a child may take. */
+static int deadline_ms = 60000;
 
 static void set_field(struct step *step, const char *field, const char *value)
 {
@@ -66,9 +71,12 @@ static void set_field(struct step *step, const char *field, const char *value)
 		step->value = strtoll(value, NULL, 0);
 	else if (str_eq(field, "driver"))
 		str_copy(step->driver, sizeof(step->driver), value);
-	else if (str_eq(field, "prev-driver"))
+	else if (str_eq(field, "deadline"))
+		deadline_ms = atoi(value);
+	else if (str_eq(field, "prev-driver")) {
+		step->has_prev = true;
 		str_copy(step->prev_driver, sizeof(step->prev_driver), value);
-	else if (str_eq(field, "prev-override"))
+	} else if (str_eq(field, "prev-override"))
 		str_copy(step->prev_override, sizeof(step->prev_override), value);
 	else if (str_eq(field, "prev")) {
 		step->has_prev = true;
@@ -77,14 +85,30 @@ static void set_field(struct step *step, const char *field, const char *value)
 		exit(2);
 }
 
+static int in_child(struct exec *exec, const struct step *step, bool undo, struct vnic_err *err)
+{
+	struct exec_job *job;
+	struct pollfd fd;
+	int r = exec_start(exec, step, undo, &job, err);
+
+	if (r < 0)
+		return r;
+	fd = (struct pollfd){ .fd = exec_job_fd(job), .events = POLLIN };
+	poll(&fd, 1, deadline_ms);
+	return exec_job_end(exec, job, err);
+}
+
 static void one_step(struct exec *exec, const char *verb, char *rest)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
 	struct step step = { 0 };
 	struct json_object *o;
+	bool slow = str_eq(verb, "slow");
 	char *word;
 	int r;
 
+	if (slow)
+		verb = strsep(&rest, " ");
 	word = strsep(&rest, " ");
 	if (step_kind_parse(word, &step.kind) < 0)
 		exit(2);
@@ -96,7 +120,8 @@ static void one_step(struct exec *exec, const char *verb, char *rest)
 		*value++ = '\0';
 		set_field(&step, word, value);
 	}
-	r = str_eq(verb, "do")	   ? exec_do(exec, &step, &err)
+	r = slow		   ? in_child(exec, &step, str_eq(verb, "undo"), &err)
+	    : str_eq(verb, "do")   ? exec_do(exec, &step, &err)
 	    : str_eq(verb, "undo") ? exec_undo(exec, &step, &err)
 				   : exec_probe(exec, &step, &err);
 	o = result(r, &err);
