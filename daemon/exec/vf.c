@@ -111,8 +111,8 @@ static int set_value(struct exec *exec, const struct step *step, int ifindex, in
 	/* Drivers that know the link's speed only while there is one (igb) say no more than this. */
 	if (r == -EINVAL && step->attr == VF_RATE)
 		return vnic_err_set(err, r, VNIC_E_STEP_FAILED,
-				    "the driver of %s refuses this rate: is it more than the "
-				    "link's speed, or is there no carrier?",
+				    "the driver of %s refuses the rate: is there no carrier, is it "
+				    "more than the link's speed, or a min_tx_rate?",
 				    step->dev);
 	return r;
 }
