@@ -353,8 +353,35 @@ static void look_at_domain(struct world *w, int d)
 					      w->h.pf[i].pf.vf[v].addr);
 }
 
+/* What alloc looks up among the ports is what they are. */
+static void look_at_index(struct world *w)
+{
+	const struct alloc_index *index = w->h.m->index;
+	const struct port_key nobody = { 0 };
+	uint32_t ports, vfs, n = 0;
+
+	for (size_t i = 0; i < w->h.n_pfs; i++) {
+		const struct vnic_pf *pf = &w->h.pf[i].pf;
+
+		for (int v = 0; v < pf->n_vf; v++) {
+			const struct vnic_port *p = holder(w, &pf->vf[v]);
+
+			if (alloc_index_holder(alloc_index_pf(index, pf->addr), v) != p)
+				wrong(w, "alloc takes VF %s for another's", pf->vf[v].addr);
+			n += p != NULL;
+		}
+	}
+	if (!w->h.m->ports)
+		return;
+	alloc_index_class(index, w->h.m->ports->spec.class_name, &nobody, &ports, &vfs);
+	if (ports != HASH_COUNT(w->h.m->ports) || vfs != n)
+		wrong(w, "alloc counts %u ports with %u VFs; there are %u with %u", ports, vfs,
+		      HASH_COUNT(w->h.m->ports), n);
+}
+
 static void look(struct world *w)
 {
+	look_at_index(w);
 	for (size_t i = 0; i < w->h.n_pfs; i++)
 		for (int v = 0; v < w->h.pf[i].pf.n_vf; v++)
 			look_at_vf(w, &w->h.pf[i].pf.vf[v], w->h.pf[i].born_bound[v]);
