@@ -12,15 +12,6 @@
 #include "base/cleanup.h"
 #include "daemon/sys/sysfs.h"
 
-static DIR *open_dir(int fd)
-{
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!dir)
-		close_safe(fd);
-	return dir;
-}
-
 /* The type in folder @name of @types. False where it makes no sense. */
 static bool read_type(int types, const char *parent, const char *name, struct mdev_type *ret)
 {
@@ -45,7 +36,7 @@ static int read_parent(int class_fd, const char *parent, struct mdev_type **fres
 	const struct dirent *e;
 
 	snprintf(types, sizeof(types), "%s/mdev_supported_types", parent);
-	dir = open_dir(sysfs_open_at(class_fd, types));
+	dir = sysfs_dir_at(class_fd, types);
 	while (dir && (e = readdir(dir))) {
 		struct mdev_type *t, *old;
 
@@ -69,7 +60,7 @@ static int read_parent(int class_fd, const char *parent, struct mdev_type **fres
 
 static int read_all(struct mdev_type **fresh)
 {
-	_cleanup_(closedirp) DIR *dir = open_dir(sysfs_open("class/mdev_bus"));
+	_cleanup_(closedirp) DIR *dir = sysfs_dir("class/mdev_bus");
 	const struct dirent *e;
 	int r = 0;
 

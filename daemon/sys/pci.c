@@ -19,20 +19,6 @@
 /* What netdevsim allows unless debugfs says otherwise (drivers/net/netdevsim/dev.c). */
 #define NETDEVSIM_VFS 4
 
-/* A folder of @dirfd as a stream; NULL where there is none. */
-static DIR *open_dir(int dirfd, const char *name)
-{
-	int fd = sysfs_open_at(dirfd, name);
-	DIR *dir;
-
-	if (fd < 0)
-		return NULL;
-	dir = fdopendir(fd);
-	if (!dir)
-		close(fd);
-	return dir;
-}
-
 /* Base class of a function, -1 where it does not say: "0x020000". */
 static int base_class(int fd)
 {
@@ -58,7 +44,7 @@ static void scan_bus(const char *bus, const char *attr,
 	fd = sysfs_open(folder);
 	if (fd < 0)
 		return;
-	dir = open_dir(fd, "devices");
+	dir = sysfs_dir_at(fd, "devices");
 	while (dir && (e = readdir(dir))) {
 		snprintf(file, sizeof(file), "devices/%s/%s", e->d_name, attr);
 		if (sysfs_component_valid(e->d_name) && faccessat(fd, file, F_OK, 0) == 0)
@@ -84,7 +70,7 @@ static bool is_representor(int fd, const char *ifname)
 /* The netdev's ifindex in folder net of device @fd, 0: none here. @ret_dir: whether that folder is there. */
 static int read_netdev(int fd, bool pf, bool *ret_dir)
 {
-	_cleanup_(closedirp) DIR *dir = open_dir(fd, "net");
+	_cleanup_(closedirp) DIR *dir = sysfs_dir_at(fd, "net");
 	char file[NAME_MAX + 32];
 	const struct dirent *e;
 	int best = 0, n = 0;
@@ -250,17 +236,12 @@ bool pci_group_shared(int group)
 	_cleanup_(closedirp) DIR *dir = NULL;
 	const struct dirent *e;
 	char folder[64];
-	int fd, n = 0;
+	int n = 0;
 
 	snprintf(folder, sizeof(folder), "kernel/iommu_groups/%d/devices", group);
-	fd = sysfs_open(folder);
-	if (fd < 0)
+	dir = sysfs_dir(folder);
+	if (!dir)
 		return false;
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return false;
-	}
 	/* VFIO takes no offence at a bridge, which the group may hold because the path goes through it. */
 	while (n < 2 && (e = readdir(dir))) {
 		_cleanup_(closep) int dev = -1;

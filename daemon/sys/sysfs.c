@@ -39,6 +39,25 @@ int sysfs_open_at(int dirfd, const char *dir)
 	return fd < 0 ? -errno : fd;
 }
 
+static DIR *as_stream(int fd)
+{
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir)
+		close_safe(fd);
+	return dir;
+}
+
+DIR *sysfs_dir(const char *dir)
+{
+	return as_stream(sysfs_open(dir));
+}
+
+DIR *sysfs_dir_at(int dirfd, const char *dir)
+{
+	return as_stream(sysfs_open_at(dirfd, dir));
+}
+
 int sysfs_open_device(const char *bus, const char *dev)
 {
 	char dir[PATH_MAX];

@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <dirent.h>
+
 #include "daemon/model/link.h"
 
 /**
@@ -30,6 +32,9 @@ bool sysfs_component_valid(const char *s);
 /* Folder "class/net" below the root, or a folder of @dirfd; a descriptor, or a negative errno. */
 int sysfs_open(const char *dir);
 int sysfs_open_at(int dirfd, const char *dir);
+/* The same as streams; NULL where there is none. */
+DIR *sysfs_dir(const char *dir);
+DIR *sysfs_dir_at(int dirfd, const char *dir);
 /* Folder of device @dev on @bus; -EINVAL where a name leaves its folder. */
 int sysfs_open_device(const char *bus, const char *dev);
 

@@ -20,13 +20,18 @@ struct user {
 	UT_hash_handle hh;
 };
 
+/* Looks after an event: 0.1, 0.5, 2.1, 8.5 s after it. */
+#define LOOK_USEC 100000
+#define LOOKS	  4
+
 struct vdpa_watch {
 	struct inventory *inv;
 	struct genl *genl;
 	const struct vdpa_ops *ops;
 	void *userdata;
 	struct genl_family family;
-	struct loop_source *timer;
+	struct loop_source *timer, *later;
+	unsigned int looks; /* since the last event, by @later */
 	bool wanted; /* the timer runs */
 	bool again; /* all is to be asked for once more when the answers are there */
 	int under_way; /* dumps */
@@ -82,16 +87,10 @@ static void find_pf(struct vdpa_mgmtdev *m)
 
 static void find_node(int fd, char *ret, size_t size)
 {
-	_cleanup_(closedirp) DIR *dir = NULL;
+	_cleanup_(closedirp) DIR *dir = sysfs_dir_at(fd, ".");
 	const struct dirent *e;
-	int copy = sysfs_open_at(fd, ".");
 
-	dir = copy < 0 ? NULL : fdopendir(copy);
-	if (!dir) {
-		close_safe(copy);
-		return;
-	}
-	while ((e = readdir(dir)))
+	while (dir && (e = readdir(dir)))
 		if (!strncmp(e->d_name, "vhost-vdpa-", strlen("vhost-vdpa-")) &&
 		    str_copy(ret, size, e->d_name) == 0)
 			return;
@@ -183,6 +182,14 @@ static void on_dev(void *userdata, const struct nlcall_about *about, const struc
 		HASH_ADD_STR(v->devs, name, dev);
 }
 
+static void want(struct vdpa_watch *v)
+{
+	if (v->wanted)
+		return;
+	v->wanted = true;
+	loop_timer_set(v->timer, 0);
+}
+
 static void dump_done(struct vdpa_watch *v, int error)
 {
 	/* Asked when the module went: nothing is there, and the family's user has been told. */
@@ -191,7 +198,7 @@ static void dump_done(struct vdpa_watch *v, int error)
 	if (--v->under_way > 0)
 		return;
 	if (v->again)
-		vdpa_resync(v);
+		want(v);
 	else
 		v->ops->idle(v->userdata);
 }
@@ -254,12 +261,24 @@ static void on_timer(void *userdata)
 	ask(v, VDPA_CMD_DEV_GET, &devs);
 }
 
+static void on_later(void *userdata)
+{
+	struct vdpa_watch *v = userdata;
+
+	want(v);
+	if (++v->looks < LOOKS)
+		loop_timer_set(v->later, (uint64_t)LOOK_USEC << 2 * v->looks);
+}
+
+/*
+ * A management device comes without an event of its own, and so may mdev types: some time after what their driver's
+ * module, or its binding, was told of.
+ */
 void vdpa_resync(struct vdpa_watch *v)
 {
-	if (v->wanted)
-		return;
-	v->wanted = true;
-	loop_timer_set(v->timer, 0);
+	want(v);
+	v->looks = 0;
+	loop_timer_set(v->later, LOOK_USEC);
 }
 
 bool vdpa_idle(const struct vdpa_watch *v)
@@ -305,6 +324,8 @@ int vdpa_new(struct loop *loop, struct inventory *inv, struct genl *genl,
 					  .userdata = v };
 	r = loop_add_timer(loop, on_timer, v, &v->timer);
 	if (r == 0)
+		r = loop_add_timer(loop, on_later, v, &v->later);
+	if (r == 0)
 		r = genl_follow(genl, &v->family);
 	if (r < 0)
 		return r;
@@ -320,6 +341,7 @@ struct vdpa_watch *vdpa_free(struct vdpa_watch *v)
 	if (!v)
 		return NULL;
 	loop_source_free(v->timer);
+	loop_source_free(v->later);
 	take_mgmtdev(v->inv, &v->mgmtdevs, false);
 	take_vdpa(v->inv, &v->devs, false);
 	HASH_ITER(hh, v->users, u, tmp)

@@ -160,10 +160,12 @@ static void on_device(void *userdata, const char *bus, const char *dev_addr, con
 	struct watch *w = userdata;
 
 	(void)action;
-	refresh(w, bus, dev_addr);
-	nics_device_event(w->nics, bus, dev_addr);
 	/* A VF's driver is a vDPA parent perhaps, or has mdev types: also where that is not said. */
 	vdpa_resync(w->vdpa);
+	if (str_eq(bus, "module"))
+		return;
+	refresh(w, bus, dev_addr);
+	nics_device_event(w->nics, bus, dev_addr);
 }
 
 static void on_udev_link(void *userdata, int ifindex, const char *action)

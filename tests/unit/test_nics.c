@@ -176,7 +176,7 @@ static void user_netns(void **state)
 static void user_driver(void **state)
 {
 	static const char *const drivers[] = { "vfio-pci", "mlx5_vfio_pci", "uio_pci_generic",
-					       "igb_uio",  "pci-stub",	    "vp_vdpa" };
+					       "igb_uio",  "pci-stub",	    "vp-vdpa" };
 	struct bed *b = *state;
 
 	add_pf(1);

@@ -223,6 +223,21 @@ static void vdpa_devices(void **state)
 	assert_int_equal(vf(b, 1)->user, VF_FREE);
 }
 
+/* The family comes with its module, and its event; what a second module brings has none. */
+static void mgmtdevs_without_an_event(void **state)
+{
+	struct bed *b = *state;
+
+	kernel.vdpa = true;
+	bed_start(b);
+	fake_udev("module", "vdpa_sim_net", "add");
+	turn(b);
+	assert_null(b->inv.mgmtdevs);
+	strcpy(kernel.mgmtdev[kernel.n_mgmtdevs++].name, "vdpasim_net");
+	fake_file("24\n", "class/mdev_bus/mtty/mdev_supported_types/mtty-1/available_instances");
+	turn_until(b, b->inv.mgmtdevs && b->inv.mdevs);
+}
+
 static void mdev_types(void **state)
 {
 	struct bed *b = *state;
@@ -501,6 +516,7 @@ int main(void)
 		bed_test(queues_that_vfs_take),
 		bed_test(families_that_are_absent),
 		bed_test(vdpa_devices),
+		bed_test(mgmtdevs_without_an_event),
 		bed_test(mdev_types),
 		bed_test(netdevsim),
 		bed_test(more_vfs_than_fit_in_a_message),
