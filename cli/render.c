@@ -94,7 +94,12 @@ static void port_device_line(FILE *f, struct json_object *port)
 	struct json_object *device = port_device(port);
 	const char *nic = j_str(device, "nic"), *reason = j_str(device, "reason");
 
-	if (has_vf(port))
+	if (!strcmp(j_str(device, "state"), "queue"))
+		render_line(f, "queue", "VF %llu of %s (%s), %s",
+			    (unsigned long long)j_u64(device, "vf"),
+			    *nic ? nic : j_str(device, "pf"), j_str(device, "vf_addr"),
+			    *j_str(device, "netdev") ? j_str(device, "netdev") : "no netdev");
+	else if (has_vf(port))
 		render_line(f, "device", "VF %llu of %s (%s), %s%s%s",
 			    (unsigned long long)j_u64(device, "vf"),
 			    *nic ? nic : j_str(device, "pf"), j_str(device, "vf_addr"),

@@ -125,20 +125,23 @@ static int get_device(sd_bus *sd, const char *path, const char *interface, const
 	const struct port_device *d = userdata;
 	const struct vnic_pf *pf = *d->pf ? inventory_pf(inv, d->pf) : NULL;
 	const struct vnic_link *link = pf ? inventory_find(inv, pf->ifindex) : NULL;
+	const struct vnic_link *netdev = NULL;
 
 	(void)path;
 	(void)interface;
 	(void)property;
 	(void)error;
+	if (pf && d->state == DEVICE_QUEUE && d->vf < pf->n_vf)
+		netdev = inventory_find(inv, pf->vf[d->vf].ifindex);
 	if (d->state == DEVICE_NONE)
 		return sd_bus_message_append(reply, "a{sv}", 3, "state", "s",
 					     device_state_str(d->state), "reason", "s", d->reason,
 					     "held", "b", d->hold);
-	return sd_bus_message_append(reply, "a{sv}", 8, "held", "b", d->hold, "asked", "s",
+	return sd_bus_message_append(reply, "a{sv}", 9, "held", "b", d->hold, "asked", "s",
 				     d->asked, "state", "s", device_state_str(d->state), "reason",
 				     "s", d->reason, "pf", "s", d->pf, "nic", "s",
 				     link ? link->name : "", "vf", "u", (uint32_t)d->vf, "vf_addr",
-				     "s", d->vf_addr);
+				     "s", d->vf_addr, "netdev", "s", netdev ? netdev->name : "");
 }
 
 #define CONSTANT   SD_BUS_VTABLE_PROPERTY_CONST

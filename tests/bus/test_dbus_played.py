@@ -242,7 +242,7 @@ def _():
     wait_for("the port", lambda: key(1) in ports(b))
     device = ports(b)[key(1)]["Device"]
     want = {"state": "reserved", "reason": "", "held": False, "asked": "", "pf": PF, "nic": "eth0", "vf": 0,
-            "vf_addr": "0000:03:10.0"}
+            "vf_addr": "0000:03:10.0", "netdev": ""}
     assert device == want, device
     ear = Bus()
     ear.listen()
