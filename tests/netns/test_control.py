@@ -81,7 +81,7 @@ def tap():
             assert os.path.exists("/sys/class/net/t0")
             with open("/dev/null", "rb") as f:
                 refused("InvalidArgument", lambda: d.ask("segment-set", [f.fileno()], name="x", tap="t1", mtu=1500,
-                                                         cores=[]), "not a tap")
+                                                         cores=[]), "neither a tap")
             d.ask("segment-del", name="lan")
             wait_for("the tap to go", lambda: not os.path.exists("/sys/class/net/t0"))
 

@@ -47,7 +47,6 @@ def command_line():
     p = f"name=a,socket=/run/a,mac={A}"
     assert "there is no --port" in refused()
     assert "not in this version" in refused("--port", p, "--uplink", "xdp=eth0:0")
-    assert "not in this version" in refused("--port", p, "--uplink", "packet=eth0")
     assert "mac=01:00:00:00:00:01" in refused("--port", "name=a,socket=/run/a,mac=01:00:00:00:00:01")
     assert subprocess.run([find("vnicd-datapath"), "--help"], check=True, capture_output=True).stdout
     v = subprocess.run([find("vnicd-datapath"), "--version"], check=True, capture_output=True, text=True).stdout
