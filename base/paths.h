@@ -13,4 +13,5 @@
 #define VNIC_SOCK_DIR	 "/run/vnicd/sock" /* CLASS/NAME.sock, where guests connect */
 #define VNIC_HOOK_SOCK	 "/run/vnicd/hook.sock" /* libvirt's hooks to vnicd */
 #define VNIC_DP_SOCK	 "/run/vnicd/datapath.sock" /* vnicd to the datapath's keeper */
+#define VNIC_OVSDB_SOCK	 "/run/openvswitch/db.sock" /* Open vSwitch's database */
 #define VNIC_PIDFILE_DIR "/run/libvirt/qemu" /* libvirt's NAME.pid, locked by a living QEMU */

@@ -31,6 +31,7 @@
 #include "daemon/sys/bridge_watch.h"
 #include "daemon/sys/config_file.h"
 #include "daemon/sys/loop.h"
+#include "daemon/sys/ovs.h"
 #include "daemon/sys/records.h"
 #include "daemon/vf_plug.h"
 #include "daemon/sys/watch.h"
@@ -40,6 +41,7 @@ struct daemon {
 	struct inventory inv;
 	struct watch *watch;
 	struct bridge_watch *bridge_watch;
+	struct ovs_watch *ovs_watch;
 	struct exec *exec;
 	struct records *records;
 	struct vf_plug *plug;
@@ -54,6 +56,7 @@ struct daemon {
 	struct bus *bus;
 	struct loop_source *hup, *term, *intr;
 	int log_level; /* of the command line, or -1 */
+	bool synced, ovs_settled; /* the kernel's part of the inventory, Open vSwitch's */
 	bool ready, told_ready;
 };
 
@@ -264,9 +267,27 @@ static void on_synced(void *userdata)
 {
 	struct daemon *d = userdata;
 
+	d->synced = true;
 	if (d->ready)
 		manager_inventory_complete(d->manager);
-	else if (start(d) < 0)
+	else if (d->ovs_settled && start(d) < 0)
+		loop_exit(d->loop, EXIT_FAILURE);
+}
+
+static void on_ovs(void *userdata)
+{
+	struct daemon *d = userdata;
+
+	if (d->ready)
+		manager_ovs_changed(d->manager);
+}
+
+static void on_ovs_settled(void *userdata)
+{
+	struct daemon *d = userdata;
+
+	d->ovs_settled = true;
+	if (d->synced && !d->ready && start(d) < 0)
 		loop_exit(d->loop, EXIT_FAILURE);
 }
 
@@ -359,6 +380,9 @@ static int set_up(struct daemon *d, struct vnic_config *config)
 	if (r == 0)
 		r = bridge_watch_new(d->loop, on_bridge_gone, d, &d->bridge_watch);
 	if (r == 0)
+		r = ovs_watch_new(d->loop, VNIC_OVSDB_SOCK, &d->inv, on_ovs, on_ovs_settled, d,
+				  &d->ovs_watch);
+	if (r == 0)
 		r = loop_watchdog(d->loop);
 	if (r < 0)
 		log_err("cannot set up: %s", strerror(-r));
@@ -378,6 +402,7 @@ static void tear_down(struct daemon *d)
 	manager_free(d->manager);
 	watch_free(d->watch);
 	bridge_watch_free(d->bridge_watch);
+	ovs_watch_free(d->ovs_watch);
 	inventory_deinit(&d->inv);
 	records_free(d->records);
 	exec_free(d->exec);

@@ -34,7 +34,7 @@ static void segment_reasons(const struct bus *bus, struct bus_reasons *ret)
 			       "add "
 			       "%s type bridge' or correct %s:%d",
 			       s->name, s->bridge, s->bridge, s->place.file, s->place.line);
-		else if (share && !share->ready && share->reason[0])
+		else if (share && share->reason[0])
 			reason(ret, "segment %s: %s", s->name, share->reason);
 	}
 }

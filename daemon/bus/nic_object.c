@@ -88,11 +88,10 @@ static void view_master(const struct bus *bus, const struct vnic_link *link, str
 	const struct vnic_link *master =
 		link->master ? inventory_find(bus->manager->inv, link->master) : NULL;
 
-	if (!master)
-		return;
-	strcpy(ret->master, master->name);
+	if (master)
+		strcpy(ret->master, master->name);
 	for (struct vnic_segment *s = bus->manager->config->segments; s; s = s->hh.next)
-		if (!strcmp(s->bridge, master->name)) {
+		if (inventory_bridged(bus->manager->inv, link, s->bridge)) {
 			strcpy(ret->segment, s->name);
 			return;
 		}

@@ -349,8 +349,7 @@ static bool represented(const struct managed_port *p, const struct vnic_vf *vf)
 	const struct plan *plan = &p->port.device.plan;
 
 	for (size_t i = 0; i < plan->n; i++)
-		if (plan->step[i].kind == STEP_LINK_MASTER &&
-		    plan->step[i].ifindex != vf->representor)
+		if (plan->step[i].kind == STEP_LINK_UP && plan->step[i].ifindex != vf->representor)
 			return false;
 	return true;
 }
@@ -360,9 +359,10 @@ static bool representor_kept(struct managed_port *p, struct step *step)
 {
 	struct manager *m = p->own.m;
 	const struct vnic_link *link = inventory_find(m->inv, step->ifindex);
-	bool shown = link && (step->kind == STEP_LINK_MASTER ? link->master == step->master
-			      : step->kind == STEP_LINK_UP   ? link->up
-							     : true);
+	bool shown = link &&
+		     (step->kind == STEP_LINK_MASTER ? link->master == step->master
+		      : step->kind == STEP_LINK_UP   ? link->up
+						   : inventory_bridged(m->inv, link, step->bridge));
 
 	if (shown) {
 		step->seen = true;
@@ -383,7 +383,8 @@ static bool repair_representor(struct managed_port *p)
 	for (size_t i = 0; i < plan->n; i++) {
 		struct step *step = &plan->step[i];
 
-		if ((step->kind != STEP_LINK_MASTER && step->kind != STEP_LINK_UP) ||
+		if ((step->kind != STEP_LINK_MASTER && step->kind != STEP_LINK_UP &&
+		     step->kind != STEP_OVS_PORT) ||
 		    representor_kept(p, step))
 			continue;
 		contest_lose(p->own.m, &p->device_contest);

@@ -254,6 +254,8 @@ int manager_restore_shared(struct manager *m, const char *name, struct plan *pla
 		if (step->kind == STEP_TAP_CREATE && step->state != STEP_UNDONE)
 			s->share.tap_ifindex = step->ifindex;
 		/* A segment that is not configured any more: where its ports live says its record. */
+		if (step->kind == STEP_OVS_PORT && !segment)
+			memcpy(s->share.segment.bridge, step->bridge, IFNAMSIZ);
 		if (step->kind == STEP_LINK_MASTER && !segment) {
 			const struct vnic_link *bridge = inventory_find(m->inv, step->master);
 
@@ -297,6 +299,14 @@ void manager_link_changed(struct manager *m, int ifindex)
 		managed_share(s)->stale = true;
 	if (m->shares)
 		manager_kick(m);
+}
+
+void manager_ovs_changed(struct manager *m)
+{
+	m->devices_stale = true;
+	shares_stale(m);
+	for (struct segment_share *s = m->shares; s; s = s->hh.next)
+		manager_tell_segment(m, s->segment.name);
 }
 
 void manager_pf_changed(struct manager *m, const char *pf)

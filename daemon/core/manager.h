@@ -192,6 +192,8 @@ void manager_link_changed(struct manager *m, int ifindex);
 void manager_bridge_gone(struct manager *m, const struct bridge_gone *what);
 /* The PF with that address, or a VF of it, is new, different or gone. */
 void manager_pf_changed(struct manager *m, const char *pf);
+/* What is known of Open vSwitch's database has changed (inventory.ovs). */
+void manager_ovs_changed(struct manager *m);
 /* vDPA management devices, devices or mdev types came, changed or went. */
 void manager_vdpa_changed(struct manager *m);
 /* The first dump of everything is in the inventory. */

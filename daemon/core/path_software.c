@@ -26,11 +26,40 @@ const char *path_software_tap(const char *segment, char buf[IFNAMSIZ])
 	return buf;
 }
 
+/* Through the bridge the segment is reached; what can be said of the way out. */
+static bool uplinks_bridged(const struct inventory *inv, const struct vnic_segment *segment,
+			    const char *what, struct path_reason *ret)
+{
+	for (int i = 0; i < segment->n_uplinks; i++) {
+		const struct vnic_link *uplink = inventory_find_name(inv, segment->uplink[i]);
+
+		if (uplink && inventory_bridged(inv, uplink, segment->bridge))
+			continue;
+		snprintf(ret->text, sizeof(ret->text),
+			 "through %s %s; its uplink %s %s, so that way out is closed", what,
+			 segment->bridge, segment->uplink[i],
+			 uplink ? "is not in the bridge" : "does not exist");
+		return true;
+	}
+	snprintf(ret->text, sizeof(ret->text), "through %s %s", what, segment->bridge);
+	return true;
+}
+
 bool path_software_eligible(const struct inventory *inv, const struct vnic_segment *segment,
 			    struct path_reason *ret)
 {
 	const struct vnic_link *bridge = inventory_find_name(inv, segment->bridge);
 
+	if (inventory_is_ovs(inv, segment->bridge))
+		return uplinks_bridged(inv, segment, "Open vSwitch's bridge", ret);
+	if (bridge && bridge->kind == LINK_OVS) {
+		snprintf(ret->text, sizeof(ret->text),
+			 "bridge %s of segment %.40s is Open vSwitch's, and ovsdb-server has not "
+			 "told "
+			 "of it: see 'systemctl status openvswitch-switch'",
+			 segment->bridge, segment->name);
+		return false;
+	}
 	if (!bridge) {
 		snprintf(ret->text, sizeof(ret->text),
 			 "bridge %s of segment %.40s does not exist: make it, for example with "
@@ -51,19 +80,7 @@ bool path_software_eligible(const struct inventory *inv, const struct vnic_segme
 			 segment->name, segment->bridge);
 		return false;
 	}
-	for (int i = 0; i < segment->n_uplinks; i++) {
-		const struct vnic_link *uplink = inventory_find_name(inv, segment->uplink[i]);
-
-		if (!uplink || uplink->master != bridge->ifindex) {
-			snprintf(ret->text, sizeof(ret->text),
-				 "through bridge %s; its uplink %s %s, so that way out is closed",
-				 segment->bridge, segment->uplink[i],
-				 uplink ? "is not in the bridge" : "does not exist");
-			return true;
-		}
-	}
-	snprintf(ret->text, sizeof(ret->text), "through bridge %s", segment->bridge);
-	return true;
+	return uplinks_bridged(inv, segment, "bridge", ret);
 }
 
 /* A VLAN passes the tap and the segment's own uplinks; other ports of the bridge are their owners' affair. */
@@ -93,6 +110,23 @@ static int add_vlan(const struct inventory *inv, const struct vnic_segment *segm
 	return r;
 }
 
+/* Other ports of such a bridge let all VLANs through unless their owners say otherwise. */
+static int add_ovs_vlans(const struct vnic_segment *segment, const struct vlan_set *vlans,
+			 const struct step *tap, struct plan *plan)
+{
+	struct step step = *tap;
+	int r = 0;
+
+	step.kind = STEP_OVS_VLAN;
+	memcpy(step.bridge, segment->bridge, sizeof(step.bridge));
+	for (uint16_t v = 1; r == 0 && v <= VNIC_VLAN_MAX; v++) {
+		step.vlan = v;
+		if (vlan_set_has(vlans, v))
+			r = plan_add(plan, &step);
+	}
+	return r;
+}
+
 /*
  * The host itself, where VFs look for it: a card's switch knows the PF's own MAC only, and a bridge may have
  * another one.
@@ -107,7 +141,7 @@ static int add_host(const struct inventory *inv, const struct vnic_segment *segm
 		const struct vnic_pf *pf = uplink ? inventory_pf_of(inv, uplink) : NULL;
 		struct step step = { .kind = STEP_NIC_FDB };
 
-		if (!pf || uplink->master != bridge->ifindex || !pf_switches(pf) ||
+		if (!pf || !inventory_bridged(inv, uplink, segment->bridge) || !pf_switches(pf) ||
 		    memcmp(uplink->mac, bridge->mac, sizeof(uplink->mac)) == 0)
 			continue;
 		memcpy(step.dev, pf->addr, sizeof(step.dev));
@@ -122,10 +156,11 @@ int path_software_shared(const struct inventory *inv, const struct vnic_segment 
 {
 	const struct vnic_link *bridge = inventory_find_name(inv, segment->bridge);
 	struct step base = { .ifindex = tap_ifindex }, step;
+	bool ovs = inventory_is_ovs(inv, segment->bridge);
 	struct plan plan = { 0 };
 	int r;
 
-	if (bridge && bridge->kind != LINK_BRIDGE)
+	if (bridge && bridge->kind != LINK_BRIDGE && !ovs)
 		bridge = NULL;
 	path_software_tap(segment->name, base.ifname);
 	memcpy(base.name, segment->name, sizeof(base.name));
@@ -138,7 +173,11 @@ int path_software_shared(const struct inventory *inv, const struct vnic_segment 
 	step.kind = STEP_LINK_MTU;
 	if (r == 0)
 		r = plan_add(&plan, &step);
-	if (r == 0 && bridge) {
+	if (r == 0 && ovs) {
+		step.kind = STEP_OVS_PORT;
+		memcpy(step.bridge, segment->bridge, sizeof(step.bridge));
+		r = plan_add(&plan, &step);
+	} else if (r == 0 && bridge) {
 		step.kind = STEP_LINK_MASTER;
 		step.master = bridge->ifindex;
 		r = plan_add(&plan, &step);
@@ -150,7 +189,9 @@ int path_software_shared(const struct inventory *inv, const struct vnic_segment 
 	step.kind = STEP_DP_SEGMENT;
 	if (r == 0)
 		r = plan_add(&plan, &step);
-	if (bridge && bridge->vlan_filtering)
+	if (ovs)
+		r = r == 0 ? add_ovs_vlans(segment, vlans, &base, &plan) : r;
+	else if (bridge && bridge->vlan_filtering)
 		for (uint16_t v = 1; r == 0 && v <= VNIC_VLAN_MAX; v++)
 			if (vlan_set_has(vlans, v))
 				r = add_vlan(inv, segment, bridge, v, &base, &plan);

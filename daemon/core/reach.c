@@ -71,7 +71,7 @@ static bool has_switch(const struct inventory *inv, const struct vnic_pf *pf,
 {
 	const struct vnic_link *link = inventory_find(inv, pf->ifindex);
 
-	return link && link->master == bridge->ifindex && pf_switches(pf);
+	return link && inventory_bridged(inv, link, bridge->name) && pf_switches(pf);
 }
 
 static struct step *nic_step(struct managed_port *p, const char *pf, size_t *ret_i)

@@ -5,12 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/model/ovsdb.h"
+
 const char *representor_why_not(const struct inventory *inv, const struct vnic_segment *segment,
 				const struct vnic_pf *pf, uint16_t vlan, char *buf, size_t size)
 {
 	const struct vnic_link *bridge = inventory_find_name(inv, segment->bridge);
 
-	if (pf->eswitch != ESWITCH_SWITCHDEV || !vlan || (bridge && bridge->vlan_filtering))
+	if (pf->eswitch != ESWITCH_SWITCHDEV || !vlan || (bridge && bridge->vlan_filtering) ||
+	    inventory_is_ovs(inv, segment->bridge))
 		return NULL;
 	snprintf(buf, size,
 		 "it is in switchdev mode, where the bridge gives VFs their VLANs: 'ip link set %s "
@@ -23,9 +26,14 @@ bool representor_free(const struct inventory *inv, const struct vnic_segment *se
 		      const struct vnic_pf *pf, const struct vnic_vf *vf)
 {
 	const struct vnic_link *link = inventory_find(inv, vf->representor);
+	const struct ovs_port *port;
 
 	if (pf->eswitch != ESWITCH_SWITCHDEV)
 		return true;
+	/* Open vSwitch's ports are vnicd's or somebody's; those are left alone. */
+	port = link ? inventory_ovs_port(inv, link->name) : NULL;
+	if (port)
+		return *port->ours && str_eq(port->bridge, segment->bridge);
 	return link && (!link->master || inventory_bridged(inv, link, segment->bridge));
 }
 
@@ -35,28 +43,32 @@ int representor_steps(const struct inventory *inv, const struct vnic_segment *se
 {
 	const struct vnic_link *bridge = inventory_find_name(inv, segment->bridge);
 	const struct vnic_link *link = inventory_find(inv, vf->representor);
+	bool ovs = inventory_is_ovs(inv, segment->bridge);
 	struct step step = { .vf = vf->index, .vlan = vlan };
 	int r;
 
 	if (pf->eswitch != ESWITCH_SWITCHDEV)
 		return 0;
-	if (!bridge || bridge->kind != LINK_BRIDGE || !link)
+	if (!link || (!ovs && (!bridge || bridge->kind != LINK_BRIDGE)))
 		return -ENODEV;
 	step.ifindex = link->ifindex;
 	memcpy(step.ifname, link->name, sizeof(step.ifname));
 	memcpy(step.dev, pf->addr, sizeof(step.dev));
 	memcpy(step.vf_addr, vf->addr, sizeof(step.vf_addr));
-	step.master = bridge->ifindex;
-	step.mtu = segment->mtu ? segment->mtu : bridge->mtu;
+	step.mtu = segment->mtu ? segment->mtu : bridge ? bridge->mtu : 0;
 
 	/* The MTU goes first: a bridge takes the least of its ports'. */
 	step.kind = STEP_LINK_MTU;
 	r = step.mtu ? plan_add(plan, &step) : 0;
-	step.kind = STEP_LINK_MASTER;
+	step.kind = ovs ? STEP_OVS_PORT : STEP_LINK_MASTER;
+	if (ovs)
+		memcpy(step.bridge, segment->bridge, sizeof(step.bridge));
+	else
+		step.master = bridge->ifindex;
 	if (r == 0)
 		r = plan_add(plan, &step);
 	step.kind = STEP_BRIDGE_PVID;
-	if (r == 0 && bridge->vlan_filtering)
+	if (r == 0 && !ovs && bridge->vlan_filtering)
 		r = plan_add(plan, &step);
 	step.kind = STEP_LINK_UP;
 	if (r == 0)

@@ -14,6 +14,7 @@
 #include "api/errors.h"
 #include "daemon/core/manager_priv.h"
 #include "daemon/core/path_software.h"
+#include "daemon/model/ovsdb.h"
 
 bool share_used(const struct manager *m, const char *segment)
 {
@@ -122,6 +123,18 @@ static ssize_t find_step(const struct managed_share *s, const struct plan *plan,
 	return -1;
 }
 
+/* While Open vSwitch's database is away nothing is known to have changed. */
+static bool ovs_shows(const struct inventory *inv, const struct step *step)
+{
+	const struct ovs_port *port = inventory_ovs_port(inv, step->ifname);
+
+	if (!inv->ovs || !inv->ovs->synced)
+		return true;
+	if (!port || !*port->ours || !str_eq(port->bridge, step->bridge))
+		return false;
+	return step->kind == STEP_OVS_PORT || vlan_set_has(port->trunks, step->vlan);
+}
+
 /* Does the inventory show @step's effect? */
 static bool shown(const struct inventory *inv, const struct step *step)
 {
@@ -137,6 +150,9 @@ static bool shown(const struct inventory *inv, const struct step *step)
 		return link && link->mtu == step->mtu;
 	case STEP_LINK_UP:
 		return link && link->up;
+	case STEP_OVS_PORT:
+	case STEP_OVS_VLAN:
+		return ovs_shows(inv, step);
 	default:
 		return true;
 	}
@@ -185,11 +201,24 @@ static void tap_lost(struct managed_share *s)
 	}
 }
 
+/* Its trunk went with it. */
+static void ovs_port_lost(struct managed_share *s)
+{
+	for (size_t i = 0; i < s->share.plan.n; i++)
+		if (s->share.plan.step[i].kind == STEP_OVS_VLAN)
+			do_anew(&s->share.plan.step[i]);
+}
+
 static void left_bridge(struct managed_share *s)
 {
 	for (struct vnic_port *p = s->own.m->ports; p; p = p->hh.next)
 		if (str_eq(p->segment, s->share.segment.name))
 			port_fdb_lost(managed(p));
+}
+
+static bool of_ovs(const struct step *step)
+{
+	return step->kind == STEP_OVS_PORT || step->kind == STEP_OVS_VLAN;
 }
 
 /*
@@ -205,8 +234,12 @@ static int drop_unwanted(struct managed_share *s, const struct plan *wanted)
 
 		if (find_step(s, wanted, step) >= 0)
 			continue;
+		/* It cannot be told what the bridge is while the database of Open vSwitch is away. */
+		if (of_ovs(step) && (!s->own.m->inv->ovs || !s->own.m->inv->ovs->synced))
+			continue;
 		/* An orphan's VLAN is not known: it may be this one. */
-		if (step->kind == STEP_BRIDGE_VLAN && orphans_in(s->own.m, s->share.segment.name))
+		if ((step->kind == STEP_BRIDGE_VLAN || step->kind == STEP_OVS_VLAN) &&
+		    orphans_in(s->own.m, s->share.segment.name))
 			continue;
 		/* Undone with its link or its place in the bridge, it needs nothing of us. */
 		if ((step->state == STEP_DONE && (step->seen || s->own.settled_at == 0) &&
@@ -224,10 +257,12 @@ static int drop_unwanted(struct managed_share *s, const struct plan *wanted)
 /* Bring the parameters of @step to those of @want; a done step that differs is to be done again. */
 static void follow(struct managed_share *s, struct step *step, const struct step *want)
 {
-	bool differs = step->mtu != want->mtu || step->master != want->master;
+	bool differs = step->mtu != want->mtu || step->master != want->master ||
+		       !str_eq(step->bridge, want->bridge);
 
 	step->mtu = want->mtu;
 	step->master = want->master;
+	memcpy(step->bridge, want->bridge, sizeof(step->bridge));
 	if (step->ifindex == 0 || str_eq(step->ifname, s->share.tap))
 		step->ifindex = step->kind == STEP_TAP_CREATE ? step->ifindex : want->ifindex;
 	if (step->kind == STEP_BRIDGE_VLAN && memcmp(step->mac, want->mac, sizeof(step->mac))) {
@@ -297,6 +332,8 @@ static int do_missing(struct managed_share *s, const struct plan *wanted)
 			}
 			if (step->kind == STEP_LINK_MASTER)
 				left_bridge(s);
+			if (step->kind == STEP_OVS_PORT)
+				ovs_port_lost(s);
 			if (step->kind == STEP_BRIDGE_VLAN)
 				do_anew(step);
 			else
@@ -315,15 +352,34 @@ static int do_missing(struct managed_share *s, const struct plan *wanted)
 	return 0;
 }
 
+static void ovs_reason(const struct managed_share *s, char *text, size_t size)
+{
+	const struct inventory *inv = s->own.m->inv;
+	const struct ovs_port *port = inventory_ovs_port(inv, s->share.tap);
+
+	*text = '\0';
+	if (!inv->ovs->synced)
+		snprintf(text, size,
+			 "ovsdb-server does not answer: bridge %s stays as it is; see 'systemctl "
+			 "status openvswitch-switch'",
+			 s->share.segment.bridge);
+	else if (port && *port->error)
+		snprintf(text, size, "Open vSwitch does not serve %s: %s", s->share.tap,
+			 port->error);
+}
+
 /* What can be said of the share as it stands. */
 static void set_ready(struct managed_share *s, bool ready, const char *reason)
 {
 	const struct vnic_link *bridge =
 		inventory_find_name(s->own.m->inv, s->share.segment.bridge);
-	int bridge_ifindex = bridge && bridge->kind == LINK_BRIDGE ? bridge->ifindex : 0;
+	bool ovs = inventory_is_ovs(s->own.m->inv, s->share.segment.bridge);
+	int bridge_ifindex = bridge && (ovs || bridge->kind == LINK_BRIDGE) ? bridge->ifindex : 0;
 	char text[VNIC_ERR_MESSAGE_MAX];
 
-	if (ready && !bridge_ifindex)
+	if (ready && ovs)
+		ovs_reason(s, text, sizeof(text));
+	else if (ready && !bridge_ifindex)
 		snprintf(text, sizeof(text), "bridge %s is missing: ports reach each other only",
 			 s->share.segment.bridge);
 	else
@@ -365,7 +421,9 @@ static void undo_all(struct managed_share *s)
 	while ((last = owner_last(&s->own)) >= 0) {
 		struct step *step = &s->share.plan.step[last];
 
-		if (step->kind != STEP_BRIDGE_VLAN || shown(m->inv, step))
+		/* The VLANs of Open vSwitch's port go with it. */
+		if (step->kind != STEP_OVS_VLAN &&
+		    (step->kind != STEP_BRIDGE_VLAN || shown(m->inv, step)))
 			break;
 		step->state = STEP_UNDONE;
 	}

@@ -33,6 +33,8 @@ static const struct step_ops {
 	[STEP_QUEUE_NETDEV] = { NULL, queue_netdev_do, queue_netdev_undo },
 	[STEP_NIC_FDB] = { nic_fdb_probe, nic_fdb_do, nic_fdb_undo },
 	[STEP_BRIDGE_PVID] = { pvid_probe, pvid_do, pvid_undo },
+	[STEP_OVS_PORT] = { NULL, ovs_port_do, ovs_port_undo, .slow = true },
+	[STEP_OVS_VLAN] = { NULL, ovs_vlan_do, ovs_vlan_undo, .slow = true },
 };
 
 bool exec_handles(enum step_kind kind)

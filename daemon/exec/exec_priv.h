@@ -53,6 +53,10 @@ int vlan_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 int pvid_probe(struct exec *exec, struct step *step, struct vnic_err *err);
 int pvid_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int pvid_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+int ovs_port_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int ovs_port_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+int ovs_vlan_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int ovs_vlan_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 int fdb_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int fdb_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 

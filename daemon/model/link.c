@@ -9,18 +9,15 @@
 
 #include <utlist.h>
 
+#include "daemon/model/ovsdb.h"
+
 static const char *const kinds[] = {
-	[LINK_OTHER] = "other",
-	[LINK_PHYSICAL] = "physical",
-	[LINK_VF] = "vf",
-	[LINK_REPRESENTOR] = "representor",
-	[LINK_BRIDGE] = "bridge",
-	[LINK_TAP] = "tap",
-	[LINK_VETH] = "veth",
-	[LINK_VLAN] = "vlan",
-	[LINK_BOND] = "bond",
-	[LINK_MACVLAN] = "macvlan",
-	[LINK_LOOPBACK] = "loopback",
+	[LINK_OTHER] = "other",	    [LINK_PHYSICAL] = "physical",
+	[LINK_VF] = "vf",	    [LINK_REPRESENTOR] = "representor",
+	[LINK_BRIDGE] = "bridge",   [LINK_TAP] = "tap",
+	[LINK_VETH] = "veth",	    [LINK_VLAN] = "vlan",
+	[LINK_BOND] = "bond",	    [LINK_MACVLAN] = "macvlan",
+	[LINK_OVS] = "openvswitch", [LINK_LOOPBACK] = "loopback",
 };
 static_assert(ARRAY_SIZE(kinds) == LINK_LOOPBACK + 1, "a word for each kind of link");
 
@@ -41,6 +38,7 @@ void inventory_deinit(struct inventory *inv)
 		inventory_remove_vdpa(inv, inv->vdpas->name);
 	while (inv->mdevs)
 		inventory_remove_mdev(inv, inv->mdevs->id);
+	ovs_free(inv->ovs);
 	*inv = (struct inventory){ 0 };
 }
 
@@ -366,10 +364,31 @@ const char *link_kind_str(enum link_kind kind)
 	return kind < ARRAY_SIZE(kinds) ? kinds[kind] : "unknown";
 }
 
+bool inventory_is_ovs(const struct inventory *inv, const char *name)
+{
+	const struct ovs_bridge *b = NULL;
+
+	if (inv->ovs)
+		HASH_FIND_STR(inv->ovs->bridges, name, b);
+	return b;
+}
+
+const struct ovs_port *inventory_ovs_port(const struct inventory *inv, const char *name)
+{
+	struct ovs_port *p = NULL;
+
+	if (inv->ovs)
+		HASH_FIND_STR(inv->ovs->ports, name, p);
+	return p;
+}
+
 bool inventory_bridged(const struct inventory *inv, const struct vnic_link *link,
 		       const char *bridge)
 {
 	const struct vnic_link *master = inventory_find_name(inv, bridge);
+	const struct ovs_port *port = inventory_ovs_port(inv, link->name);
 
+	if (inventory_is_ovs(inv, bridge))
+		return port && str_eq(port->bridge, bridge);
 	return master && master->kind == LINK_BRIDGE && link->master == master->ifindex;
 }

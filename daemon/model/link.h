@@ -27,6 +27,7 @@ enum link_kind {
 	LINK_VLAN,
 	LINK_BOND,
 	LINK_MACVLAN,
+	LINK_OVS, /* Open vSwitch's kernel datapath, or a port of it that is the host's */
 	LINK_LOOPBACK,
 };
 
@@ -54,6 +55,9 @@ struct vnic_link {
 	struct vnic_link *member_prev, *member_next; /* those with the same master */
 };
 
+struct ovs;
+struct ovs_port;
+
 struct inventory {
 	struct vnic_link *links; /* uthash by ifindex */
 	struct vnic_link *links_by_name; /* the same by hh_name */
@@ -62,6 +66,7 @@ struct inventory {
 	struct vdpa_mgmtdev *mgmtdevs; /* uthash by name */
 	struct vdpa_dev *vdpas; /* uthash by name */
 	struct mdev_type *mdevs; /* uthash by id */
+	struct ovs *ovs; /* Open vSwitch's database (ovsdb.h); NULL: none has been met */
 	uint64_t generation; /* grows with each change */
 	bool complete; /* the first dump has been read whole */
 };
@@ -112,7 +117,12 @@ int inventory_remove_mdev(struct inventory *inv, const char *id);
 /* Is a netdev with this IFLA_PHYS_PORT_NAME a representor? "pf0vf3", "c1pf0sf88", "pf0"; not "p0", a port to outside. */
 bool port_name_is_representor(const char *name);
 
-/* Is @link a port of the bridge called @bridge? */
+/* Has Open vSwitch a bridge called @name, by the last that is known of it? */
+bool inventory_is_ovs(const struct inventory *inv, const char *name);
+/* The interface called @name of one of Open vSwitch's bridges, or NULL. */
+const struct ovs_port *inventory_ovs_port(const struct inventory *inv, const char *name);
+
+/* Is @link a port of the bridge called @bridge, Linux' or Open vSwitch's? */
 bool inventory_bridged(const struct inventory *inv, const struct vnic_link *link,
 		       const char *bridge);
 

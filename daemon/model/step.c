@@ -28,6 +28,8 @@ static const char *const kinds[] = {
 	[STEP_DP_QUEUE] = "datapath-queue",
 	[STEP_NIC_FDB] = "nic-fdb",
 	[STEP_BRIDGE_PVID] = "bridge-pvid",
+	[STEP_OVS_PORT] = "ovs-port",
+	[STEP_OVS_VLAN] = "ovs-vlan",
 };
 static_assert(ARRAY_SIZE(kinds) == STEP_KIND_COUNT, "a word for each kind of step");
 
@@ -190,6 +192,18 @@ const char *step_describe(const struct step *step, char *buf, size_t size)
 				 step->vlan);
 		else
 			snprintf(buf, size, "let through %s no VLAN but its own", link);
+		break;
+	case STEP_OVS_PORT:
+		if (*step->dev)
+			snprintf(buf, size, "make %s a port of Open vSwitch's bridge %s, VLAN %u",
+				 link, step->bridge, step->vlan);
+		else
+			snprintf(buf, size, "make %s a port of Open vSwitch's bridge %s", link,
+				 step->bridge);
+		break;
+	case STEP_OVS_VLAN:
+		snprintf(buf, size, "let VLAN %u through the Open vSwitch port %s", step->vlan,
+			 link);
 		break;
 	case STEP_DP_SEGMENT:
 		snprintf(buf, size, "give the datapath segment %s with tap %s, MTU %u", step->name,

@@ -49,6 +49,10 @@ enum step_kind {
 	/* what is behind a VF's representor, in a bridge that filters VLANs */
 	STEP_BRIDGE_PVID, /* untagged frames are of VLAN vlan, and no other passes (0: the one they
 			     are of already); prev: what exec/bridge.c packs */
+	/* in a bridge of Open vSwitch's, by its database */
+	STEP_OVS_PORT, /* ifname is a port of bridge: the tap a trunk of untagged frames, a
+			  representor an access port of VLAN vlan */
+	STEP_OVS_VLAN, /* the tap's trunk takes VLAN vlan, too */
 	STEP_KIND_COUNT,
 };
 
@@ -65,6 +69,7 @@ struct step {
 	int ifindex; /* the link acted on; of STEP_TAP_CREATE and STEP_QUEUE_NETDEV: filled in when done */
 	char ifname[IFNAMSIZ]; /* of STEP_TAP_CREATE */
 	int master; /* of STEP_LINK_MASTER */
+	char bridge[IFNAMSIZ]; /* of STEP_OVS_*: Open vSwitch knows bridges by name */
 	uint32_t mtu;
 	uint16_t vlan;
 	uint8_t mac

@@ -69,6 +69,8 @@ static struct json_object *step_to_json(const struct step *step)
 	json_add_u64(o, "ifindex", (uint64_t)step->ifindex);
 	record_add_text(o, "ifname", step->ifname);
 	json_add_u64(o, "master", (uint64_t)step->master);
+	if (*step->bridge)
+		record_add_text(o, "bridge", step->bridge);
 	json_add_u64(o, "mtu", step->mtu);
 	json_add_u64(o, "vlan", step->vlan);
 	json_add_str(o, "mac", mac_format(step->mac, mac));
@@ -121,6 +123,9 @@ static int step_words(struct json_object *o, struct step *step, struct vnic_err 
 		return bad("mac", s, err);
 	r = record_get_name(o, "ifname", ifname_valid, true, step->ifname, sizeof(step->ifname),
 			    err);
+	if (r == 0 && json_has(o, "bridge"))
+		r = record_get_name(o, "bridge", ifname_valid, true, step->bridge,
+				    sizeof(step->bridge), err);
 	if (r == 0)
 		r = record_get_name(o, "class", name_valid, true, step->class_name,
 				    sizeof(step->class_name), err);

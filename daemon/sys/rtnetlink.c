@@ -220,7 +220,8 @@ static void parse_kind(const struct nlattr *linkinfo, const struct ifinfomsg *if
 		enum link_kind kind;
 	} kinds[] = { { "veth", LINK_VETH },	   { "vlan", LINK_VLAN },
 		      { "bond", LINK_BOND },	   { "macvlan", LINK_MACVLAN },
-		      { "macvtap", LINK_MACVLAN }, { "bridge", LINK_BRIDGE } };
+		      { "macvtap", LINK_MACVLAN }, { "bridge", LINK_BRIDGE },
+		      { "openvswitch", LINK_OVS } };
 	const struct nlattr *a, *data = NULL;
 	char kind[32] = "";
 

@@ -93,15 +93,15 @@ def scenario(name):
             ip("link", "add", "br1", "type", "bridge")
             for rep in ("rep3", "rep13"):
                 ip("link", "add", rep, "type", "veth", "peer", "name", "x" + rep)
-            ip("link", "add", "eth3", "type", "veth", "peer", "name", "xeth3")
-            ip("link", "set", "eth3", "master", "br0")
-            represent("eth3", "p0")
+            ip("link", "add", "nic3", "type", "veth", "peer", "name", "xnic3")
+            ip("link", "set", "nic3", "master", "br0")
+            represent("nic3", "p0")
             represent("rep3", "pf0vf3")
             represent("rep13", "c1pf0vf13")
             try:
                 fn()
             finally:
-                for link in ("br0", "br1", "rep3", "rep13", "eth3"):
+                for link in ("br0", "br1", "rep3", "rep13", "nic3"):
                     ip("link", "del", link)
                 run("rm", "-rf", SYSFS, SOCK_DIR)
         return test(name)(wrapped)
@@ -189,7 +189,7 @@ def half_way():
 def who():
     with Exec() as x:
         before = state()
-        for name, error in (("rep13", "ESTALE"), ("eth3", "ESTALE"), ("br1", "ESTALE")):
+        for name, error in (("rep13", "ESTALE"), ("nic3", "ESTALE"), ("br1", "ESTALE")):
             for kind, fields in x.plan(12, name=name):
                 x.step("do", kind, error, **fields)
                 x.step("undo", kind, **{**fields, "prev": 0})
@@ -220,9 +220,9 @@ def somebody_else():
 @scenario("representor-bridge-mac: a bridge that takes the least MAC of its ports' keeps the one it has")
 def bridge_mac():
     ip("link", "add", "br2", "type", "bridge")
-    ip("link", "set", "eth3", "nomaster")
-    ip("link", "set", "eth3", "address", "02:00:00:00:00:20")
-    ip("link", "set", "eth3", "master", "br2")
+    ip("link", "set", "nic3", "nomaster")
+    ip("link", "set", "nic3", "address", "02:00:00:00:00:20")
+    ip("link", "set", "nic3", "master", "br2")
     ip("link", "set", "rep3", "address", "02:00:00:00:00:01")
     with Exec() as x:
         steps = x.plan(0, master="br2")[1:2]

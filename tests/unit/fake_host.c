@@ -65,6 +65,7 @@ static bool notify(struct fake_host *h)
 			manager_link_changed(h->m, ifindex);
 		}
 	}
+	fake_notify_ovs(h);
 	return fake_notify_pfs(h);
 }
 
@@ -299,6 +300,8 @@ static int act(struct fake_host *h, struct step *step, const struct vnic_segment
 
 	if (step->kind == STEP_DP_QUEUE)
 		return dp_queue(h, step, !undo);
+	if (step->kind == STEP_OVS_PORT || step->kind == STEP_OVS_VLAN)
+		return fake_ovs_act(h, step, undo);
 	if (*step->dev && !of_representor(step->kind))
 		return fake_pf_act(h, step, port, undo);
 	if (*step->dev && undo && !step->has_prev)
@@ -423,6 +426,8 @@ static int step_probe(void *data, struct step *step, struct vnic_err *err)
 
 	(void)err;
 	assert_false(step->has_prev);
+	if (step->kind == STEP_OVS_PORT || step->kind == STEP_OVS_VLAN)
+		return 0;
 	if (*step->dev && !of_representor(step->kind))
 		return fake_pf_probe(h, step);
 	if (!f)
@@ -706,6 +711,7 @@ char *fake_snapshot(const struct fake_host *h)
 	for (size_t i = 0; i < h->nic_records.n; i++)
 		fprintf(f, "record of nic %s\n", h->nic_records.record[i].name);
 	fake_print_pfs(h, f);
+	fake_print_ovs(h, f);
 	fclose(f);
 	return text;
 }

@@ -47,6 +47,15 @@ struct fake_host {
 	size_t n_links;
 	char socket[FAKE_MAX][PORT_SOCK_FILE_MAX];
 	size_t n_sockets;
+	/* Open vSwitch's database: br0 is its bridge */
+	bool ovs, ovs_away;
+	struct fake_ovs_port {
+		char name[IFNAMSIZ], bridge[IFNAMSIZ];
+		uint16_t vlan[FAKE_MAX];
+		size_t n_vlans;
+	} ovs_port[FAKE_MAX];
+	size_t n_ovs_ports;
+	bool ovs_changed; /* and the daemon has not been told */
 	char fdb[FAKE_MAX][64];
 	size_t n_fdb;
 	int next_ifindex;
@@ -108,6 +117,8 @@ struct fake_host {
 };
 
 void fake_init(struct fake_host *h);
+/* br0 is a bridge of Open vSwitch's from now on, with eth0 in it. */
+void fake_ovs(struct fake_host *h);
 void fake_deinit(struct fake_host *h);
 
 struct fake_link *fake_add_link(struct fake_host *h, const char *name, enum link_kind kind,

@@ -28,6 +28,11 @@ int fake_erase_nic(void *data, const char *pf);
 void fake_restore(struct fake_host *h);
 void fake_forget_records(struct fake_host *h);
 
+/* fake_ovs.c */
+int fake_ovs_act(struct fake_host *h, const struct step *step, bool undo);
+void fake_notify_ovs(struct fake_host *h);
+void fake_print_ovs(const struct fake_host *h, FILE *f);
+
 /* fake_pf.c */
 int fake_pf_probe(struct fake_host *h, struct step *step);
 int fake_pf_act(struct fake_host *h, struct step *step, const struct vnic_port *port, bool undo);

@@ -7,6 +7,7 @@
  *	link NAME KIND [master=NAME] [down] [mac=MAC] [filtering]
  *	pf NAME ADDRESS DRIVER vfs=N [total=N] [numa=N] [shared] [nogroup] [making] [switchdev] [nofn]
  *	vf ADDRESS-OF-PF INDEX [user=WORD[:NAME]] [representor=NAME-OF-LINK]
+ *	ovs BRIDGE [PORT]… (a bridge of Open vSwitch's, and who is in it)
  *	no-sriov (nobody can plug VFs into guests)
  *	segment NAME bridge=NAME [uplink=NAME]…
  *	class NAME segment=NAME [paths=…] [vlans=…] [vlan=N] [rate=…] [weight=N] [queues=N] [max-ports=N] [trust]
@@ -31,6 +32,7 @@
 #include "daemon/core/path_sriov.h"
 #include "daemon/core/path_vmdq.h"
 #include "daemon/core/request.h"
+#include "daemon/model/ovsdb.h"
 
 struct world {
 	struct inventory inv;
@@ -120,6 +122,24 @@ static void add_pf(struct world *world, const struct words *w)
 	}
 	assert_int_equal(inventory_upsert_pf(&world->inv, &pf), 1);
 	pf_clear(&pf);
+}
+
+static void add_ovs(struct world *world, const struct words *w)
+{
+	struct ovs_bridge *b = calloc(1, sizeof(*b));
+
+	if (!world->inv.ovs)
+		world->inv.ovs = ovs_new();
+	world->inv.ovs->synced = true;
+	strcpy(b->name, w->word[1]);
+	HASH_ADD_STR(world->inv.ovs->bridges, name, b);
+	for (size_t i = 2; i < w->n; i++) {
+		struct ovs_port *p = calloc(1, sizeof(*p));
+
+		strcpy(p->name, w->word[i]);
+		strcpy(p->bridge, w->word[1]);
+		HASH_ADD_STR(world->inv.ovs->ports, name, p);
+	}
 }
 
 static void set_vf(struct world *world, const struct words *w)
@@ -292,10 +312,9 @@ static void one_line(struct world *world, char *line)
 	static const struct {
 		const char *word;
 		void (*fn)(struct world *world, const struct words *w);
-	} lines[] = { { "link", add_link },	  { "pf", add_pf },
-		      { "vf", set_vf },		  { "plan", print_plan },
-		      { "segment", add_segment }, { "class", add_class },
-		      { "port", add_port },	  { "ask", ask } };
+	} lines[] = { { "link", add_link },   { "pf", add_pf },	      { "vf", set_vf },
+		      { "ovs", add_ovs },     { "plan", print_plan }, { "segment", add_segment },
+		      { "class", add_class }, { "port", add_port },   { "ask", ask } };
 	struct words w = { .n = 0 };
 	char *save = NULL;
 

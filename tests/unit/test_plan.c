@@ -3,9 +3,10 @@
  * Every step of every plan fails in turn, and the daemon is killed before and after every step and every write
  * of a record, then started again: afterwards the host reads as before.
  *
- * One life of a domain with two NICs (untagged and VLAN 12, behind a bridge that filters VLANs) is played, and one
- * where both get a VF of a nic that is given its VFs first, and one where these VFs are their virtio NICs' queues; an undisturbed one of each says which calls there are. Each call times each kind of fault is a test; their
- * list is tests/tables/plan-faults.md ("test_plan --table" prints it).
+ * One life of a domain with two NICs (untagged and VLAN 12, behind a bridge that filters VLANs) is played; one where
+ * both get a VF of a nic that is given its VFs first; the same with that nic in switchdev mode; one where
+ * these VFs are their virtio NICs' queues; and one where the bridge is Open vSwitch's. An undisturbed one of each says which calls there are. Each call times each kind of fault
+ * is a test; their list is tests/tables/plan-faults.md ("test_plan --table" prints it).
  */
 #include "tests/unit/unit.h"
 
@@ -22,8 +23,8 @@
 
 enum phase { START, PREPARE, RUN, STOP, RELEASE, END, PHASES };
 static const char *const phase_names[] = { "start", "prepare", "run", "stop", "release", "end" };
-enum world { PLAIN, VF, SWITCHDEV, VMDQ };
-static const char *const world_names[] = { "", "vf ", "switchdev ", "vmdq " };
+enum world { PLAIN, VF, SWITCHDEV, VMDQ, OVS };
+static const char *const world_names[] = { "", "vf ", "switchdev ", "vmdq ", "ovs " };
 
 struct outcome {
 	bool answered;
@@ -45,14 +46,21 @@ static void answered(void *arg, const struct vnic_err *err, struct vnic_port *co
 		assert_non_null(ports[i]);
 }
 
+static bool with_vfs(enum world world)
+{
+	return world != PLAIN && world != OVS;
+}
+
 static void make_host(struct fake_host *h, enum world world)
 {
 	fake_init(h);
-	if (world != PLAIN)
+	if (with_vfs(world))
 		fake_add_pf(h, "0000:03:00.0", "eth0", 7)->pf.autoprobe = true;
 	if (world == SWITCHDEV)
 		fake_switchdev(&h->pf[0]);
 	fake_link(h, "br0")->link.vlan_filtering = true;
+	if (world == OVS)
+		fake_ovs(h);
 	/* Somebody else's VLAN, which must survive. */
 	fake_link(h, "eth0")->vlan[0] = 7;
 	fake_link(h, "eth0")->n_vlans = 1;
@@ -63,7 +71,7 @@ static struct vnic_config *make_config(enum world world, int vfs)
 {
 	struct vnic_config *config = fake_config();
 
-	if (world != PLAIN)
+	if (with_vfs(world))
 		fake_want_vfs(config, "eth0", vfs);
 	if (world == VMDQ)
 		config_class(config, "gold")->paths.path[0] = VNIC_PATH_VMDQ;
@@ -220,7 +228,7 @@ static void restart(struct fake_host *h, const struct row *row, enum phase phase
 		h->n_dp_ports = h->n_dp_segments = 0;
 	fake_start(h, make_config(row->world, phase == END ? 0 : 3));
 	fake_run(h, 1000000);
-	if (phase == START && row->world != PLAIN)
+	if (phase == START && with_vfs(row->world))
 		assert_int_equal(h->pf[0].pf.n_vf, 3);
 	if (phase != RUN)
 		return;
@@ -314,6 +322,7 @@ int main(int argc, char **argv)
 	find_rows(VF);
 	find_rows(SWITCHDEV);
 	find_rows(VMDQ);
+	find_rows(OVS);
 	if (argc > 1 && !strcmp(argv[1], "--table")) {
 		print_table();
 		free(rows);
