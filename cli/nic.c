@@ -158,7 +158,8 @@ static void say_holders(const struct cli *cli, struct json_object *nic, const ch
 		struct json_object *vf = json_object_array_get_idx(vfs, i);
 		const char *mac = strchr(j_str(vf, "port"), '/');
 
-		if (!mac)
+		/* The queue of a guest's virtio NIC stays with it. */
+		if (!mac || !strcmp(j_str(vf, "device_state"), "queue"))
 			continue;
 		if (used < sizeof(list) - 80)
 			used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%.50s%s%s",

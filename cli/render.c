@@ -78,7 +78,7 @@ static void port_vf(struct json_object *row, char *buf, size_t size)
 {
 	struct json_object *device = port_device(row);
 	const char *nic = j_str(device, "nic"), *state = j_str(device, "state");
-	bool attached = !strcmp(state, "attached");
+	bool attached = !strcmp(state, "attached") || !strcmp(state, "queue");
 
 	if (!has_vf(row))
 		snprintf(buf, size, "-");

@@ -438,14 +438,15 @@ static void tell_path(struct json_object *findings, const struct alloc_choice *c
 	for (size_t i = 0; i < choice->n_reasons; i++) {
 		const struct path_reason *why = &choice->reason[i];
 
-		if (why->path != VNIC_PATH_SRIOV)
+		if (why->path != VNIC_PATH_SRIOV && why->path != VNIC_PATH_VMDQ)
 			continue;
-		if (choice->path == VNIC_PATH_SRIOV)
-			snprintf(text, sizeof(text), "started now, it would get %s", why->text);
+		if (choice->path == why->path)
+			snprintf(text, sizeof(text), "started now, it would be on path %s: %s",
+				 vnic_path_str(why->path), why->text);
 		else
 			snprintf(text, sizeof(text),
-				 "started now, it would be on path %s, without a VF: %s",
-				 vnic_path_str(choice->path),
+				 "started now, it would be on path %s, not %s: %s",
+				 vnic_path_str(choice->path), vnic_path_str(why->path),
 				 why->eligible ? "its class prefers that" : why->text);
 		add(findings, "info", "Path", mac, text, NULL);
 	}

@@ -35,10 +35,12 @@ static int look_at_port(const struct bus_call *call, struct vnic_err *err)
 	return 0;
 }
 
+/* A port that still has to give a VF back; what is the queue of a guest's virtio NIC stays until its domain ends. */
 static const struct vnic_port *holder_of(const struct bus *bus, const char *pf)
 {
 	for (const struct vnic_port *p = bus->manager->ports; p; p = p->hh.next)
-		if (p->device.state != DEVICE_NONE && str_eq(p->device.pf, pf))
+		if (p->device.state != DEVICE_NONE && p->device.state != DEVICE_QUEUE &&
+		    str_eq(p->device.pf, pf))
 			return p;
 	return NULL;
 }

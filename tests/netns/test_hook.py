@@ -335,6 +335,12 @@ def no_standby():
     virt.virsh("destroy", "team")
     assert findings("", metadata=both.replace("sriov,", "")) == (0, [])
     assert findings(lines) == (0, [])
+    # What it would get now, and why nothing better: this segment has no nic.
+    status, found = findings(lines, "Path")
+    assert (status, [f["severity"] for f in found]) == (0, ["info"]) and found[0]["mac"] == mac_of(2), found
+    assert "on path software, not sriov: segment lan has no nic" in found[0]["message"], found
+    assert findings(lines, "Path", both.replace("sriov,", "")) == (0, [])
+    assert findings(lines)[0] == 0
     virt.virsh("start", "--paused", "team")
     assert vnicd.ports()[mac_of(2)]["path"] == "software"
     virt.virsh("destroy", "team")
