@@ -101,7 +101,7 @@ void device_reserve(struct managed_port *p, const struct vf_choice *choice)
 	d->vf = choice->vf;
 	d->state = DEVICE_RESERVED;
 	d->reason[0] = '\0';
-	p->device_drop = false;
+	p->device_drop = p->device_lost = false;
 	manager_index_port(p->own.m, &p->port);
 	remember(p->own.m, &p->port.spec.key, d->vf_addr);
 }
@@ -172,7 +172,7 @@ static void given_back(struct managed_port *p)
 	d->state = DEVICE_NONE;
 	memset(&p->device_contest, 0, sizeof(p->device_contest));
 	manager_index_port(m, &p->port);
-	p->device_drop = false;
+	p->device_drop = p->device_lost = false;
 	m->devices_stale = true;
 	nics_stale(m);
 	if (!p->gone || owner_last(&p->own) >= 0)
@@ -481,8 +481,13 @@ void device_pump(struct managed_port *p)
 	struct manager *m = p->own.m;
 	const struct vnic_pf *pf;
 
-	if (p->device_own.busy || d->state == DEVICE_QUEUE)
+	if (d->state == DEVICE_QUEUE)
 		return;
+	if (p->device_own.busy) {
+		/* When the step has ended another one may stand at its address. */
+		p->device_lost |= d->state != DEVICE_NONE && m->inv->complete && !pf_there(m, d);
+		return;
+	}
 	set_path(p);
 	if (p->device_own.error)
 		failed(p);
@@ -494,7 +499,10 @@ void device_pump(struct managed_port *p)
 	}
 	if (p->device_stale)
 		device_settings(p);
-	pf = pf_there(m, d);
+	pf = p->device_lost ? NULL : pf_there(m, d);
+	if (p->device_lost)
+		vf_lost(d);
+	p->device_lost = false;
 	if (!p->gone && !p->device_drop && (!pf || !bound(p, &pf->vf[d->vf]))) {
 		set_reason(p, pf ? "its VF was taken from it by another driver: the guest goes on "
 				   "with its virtio NIC"

@@ -65,6 +65,7 @@ struct managed_port {
 	uint64_t netdev_until; /* the netdev of its queue is waited for; 0: it is not */
 	struct owner device_own;
 	bool device_drop; /* its VF is to be put back */
+	bool device_lost; /* its VF went while a step was under way */
 	struct contest device_contest; /* of its VF's attributes */
 	uint64_t device_retry_at; /* not to be given another before; 0: at once */
 	bool device_stale; /* its settings have changed */
