@@ -1,17 +1,18 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The inventory on real drivers: what vnicd says of nics, VFs, their users, switchdev, vDPA and mdev, against what sysfs,
-ip, devlink, ethtool and vdpa say, after each thing that happens to them. In a host VM of the rig."""
+ip, devlink, ethtool and vdpa say, after each thing that happens to them. In host VMs."""
+# time limit: 600
 import os
 import subprocess
 import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = ["/root/tests/lib", os.path.join(HERE, "../lib")]
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import inside  # noqa: E402
 import nicview  # noqa: E402
 from nicview import agree, link_base, listed, said, text, vdpa_agree, write  # noqa: E402
-from vt import main, run, test, wait_for  # noqa: E402
+from vt import TOP, run, test, wait_for  # noqa: E402
 
 PF = "0000:01:00.0"  # igb
 VFS = 7
@@ -444,14 +445,11 @@ def _():
 
 def readme_table():
     """As it stands in README.md, from the line that heads it."""
-    for where in ("/root/README.md", os.path.join(HERE, "../../README.md")):
-        if os.path.exists(where):
-            with open(where, encoding="utf-8") as f:
-                lines = f.read().splitlines()
-            at = next((i for i, line in enumerate(lines) if line.startswith("| VF attribute |")), None)
-            assert at is not None, "README.md has no table of VF attributes"
-            return [line for line in lines[at + 2:at + 2 + len(ATTRS)]]
-    raise AssertionError("no README.md")
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as f:
+        lines = f.read().splitlines()
+    at = next((i for i, line in enumerate(lines) if line.startswith("| VF attribute |")), None)
+    assert at is not None, "README.md has no table of VF attributes"
+    return lines[at + 2:at + 2 + len(ATTRS)]
 
 
 @test("the_readmes_table_of_drivers")
@@ -461,4 +459,4 @@ def _():
     assert readme_table() == rows, "it should be:\n" + "\n".join(rows)
 
 
-main()
+inside.main(__file__, limit=450)
