@@ -108,6 +108,23 @@ static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	return 0;
 }
 
+/* Which VFs of a nic may have changed; what they are now, 'vnicctl nic show' tells. */
+static int on_vfs(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	_cleanup_(json_putp) struct json_object *o = json_object_new_object();
+	uint32_t first, last;
+	char id[80];
+
+	(void)error;
+	if (sd_bus_message_read(m, "uu", &first, &last) < 0)
+		return 0;
+	json_add_u64(o, "first", first);
+	json_add_u64(o, "last", last);
+	id_of(sd_bus_message_get_path(m), id, sizeof(id));
+	print_event(userdata, "vfs", "nic", id, o);
+	return 0;
+}
+
 static int on_added(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	const char *path, *interface;
@@ -165,6 +182,9 @@ static int add_matches(struct monitor *mon)
 				    "org.freedesktop.DBus.Properties", "PropertiesChanged",
 				    on_properties, mon);
 
+	if (r >= 0)
+		r = sd_bus_match_signal(bus, NULL, VNIC_BUS_NAME, NULL, "org.vnicd1.Nic",
+					"VfsChanged", on_vfs, mon);
 	if (r >= 0)
 		r = sd_bus_match_signal(bus, NULL, VNIC_BUS_NAME, VNIC_BUS_ROOT,
 					"org.freedesktop.DBus.ObjectManager", "InterfacesAdded",

@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """org.vnicd1.Nic over played links: no kind of link that a sandbox can make is a nic."""
+import json
 import os
+import select
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 from busports import UUID, add, key, mac, path, ports, same_contract  # noqa: E402
@@ -391,7 +394,6 @@ def _():
 
     def schema_of(*words):
         text = ctl("-j", *words)
-        import json
         import jsonschema
         o = json.loads(text)
         with open("/usr/share/vnicd/vnicctl.schema.json", encoding="utf-8") as f:
@@ -425,6 +427,24 @@ def _():
     ctl("port", "attach", "web", "class", code=2)
     text = ctl("--dry-run", "port", "add", "class", "gold", "standby", "ua-x")
     assert "sriov: VF 1 of eth0" in text, text
+
+
+@test("monitor_tells_of_vfs")
+def _():
+    d = played()
+    with subprocess.Popen(["vnicctl", "-j", "monitor", "-n", "200", "-t", "20"], stdout=subprocess.PIPE, text=True) as p:
+        # Until it listens, what changes is not for it.
+        found = None
+        for n in range(1, 40):
+            d.do(f"vf {PF} 3 {'domain db1' if n % 2 else 'free -'}")
+            time.sleep(0.15)
+            if select.select([p.stdout], [], [], 0)[0]:
+                found = json.loads(p.stdout.readline())
+                if found["event"] == "vfs":
+                    break
+        p.terminate()
+    assert found and (found["object"], found["id"], found["properties"]) == ("nic", "2", {"first": 3, "last": 3}), found
+    d.do(f"vf {PF} 3 free -")
 
 
 @test("played_daemon_ends_well")
