@@ -50,7 +50,7 @@ struct daemon {
 	struct manager *manager;
 	struct manager_observer observer;
 	struct hook_server *hooks;
-	struct libvirt_client *libvirt;
+	struct libvirt_client *libvirt, *libvirt_vfs;
 	struct domain_ops *domain_ops;
 	struct domain_list *domain_list;
 	struct bus *bus;
@@ -213,6 +213,9 @@ static int start(struct daemon *d)
 	int r;
 
 	r = libvirt_client_new(loop_base(d->loop), NULL, &d->libvirt);
+	/* Another helper for VFs, which waits for guests: questions are not to wait behind them. */
+	if (r == 0)
+		r = libvirt_client_new(loop_base(d->loop), NULL, &d->libvirt_vfs);
 	if (r == 0)
 		r = domain_ops_new(d->manager, d->libvirt, &d->domain_ops);
 	if (r == 0)
@@ -230,7 +233,7 @@ static int start(struct daemon *d)
 						 .segment_changed = on_segment };
 	manager_observe(d->manager, &d->observer);
 	manager_start(d->manager);
-	r = vf_plug_new(d->libvirt, &d->plug);
+	r = vf_plug_new(d->libvirt_vfs, &d->plug);
 	if (r == 0)
 		r = domain_devices_new(loop_base(d->loop), d->manager, d->libvirt,
 				       on_domain_devices, d, &d->domain_devices);
@@ -393,6 +396,7 @@ static void tear_down(struct daemon *d)
 {
 	bus_free(d->bus);
 	libvirt_client_free(d->libvirt);
+	libvirt_client_free(d->libvirt_vfs);
 	vf_plug_free(d->plug);
 	domain_ops_free(d->domain_ops);
 	domain_list_free(d->domain_list);
