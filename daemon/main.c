@@ -341,6 +341,16 @@ static int make_dirs(void)
 	return 0;
 }
 
+static void on_written(void *data, const struct step *step)
+{
+	struct daemon *d = data;
+
+	if (*step->vf_addr)
+		watch_refresh_vf(d->watch, step->vf_addr);
+	else
+		watch_refresh_pf(d->watch, step->dev);
+}
+
 static int set_up(struct daemon *d, struct vnic_config *config)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
@@ -380,6 +390,8 @@ static int set_up(struct daemon *d, struct vnic_config *config)
 		r = loop_add_signal(d->loop, SIGINT, on_end, d, &d->intr);
 	if (r == 0)
 		r = watch_new(d->loop, &d->inv, &watch_ops, d, &d->watch);
+	if (r == 0)
+		outside_set_written(d->outside, on_written, d);
 	if (r == 0)
 		r = bridge_watch_new(d->loop, on_bridge_gone, d, &d->bridge_watch);
 	if (r == 0)

@@ -33,6 +33,8 @@ struct outside {
 	struct manager *manager;
 	struct dp_client *dp;
 	struct slow_steps *slow;
+	void (*written)(void *data, const struct step *step);
+	void *written_data;
 	struct outside_plug plug;
 	struct loop_source *wake;
 	void (*ask_domains)(void *data);
@@ -306,6 +308,20 @@ void outside_set_plug(struct outside *o, const struct outside_plug *plug)
 	o->plug = *plug;
 }
 
+void outside_set_written(struct outside *o, void (*written)(void *data, const struct step *step),
+			 void *data)
+{
+	o->written = written;
+	o->written_data = data;
+	slow_steps_tell(o->slow, written, data);
+}
+
+static void tell_written(const struct outside *o, const struct step *step)
+{
+	if (o->written && *step->dev)
+		o->written(o->written_data, step);
+}
+
 static void io_step_do(void *data, struct step *step, const struct vnic_segment *segment,
 		       const struct vnic_port *port, manager_step_done done, void *arg)
 {
@@ -334,6 +350,7 @@ static void io_step_do(void *data, struct step *step, const struct vnic_segment 
 		return;
 	}
 	r = exec_do(o->exec, step, &err);
+	tell_written(o, step);
 	done(arg, r, r < 0 ? &err : NULL);
 }
 
@@ -387,6 +404,7 @@ static void io_step_undo(void *data, struct step *step, const struct vnic_segmen
 		return;
 	}
 	r = exec_undo(o->exec, step, &err);
+	tell_written(o, step);
 	done(arg, r, r < 0 ? &err : NULL);
 }
 

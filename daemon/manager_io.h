@@ -33,6 +33,13 @@ struct outside_plug {
 /* Before that, such steps fail. */
 void outside_set_plug(struct outside *outside, const struct outside_plug *plug);
 
+/*
+ * @written: a step has written to a PF or VF, which the kernel may tell nobody: driver_override, autoprobe, and
+ * attributes while the PF is down.
+ */
+void outside_set_written(struct outside *outside,
+			 void (*written)(void *data, const struct step *step), void *data);
+
 /* What manager_new() takes. */
 struct manager_io outside_io(struct outside *outside);
 

@@ -26,6 +26,8 @@ struct slow_steps {
 	struct loop *loop;
 	struct exec *exec;
 	LIST_HEAD(, slow_call) calls;
+	void (*ended)(void *data, const struct step *step);
+	void *data;
 };
 
 static void call_free(struct slow_call *call)
@@ -46,6 +48,8 @@ static void end(struct slow_call *call)
 	/* Its descriptor is closed by the job's end: the loop must have let go of it. */
 	call->io = loop_source_free(call->io);
 	r = exec_job_end(call->slow->exec, call->job, &err);
+	if (call->slow->ended)
+		call->slow->ended(call->slow->data, &call->step);
 	call_free(call);
 	done(arg, r, r < 0 ? &err : NULL);
 }
@@ -117,6 +121,13 @@ int slow_steps_new(struct loop *loop, struct exec *exec, struct slow_steps **ret
 	LIST_INIT(&slow->calls);
 	*ret = slow;
 	return 0;
+}
+
+void slow_steps_tell(struct slow_steps *slow, void (*ended)(void *data, const struct step *step),
+		     void *data)
+{
+	slow->ended = ended;
+	slow->data = data;
 }
 
 struct slow_steps *slow_steps_free(struct slow_steps *slow)

@@ -17,6 +17,8 @@
 #define SETTLES_BEFORE_ASKING 5
 /* How long events of VFs are gathered before their attributes are asked for. */
 #define SOON_USEC 200000
+/* What a guest has its VF's driver ask of the PF's (a MAC) is told to nobody: how often the PF is asked. */
+#define POLL_USEC 2000000
 
 /* Not an answer, but none: ask again. */
 static bool is_transient(int error)
@@ -141,6 +143,28 @@ static void on_soon(void *userdata)
 		nic->ask_info_soon = false;
 	}
 	nics_mark(n);
+}
+
+void nics_poll(struct nics *n)
+{
+	if (n->poll_set)
+		return;
+	n->poll_set = true;
+	loop_timer_set(n->poll, POLL_USEC);
+}
+
+static void on_poll(void *userdata)
+{
+	struct nics *n = userdata;
+
+	n->poll_set = false;
+	for (struct nic *nic = n->nics; nic; nic = nic->hh.next) {
+		if (!nic->n_away)
+			continue;
+		nic->ask_info = true;
+		nics_poll(n);
+		nics_mark(n);
+	}
 }
 
 static void set_eswitch(struct nics *n, struct nic *nic, enum eswitch_mode mode)
@@ -466,6 +490,8 @@ int nics_ask_new(struct nics *n)
 					   .userdata = n };
 	r = loop_add_timer(n->loop, on_soon, n, &n->soon);
 	if (r == 0)
+		r = loop_add_timer(n->loop, on_poll, n, &n->poll);
+	if (r == 0)
 		r = nlcalls_new(n->loop, NETLINK_ROUTE, &ops, n, &n->calls);
 	if (r == 0)
 		r = genl_follow(n->genl, &n->devlink);
@@ -478,4 +504,5 @@ void nics_ask_free(struct nics *n)
 {
 	nlcalls_free(n->calls);
 	loop_source_free(n->soon);
+	loop_source_free(n->poll);
 }

@@ -22,6 +22,7 @@ struct fn {
 	int index;
 	int ifindex; /* by which it is in nics->by_ifindex, 0: it is not */
 	bool net_dir; /* see struct pci_vf */
+	bool away; /* a driver for user space has it: a guest, which asks the PF's for what it likes */
 	bool whole; /* group and netdev are there, as far as they are to come */
 	struct group *group;
 	struct fn *prev, *next; /* in its group */
@@ -32,7 +33,7 @@ struct nic {
 	struct pci_pf pci; /* as last read; the addresses are the key */
 	struct fn **fn; /* n_fn of them by index; a netdevsim has none */
 	int n_fn;
-	int not_whole; /* of them */
+	int not_whole, n_away; /* of them */
 	bool stale; /* the PF and all VFs are to be read */
 	bool stale_pf; /* the PF is, and VFs that are new or not whole */
 	bool told; /* something changed since pf_changed */
@@ -72,8 +73,8 @@ struct nics {
 	struct taken *taken; /* by device.addr */
 	struct nlcalls *calls; /* for VFs' attributes */
 	struct genl_family devlink, ethtool;
-	struct loop_source *flush, *settle, *soon;
-	bool soon_set;
+	struct loop_source *flush, *settle, *soon, *poll;
+	bool soon_set, poll_set;
 	bool scan; /* PFs are to be looked for */
 	bool function_went;
 	bool marked; /* flush is to run */
@@ -113,6 +114,8 @@ int nics_ask_new(struct nics *n);
 void nics_ask_free(struct nics *n);
 /* Ask for the attributes of @nic's VFs, but not at each of many events. */
 void nic_ask_info_soon(struct nics *n, struct nic *nic);
+/* Some VF is with a guest: its PF is asked every few seconds, until none is. */
+void nics_poll(struct nics *n);
 /* Send what is marked as to be asked. */
 void nics_ask(struct nics *n, struct nic *nic);
 void nics_ask_all(struct nics *n);

@@ -154,6 +154,16 @@ static void set_whole(struct nics *n, struct fn *fn, bool whole)
 	nics_mark(n);
 }
 
+static void set_away(struct nics *n, struct fn *fn, bool away)
+{
+	if (fn->away == away)
+		return;
+	fn->away = away;
+	fn->nic->n_away += away ? 1 : -1;
+	if (away)
+		nics_poll(n);
+}
+
 /* The parts of @vf that follow from the rest, then the inventory. */
 static void judge(struct nics *n, struct fn *fn, struct vnic_vf *vf)
 {
@@ -162,6 +172,7 @@ static void judge(struct nics *n, struct fn *fn, struct vnic_vf *vf)
 	vf->group_shared = fn->group && fn->group->shared;
 	vf->user = user_of(n, fn, vf, name, sizeof(name));
 	strcpy(vf->user_name, name);
+	set_away(n, fn, *vf->driver && !pci_driver_makes_netdev(vf->driver));
 	set_whole(n, fn, is_whole(n, fn, vf));
 	vf_write(n, fn->nic, vf);
 }
@@ -293,6 +304,7 @@ static void fn_take(struct nics *n, struct fn *fn, const struct pci_vf *read)
 static void fn_free(struct nics *n, struct fn *fn)
 {
 	set_whole(n, fn, true);
+	set_away(n, fn, false);
 	index_netdev(n, fn, 0);
 	group_leave(n, fn);
 	HASH_DEL(n->fns, fn);

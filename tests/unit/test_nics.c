@@ -109,6 +109,26 @@ static void macs_that_vfs_choose(void **state)
 	assert_in_range(kernel.info_requests, 1, 3);
 }
 
+/* A guest's driver asks the PF's, and no event of this host says so. */
+static void macs_that_guests_choose(void **state)
+{
+	struct bed *b = *state;
+	struct vf_info *info;
+
+	add_pf(2);
+	info = fake_link_find(PF_IFINDEX)->vf;
+	fake_netdev(vf_addr(0), "", -1);
+	fake_link_del(VF_IFINDEX);
+	fake_driver(vf_addr(0), "vfio-pci");
+	bed_start(b);
+	info[0].value[VF_MAC] = 0x020000000303;
+	turn_until(b, vf(b, 0)->value[VF_MAC] == 0x020000000303);
+	fake_driver(vf_addr(0), NULL);
+	fake_udev("pci", vf_addr(0), "unbind");
+	turn(b);
+	assert_int_equal(vf(b, 0)->user, VF_FREE);
+}
+
 static void assert_user(const struct bed *b, enum vf_user user, const char *name)
 {
 	assert_int_equal(vf(b, 0)->user, user);
@@ -570,6 +590,7 @@ int main(void)
 		bed_test(every_attribute),
 		bed_test(attributes_follow_the_pfs_notifications),
 		bed_test(macs_that_vfs_choose),
+		bed_test(macs_that_guests_choose),
 		bed_test(user_netdev),
 		bed_test(user_netns),
 		bed_test(user_driver),
