@@ -66,6 +66,7 @@ struct fake_host {
 		struct port_key key;
 	} plugged[FAKE_MAX]; /* libvirt's: VFs in guests */
 	size_t n_plugged;
+	bool no_netdevs; /* drivers that were bound make none */
 	enum step_kind refuse; /* steps of this kind fail with -EIO */
 	/* the datapath */
 	bool dp_up;

@@ -141,9 +141,10 @@ bool fake_notify_pfs(struct fake_host *h)
 		for (int v = 0; v < f->pf.n_vf; v++) {
 			struct vnic_vf *vf = &f->pf.vf[v];
 
-			if (f->netdev_due[v])
+			if (f->netdev_due[v] && !h->no_netdevs) {
 				show_netdev(h, vf);
-			f->netdev_due[v] = false;
+				f->netdev_due[v] = false;
+			}
 			set_user(h, vf);
 			if (vf->user == VF_FREE && str_eq(vf->driver, "vfio-pci"))
 				vf->user = VF_USER_DRIVER;

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Ports of path vmdq on a fake host: a VF's netdev as the queue of one virtio NIC. Killed and failed at each step: test_plan. */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/errors.h"
+#include "tests/unit/manager_bed.h"
+
+#define PF0 "0000:03:00.0"
+
+static struct vnic_config *config_with(int vfs)
+{
+	struct vnic_config *config = fake_config();
+
+	fake_want_vfs(config, "eth0", vfs);
+	config_class(config, "gold")->paths.path[0] = VNIC_PATH_VMDQ;
+	return config;
+}
+
+static void swap(struct fixture *f, struct vnic_config *config)
+{
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	assert_int_equal(manager_config_swap(f->h.m, config, &err), 0);
+	fake_run(&f->h, 5 * SECOND);
+}
+
+static struct fixture *with_vfs(void **state, int vfs)
+{
+	struct fixture *f = *state;
+
+	fake_add_pf(&f->h, PF0, "eth0", 7);
+	free(f->before);
+	f->before = fake_snapshot(&f->h);
+	swap(f, config_with(vfs));
+	assert_int_equal(f->h.pf[0].pf.n_vf, vfs);
+	return f;
+}
+
+static struct vnic_port *port_of(struct fixture *f, const struct port_spec *spec)
+{
+	struct vnic_port *port = manager_port(f->h.m, &spec->key);
+
+	assert_non_null(port);
+	return port;
+}
+
+static void says(const char *text, const char *words)
+{
+	if (!strstr(text, words))
+		fail_msg("'%s' is not in: %s", words, text);
+}
+
+static const struct step *netdev_step(const struct vnic_port *port)
+{
+	for (size_t i = 0; i < port->plan.n; i++)
+		if (port->plan.step[i].kind == STEP_QUEUE_NETDEV)
+			return &port->plan.step[i];
+	fail_msg("no netdev is planned");
+	return NULL;
+}
+
+/* The netdev that the datapath has for the port is the VF's own, as it is now. */
+static void feeds(struct fixture *f, const struct port_spec *spec)
+{
+	struct vnic_port *port = port_of(f, spec);
+	const struct vnic_vf *vf = &f->h.pf[0].pf.vf[port->device.vf];
+	char name[VNIC_NAME_MAX];
+	bool found = false;
+
+	port_dp_segment(port, name);
+	for (size_t i = 0; i < f->h.n_dp_segments; i++)
+		found |= str_eq(f->h.dp_segment[i].name, name);
+	assert_true(found);
+	assert_true(vf->ifindex > 0);
+	assert_int_equal(netdev_step(port)->ifindex, vf->ifindex);
+}
+
+static void a_life(void **state)
+{
+	struct fixture *f = with_vfs(state, 2);
+	struct port_spec spec = fake_spec(1, 1);
+	struct vnic_port *port;
+	struct port_key key;
+	char name[VNIC_NAME_MAX];
+
+	run_port(f, &spec);
+	port = port_of(f, &spec);
+	assert_int_equal(port->path, VNIC_PATH_VMDQ);
+	assert_int_equal(port->device.state, DEVICE_QUEUE);
+	assert_int_equal(port->state, PORT_RUNNING);
+	feeds(f, &spec);
+	/* Alone in its segment, whose name tells whose it is. */
+	assert_int_equal(port_dp_segment_key(port_dp_segment(port, name), &key), 0);
+	assert_true(port_key_eq(&key, &spec.key));
+	assert_int_equal(port_dp_segment_key("lan", &key), -EINVAL);
+	assert_int_equal(port_dp_segment_key("vmdq.00", &key), -EINVAL);
+	/* The card knows its MAC: neither the bridge nor the PF is told. */
+	fake_run(&f->h, 10 * SECOND);
+	assert_int_equal(f->h.n_fdb, 0);
+	for (size_t i = 0; i < f->h.pf[0].n_fdb; i++)
+		assert_memory_not_equal(f->h.pf[0].fdb[i], spec.key.mac, VNIC_MAC_LEN);
+	end_domain(f, &spec);
+	swap(f, config_with(0));
+	same_as(f, f->before);
+}
+
+static void taken_netdev_is_made_again(void **state)
+{
+	struct fixture *f = with_vfs(state, 1);
+	struct port_spec spec = fake_spec(1, 1);
+	struct vnic_vf *vf = &f->h.pf[0].pf.vf[0];
+
+	run_port(f, &spec);
+	fake_run(&f->h, 5 * SECOND);
+	for (int i = 0; i < 2; i++) {
+		int before = vf->ifindex;
+
+		/* As by "echo ADDRESS > …/unbind" */
+		fake_del_link(&f->h, netdev_step(port_of(f, &spec))->ifname);
+		vf->ifindex = 0;
+		*vf->driver = '\0';
+		fake_run(&f->h, 10 * SECOND);
+		assert_int_not_equal(vf->ifindex, before);
+		assert_string_equal(vf->driver, "ixgbevf");
+		feeds(f, &spec);
+		assert_int_equal(port_of(f, &spec)->state, PORT_RUNNING);
+	}
+	end_domain(f, &spec);
+	swap(f, config_with(0));
+	same_as(f, f->before);
+}
+
+static void vf_that_is_gone_is_told(void **state)
+{
+	struct fixture *f = with_vfs(state, 1);
+	struct port_spec spec = fake_spec(1, 1);
+
+	run_port(f, &spec);
+	fake_run(&f->h, 5 * SECOND);
+	/* Its nic is given its VFs again: so is the port. */
+	fake_numvfs(&f->h, &f->h.pf[0], 0);
+	fake_run(&f->h, 5 * SECOND);
+	feeds(f, &spec);
+	f->h.pf[0].stuck = true;
+	fake_numvfs(&f->h, &f->h.pf[0], 0);
+	fake_run(&f->h, 5 * SECOND);
+	says(port_of(f, &spec)->reason, "has gone");
+	/* Its domain's next start finds another way. */
+	end_domain(f, &spec);
+	f->h.pf[0].stuck = false;
+	swap(f, config_with(0));
+	run_port(f, &spec);
+	assert_int_equal(port_of(f, &spec)->path, VNIC_PATH_SOFTWARE);
+	end_domain(f, &spec);
+	same_as(f, f->before);
+}
+
+static void netdev_that_never_comes(void **state)
+{
+	struct fixture *f = with_vfs(state, 1);
+	struct port_spec spec = fake_spec(1, 1);
+
+	f->h.no_netdevs = true;
+	assert_non_null(prepare(f, &spec, 1));
+	fake_run(&f->h, 5 * SECOND);
+	assert_false(f->o.answered);
+	fake_run(&f->h, 10 * SECOND);
+	refused(f, VNIC_E_STEP_FAILED, "set up the netdev");
+	swap(f, config_with(0));
+	same_as(f, f->before);
+}
+
+static void late_netdev_is_waited_for(void **state)
+{
+	struct fixture *f = with_vfs(state, 1);
+	struct port_spec spec = fake_spec(1, 1);
+
+	f->h.no_netdevs = true;
+	assert_non_null(prepare(f, &spec, 1));
+	fake_run(&f->h, 5 * SECOND);
+	assert_false(f->o.answered);
+	f->h.no_netdevs = false;
+	fake_run(&f->h, SECOND);
+	assert_true(f->o.answered);
+	assert_string_equal(f->o.err.message, "");
+	feeds(f, &spec);
+}
+
+static void settings_reach_the_card(void **state)
+{
+	struct fixture *f = with_vfs(state, 1);
+	struct port_spec spec = fake_spec(1, 1);
+	struct vnic_config *config = config_with(1);
+
+	run_port(f, &spec);
+	assert_int_equal(f->h.pf[0].pf.vf[0].value[VF_TRUST], 0);
+	config_class(config, "gold")->trust = true;
+	swap(f, config);
+	assert_int_equal(f->h.pf[0].pf.vf[0].value[VF_TRUST], 1);
+	end_domain(f, &spec);
+	swap(f, config_with(0));
+	same_as(f, f->before);
+}
+
+static void datapath_is_told_again(void **state)
+{
+	struct fixture *f = with_vfs(state, 1);
+	struct port_spec spec = fake_spec(1, 1);
+
+	run_port(f, &spec);
+	fake_dp_restart(&f->h);
+	fake_run(&f->h, SECOND);
+	feeds(f, &spec);
+	assert_int_equal(f->h.n_dp_ports, 1);
+	assert_int_equal(f->h.n_dp_segments, 2);
+	end_domain(f, &spec);
+	assert_int_equal(f->h.n_dp_segments, 0);
+}
+
+static void stray_segment_is_forgotten(void **state)
+{
+	struct fixture *f = with_vfs(state, 1);
+
+	strcpy(f->h.dp_segment[0].name, "vmdq.00000000000000000000000000000009525400000901");
+	f->h.n_dp_segments = 1;
+	manager_datapath_lost(f->h.m, "it hung up");
+	fake_dp_connect(&f->h);
+	fake_run(&f->h, SECOND);
+	assert_int_equal(f->h.n_dp_segments, 0);
+}
+
+static void queue_is_no_device_to_detach(void **state)
+{
+	struct fixture *f = with_vfs(state, 1);
+	struct port_spec spec = fake_spec(1, 1);
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	run_port(f, &spec);
+	assert_true(manager_device_hold(f->h.m, &spec.key, 0, true, &err) < 0);
+	assert_int_equal(port_of(f, &spec)->device.state, DEVICE_QUEUE);
+	feeds(f, &spec);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_life),
+		TEST(taken_netdev_is_made_again),
+		TEST(vf_that_is_gone_is_told),
+		TEST(netdev_that_never_comes),
+		TEST(late_netdev_is_waited_for),
+		TEST(settings_reach_the_card),
+		TEST(datapath_is_told_again),
+		TEST(stray_segment_is_forgotten),
+		TEST(queue_is_no_device_to_detach),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
