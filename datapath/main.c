@@ -269,7 +269,9 @@ static int keep(const struct cmdline *c)
 		tell_manager(&pr, "READY=1");
 		r = event_base_dispatch(pr.keeper.base) < 0 ? -EIO : 0;
 		pr.keeper.handing_over = notify_alive(store_notify(pr.keeper.store));
-		keeper_drain(&pr.keeper);
+		/* A successor goes on from the rings' state; draining them would drop what waits in them. */
+		if (!pr.keeper.handing_over)
+			keeper_drain(&pr.keeper);
 	}
 	tear_down(&pr);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

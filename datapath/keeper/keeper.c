@@ -57,12 +57,11 @@ static void on_patience_over(evutil_socket_t fd, short what, void *userdata)
 void keeper_drain(struct keeper *k)
 {
 	static const struct timeval patience = { .tv_usec = 500000 };
-	static const struct timeval no_patience = { .tv_usec = 50000 };
 	bool over = false;
 	struct event *timer = evtimer_new(k->base, on_patience_over, &over);
 	struct kport *p;
 
-	if (!timer || event_add(timer, k->handing_over ? &no_patience : &patience) < 0)
+	if (!timer || event_add(timer, &patience) < 0)
 		over = true;
 	k->ending = true;
 	TAILQ_FOREACH(p, &k->ports, link)

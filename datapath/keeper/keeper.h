@@ -163,8 +163,7 @@ struct segment *keeper_find_segment(struct keeper *k, const char *name);
 /**
  * keeper_drain() - stop all rings in order, before the end
  * Runs the loop until the workers have drained them, for half a second at most: a frame that was delivered is
- * then completed, and whoever serves the guest next does not send it again. 50 ms where a successor goes on from
- * the rings' state: that is for the end for good, which looks the same from here.
+ * then completed, and whoever serves the guest next does not send it again.
  */
 void keeper_drain(struct keeper *k);
 /* The service manager has stored more of what it was sent (@keeper is a struct keeper). */

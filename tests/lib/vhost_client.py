@@ -120,8 +120,10 @@ class Client:
     def dropped(self, timeout=5.0):
         """Does the back end close the connection (within timeout)? Replies before that are skipped."""
         end = time.monotonic() + timeout
+        p = select.poll()
+        p.register(self.sock, select.POLLIN)
         while time.monotonic() < end:
-            if not select.select([self.sock], [], [], max(0.0, end - time.monotonic()))[0]:
+            if not p.poll(max(0.0, end - time.monotonic()) * 1000):
                 break
             try:
                 if not self.sock.recv(65536):
