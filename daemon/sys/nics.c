@@ -24,6 +24,7 @@
 /* 50, 100, … 1600 ms: a minute in all, longer than anything that waits for VFs. */
 #define SETTLE_SHIFT_MAX 5
 #define SETTLES_MAX	 42
+#define BUSY_SETTLES	 3
 
 void nics_note(struct nics *n, int level, const char *fmt, ...)
 {
@@ -126,6 +127,9 @@ static void nic_take(struct nics *n, struct nic *nic, const struct pci_pf *read)
 	const struct vnic_pf *old = nic_pf(n, nic);
 	struct vnic_pf pf = read->pf;
 
+	/* The number that it had, and not complete until it can be read. */
+	if (read->busy && old)
+		pf.num_vfs = old->num_vfs;
 	if (!old || old->ifindex != pf.ifindex || !str_eq(old->driver, pf.driver)) {
 		nic->ask_ethtool = nic->ask_eswitch = nic->ask_info = true;
 		nic->info_vfs = -1;
@@ -146,6 +150,7 @@ static void nic_take(struct nics *n, struct nic *nic, const struct pci_pf *read)
 		pf.channels = old->channels;
 	}
 	nic->pci = *read;
+	nic->pci.pf.num_vfs = pf.num_vfs;
 	nic_put(n, nic, &pf);
 }
 
@@ -192,7 +197,7 @@ static void scan(struct nics *n)
 /* All that will come is there: what a plan that needs VFs waits for. */
 static bool is_complete(const struct nic *nic, const struct vnic_pf *pf)
 {
-	return pf->n_vf == pf->num_vfs && nic->not_whole == 0 &&
+	return !nic->pci.busy && pf->n_vf == pf->num_vfs && nic->not_whole == 0 &&
 	       (!pf->ifindex || pf->num_vfs == 0 || nic->info_vfs == pf->num_vfs);
 }
 
@@ -236,7 +241,9 @@ static void on_settle(void *userdata)
 
 		if (!pf || pf->vfs_complete || nic->settles >= SETTLES_MAX)
 			continue;
-		nic->settles++;
+		/* A driver that is at work, or hangs, ends without an event: it is looked at as long as it takes. */
+		if (!nic->pci.busy || nic->settles < BUSY_SETTLES)
+			nic->settles++;
 		nic->stale_pf = true;
 		nics_mark(n);
 	}

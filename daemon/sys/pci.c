@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "daemon/model/link.h"
+#include "daemon/sys/lockedattr.h"
 #include "daemon/sys/sysfs.h"
 
 #define CLASS_NETWORK 0x02 /* PCI Code and ID Assignment Specification, 1.3 */
@@ -126,7 +127,9 @@ int pci_read_pf(const char *bus, const char *addr, struct pci_pf *ret)
 		return -ENODEV;
 	p.pf.total_vfs = pci ? sysfs_number(fd, "sriov_totalvfs", 0, SYSFS_VFS_MAX, -1)
 			     : netdevsim_total(addr);
-	p.pf.num_vfs = sysfs_number(fd, "sriov_numvfs", 0, SYSFS_VFS_MAX, -1);
+	p.pf.num_vfs = locked_number(fd, "sriov_numvfs", 0, SYSFS_VFS_MAX, -1, &p.busy);
+	if (p.busy)
+		p.pf.num_vfs = 0;
 	if (p.pf.total_vfs < 0 || p.pf.num_vfs < 0 || (pci && base_class(fd) != CLASS_NETWORK))
 		return -ENODEV;
 	if (p.pf.num_vfs > p.pf.total_vfs)

@@ -10,6 +10,7 @@
 struct pci_pf {
 	struct vnic_pf pf; /* all that sysfs tells, without the VFs */
 	int vf_offset, vf_stride; /* of the VFs' routing ids, 0: not said */
+	bool busy; /* its number of VFs cannot be read now: it is being changed */
 	bool grouped; /* it is in an IOMMU group, so its VFs will be */
 };
 

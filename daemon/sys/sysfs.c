@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "daemon/sys/lockedattr.h"
 
 #define SYSFS_VALUE_MAX 64
 
@@ -175,6 +176,7 @@ void sysfs_fill_link(struct vnic_link *link)
 {
 	_cleanup_(closep) int fd = -1;
 	char physfn[DEV_ADDR_MAX];
+	bool busy;
 
 	link->driver[0] = '\0';
 	link->numa_node = link->sriov_totalvfs = link->sriov_numvfs = -1;
@@ -195,5 +197,6 @@ void sysfs_fill_link(struct vnic_link *link)
 	link->numa_node = sysfs_number(fd, "numa_node", -1, SYSFS_NUMA_MAX, -1);
 	link->sriov_totalvfs = sysfs_number(fd, "sriov_totalvfs", 0, SYSFS_VFS_MAX, -1);
 	if (link->sriov_totalvfs >= 0)
-		link->sriov_numvfs = sysfs_number(fd, "sriov_numvfs", 0, link->sriov_totalvfs, -1);
+		link->sriov_numvfs =
+			locked_number(fd, "sriov_numvfs", 0, link->sriov_totalvfs, -1, &busy);
 }

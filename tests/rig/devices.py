@@ -56,6 +56,23 @@ def link(name, *more):
     return json.loads(run("ip", "-j", "-d", *more, "link", "show", "dev", name))[0]
 
 
+# Has a VF open by vfio until it is killed: arguments are its IOMMU group and address.
+HOLD = r"""
+import ctypes, fcntl, os, struct, sys, time
+group, addr = sys.argv[1:]
+c = os.open("/dev/vfio/vfio", os.O_RDWR)
+g = os.open(f"/dev/vfio/{group}", os.O_RDWR)
+fcntl.ioctl(g, 0x3B68, struct.pack("i", c))
+fcntl.ioctl(c, 0x3B66, 1)
+name = ctypes.create_string_buffer(addr.encode())
+libc = ctypes.CDLL(None, use_errno=True)
+d = libc.ioctl(g, 0x3B6A, name)
+assert d >= 0, os.strerror(ctypes.get_errno())
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
 class Pf:
     """A function with VFs."""
 
