@@ -342,6 +342,22 @@ int dp_parse_port(struct json_object *o, struct dp_port_status *ret, struct vnic
 	return 0;
 }
 
+static int on_segment(struct dp_client *c, struct json_object *o, struct vnic_err *err)
+{
+	const char *name, *tap = "";
+	bool has_tap;
+	int r;
+
+	r = json_get_str(o, "name", &name, err);
+	if (r == 0)
+		r = json_get_bool(o, "has_tap", &has_tap, err);
+	if (r == 0 && json_has(o, "tap"))
+		r = json_get_str(o, "tap", &tap, err);
+	if (r == 0)
+		c->ops->segment(c->userdata, name, tap, has_tap);
+	return r;
+}
+
 static int on_hello(struct dp_client *c, struct json_object *o, struct vnic_err *err)
 {
 	struct json_object *segments;
@@ -365,20 +381,13 @@ static int on_hello(struct dp_client *c, struct json_object *o, struct vnic_err 
 	c->ops->hello(c->userdata, (pid_t)pid);
 	for (size_t i = 0; i < json_object_array_length(segments); i++) {
 		struct json_object *s = json_object_array_get_idx(segments, i);
-		const char *name, *tap = "";
-		bool has_tap;
 
 		if (!json_object_is_type(s, json_type_object))
 			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
 					    "field \"segments\" holds what is no object");
-		r = json_get_str(s, "name", &name, err);
-		if (r == 0)
-			r = json_get_bool(s, "has_tap", &has_tap, err);
-		if (r == 0 && json_has(s, "tap"))
-			r = json_get_str(s, "tap", &tap, err);
+		r = on_segment(c, s, err);
 		if (r < 0)
 			return r;
-		c->ops->segment(c->userdata, name, tap, has_tap);
 	}
 	return 0;
 }
@@ -422,6 +431,9 @@ static int on_event(struct dp_client *c, const char *event, struct json_object *
 			c->ops->port(c->userdata, &status);
 		return r;
 	}
+	/* What does not fit in hello; later ones are news of what vnicd itself has asked for. */
+	if (str_eq(event, "segment") && c->state == STATE_SYNCING)
+		return on_segment(c, o, err);
 	if (str_eq(event, "hello-end")) {
 		if (c->state != STATE_SYNCING)
 			return vnic_err_set(err, -EPROTO, VNIC_E_INVALID_MESSAGE,

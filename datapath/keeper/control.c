@@ -21,6 +21,8 @@
  */
 #define QUEUE_BYTES_MAX (4U << 20)
 #define ID_MAX		(1ULL << 53)
+/* So many fit in one message, whatever their reasons are. */
+#define HELLO_SEGMENTS 64
 
 struct message {
 	STAILQ_ENTRY(message) link;
@@ -206,17 +208,24 @@ void control_worker_event(struct control *c, const struct segment *s, uint64_t g
 static void greet(struct control *c)
 {
 	struct json_object *o = new_event("hello"), *segments = json_object_new_array();
-	struct segment *s;
+	struct segment *s, *rest;
 	struct kport *p;
+	size_t n = 0;
 
 	if (!segments)
 		abort();
 	json_add_u64(o, "version", 1);
 	json_add_u64(o, "pid", (uint64_t)getpid());
-	TAILQ_FOREACH(s, &c->keeper->segments, link)
-	json_object_array_add(segments, report_segment(s));
+	for (s = TAILQ_FIRST(&c->keeper->segments); s && n < HELLO_SEGMENTS;
+	     s = TAILQ_NEXT(s, link), n++)
+		json_object_array_add(segments, report_segment(s));
 	json_object_object_add(o, "segments", segments);
 	post(c, o);
+	for (rest = s; rest; rest = TAILQ_NEXT(rest, link)) {
+		o = new_event("segment");
+		merge(o, report_segment(rest));
+		post(c, o);
+	}
 	TAILQ_FOREACH(p, &c->keeper->ports, link)
 	if (!p->deleting)
 		control_port_event(c, p);

@@ -86,6 +86,22 @@ def tap():
             wait_for("the tap to go", lambda: not os.path.exists("/sys/class/net/t0"))
 
 
+@test("control: hundreds of segments are told on connect, all of them")
+def many():
+    with Managed() as dp, Control() as c:
+        c.hello()
+        names = [f"vmdq.{n:044x}" for n in range(100)]
+        for n in names:
+            c.ask("segment-set", name=n, tap=None, mtu=1500, cores=[])
+        with Control() as d:
+            told = d.hello()
+            seen = [s["name"] for s in told[0]["segments"]] + [m["name"] for m in told if m["event"] == "segment"]
+            assert sorted(seen) == names, f"{len(seen)} of {len(names)} told"
+            for n in names:
+                d.ask("segment-del", name=n)
+        wait_for("no worker", lambda: not dp.workers())
+
+
 @test("control: a port's life, with an event for each state")
 def life():
     with Managed() as _, Control() as c:

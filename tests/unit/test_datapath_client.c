@@ -203,13 +203,15 @@ static void greeting(void **state)
 	say(f, "{\"event\":\"hello\",\"version\":1,\"pid\":7,\"segments\":["
 	       "{\"name\":\"lan\",\"tap\":\"vn0-lan\",\"has_tap\":true},"
 	       "{\"name\":\"b\",\"tap\":null,\"has_tap\":false}]}");
+	/* More than fit. */
+	say(f, "{\"event\":\"segment\",\"name\":\"c\",\"tap\":\"e0\",\"has_tap\":true}");
 	say(f, "{\"event\":\"port\"," PORT "}");
 	turn_until(f, "port");
 	assert_false(dp_client_connected(f->client));
 	say(f, "{\"event\":\"hello-end\"}");
 	turn_until(f, "end");
 	assert_true(dp_client_connected(f->client));
-	assert_string_equal(f->log, "hello lan vn0-lan has b  lacks port end");
+	assert_string_equal(f->log, "hello lan vn0-lan has b  lacks c e0 has port end");
 	assert_int_equal(f->port.generation, 7);
 	assert_true(f->port.has_listener && f->port.logging);
 	assert_int_equal(f->port.state, PORT_RUNNING);
