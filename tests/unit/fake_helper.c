@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A helper that does what its requests' ops say: echo, die, hang, garbage, wrong-id, refuse, event; and "devices"
- * of three domains on two pages, as api/libvirt-helper.md has it, or as $FAKE_DEVICES says.
+ * of three domains on two pages, as api/libvirt-helper.md has it, or as $FAKE_DEVICES says. What becomes of a VF
+ * is told by the number of its function.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -64,6 +65,28 @@ static void devices(uint64_t id, struct json_object *request)
 	say(text);
 }
 
+static void hostdev(uint64_t id, const char *op, struct json_object *request)
+{
+	bool attach = !strcmp(op, "attach-hostdev");
+	const char *address = "", *standby = "none", *domain = "";
+	char text[600];
+
+	json_get_str(request, "domain", &domain, NULL);
+	json_get_str(request, "address", &address, NULL);
+	json_get_str(request, "standby", &standby, NULL);
+	if (strstr(address, ".0"))
+		snprintf(text, sizeof(text), "{\"id\":%llu,\"ok\":true,%s}", (unsigned long long)id,
+			 attach ? "\"alias\":\"ua-vnic-web\"" : "\"outcome\":\"removed\"");
+	else if (strstr(address, ".3"))
+		snprintf(text, sizeof(text), "{\"id\":%llu,\"ok\":true}", (unsigned long long)id);
+	else
+		snprintf(text, sizeof(text),
+			 "{\"id\":%llu,\"error\":{\"code\":\"%s\",\"message\":\"%s %s %s %s\"}}",
+			 (unsigned long long)id, strstr(address, ".1") ? "UnknownDomain" : "Busy",
+			 op, domain, address, standby);
+	say(text);
+}
+
 int main(void)
 {
 	static char buf[VNIC_MSG_MAX];
@@ -85,6 +108,8 @@ int main(void)
 			pause();
 		else if (!strcmp(op, "devices"))
 			devices(id, o);
+		else if (strstr(op, "-hostdev"))
+			hostdev(id, op, o);
 		else if (!strcmp(op, "garbage"))
 			sock_send(3, "{", 1, NULL, 0);
 		else if (!strcmp(op, "event"))
