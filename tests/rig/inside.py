@@ -19,14 +19,13 @@ BUILD = os.environ.get("VNIC_BUILD") or os.path.join(vt.TOP, "build/check")
 def bring(host, script, programs=()):
     """The script, what it imports and what it reads, into the same places below /root as here."""
     with tempfile.TemporaryDirectory() as d:
-        for folder in ("tests/rig", "tests/tables", "tests/unit"):
+        for folder in ("tests/rig", "tests/unit"):
             os.makedirs(os.path.join(d, folder))
         for name in (os.path.basename(script), "inside.py", "devices.py"):
             shutil.copy(os.path.join(HERE, name), os.path.join(d, "tests/rig"))
         for p in programs:
             to = os.path.join(d, "tests/unit", os.path.basename(p))
             subprocess.run(["strip", "-g", "-o", to, os.path.join(BUILD, p)], check=True)
-        shutil.copy(os.path.join(vt.TOP, "README.md"), d)
         tar = subprocess.run(["tar", "-C", d, "-c", "."], stdout=subprocess.PIPE, check=True).stdout
     status, out = host.run(["tar", "-x", "-C", "/root"], stdin=tar)
     assert status == 0, out

@@ -2,12 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # rig: 6.12/11 6.1/9
 # time limit: 300
-"""daemon/exec's steps on VFs, by real drivers: igb with its VFs, netdevsim. Rows of tests/tables/vf-attributes.md.
-
-test_vf_steps.py --support prints the table "what each driver in the rig supports" of README.md."""
+"""daemon/exec's steps on VFs, by real drivers: igb with its VFs, netdevsim. Rows of tests/tables/vf-attributes.md."""
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -17,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import inside  # noqa: E402
 from devices import (HOLD, IGB, PCI, Pf, Tool, bind, driver, link, netdev, netdevsim, no_netdevsims,  # noqa: E402
                      override, read, write)
-from vt import TOP, run, test, wait_for  # noqa: E402
+from vt import run, test, wait_for  # noqa: E402
 
 GUEST = "52:54:00:aa:00:01"
 OTHER = "52:54:00:aa:00:02"
@@ -691,85 +688,5 @@ def pf_renamed():
             run("ip", "link", "set", "dev", "other0", "name", name)
 
 
-# The table of README.md.
-
-def tried(pf, attr):
-    """How the driver of @pf takes an attribute: by ip-link, so that no part of ours is in between."""
-    words = {"mac": ["mac", GUEST], "vlan": ["vlan", "12"], "vlan-qos": ["vlan", "12", "qos", "3"],
-             "8021ad": ["vlan", "12", "proto", "802.1ad"], "max-rate": ["max_tx_rate", "100"],
-             "min-rate": ["max_tx_rate", "200", "min_tx_rate", "100"], "spoofchk": ["spoofchk", "off"],
-             "trust": ["trust", "on"], "state": ["state", "enable"], "query-rss": ["query_rss", "on"]}[attr]
-    has = ATTRS[attr][2] or (lambda v: not v["spoofchk"])
-    p = run("ip", "link", "set", "dev", pf.dev, "vf", "3", *words, check=False)
-    if p.returncode != 0:
-        return "no"
-    return "yes" if has(pf.vf(3)) else "taken, not shown"
-
-
-SUPPORT = (("MAC", "mac"), ("VLAN", "vlan"), ("VLAN priority", "vlan-qos"), ("VLAN of 802.1ad", "8021ad"),
-           ("max_tx_rate", "max-rate"), ("min_tx_rate", "min-rate"), ("spoofchk", "spoofchk"), ("trust", "trust"),
-           ("link state", "state"), ("query_rss", "query-rss"))
-
-
-def support():
-    """{row: what was found} of this kernel, for igb and netdevsim."""
-    out = {}
-    for device, name in ((Igb, "igb"), (Sim, "netdevsim")):
-        with device() as pf:
-            pf.set_numvfs(0)
-            pf.set_numvfs(VFS)
-            if name == "igb":
-                pf.has_carrier()
-            for title, attr in SUPPORT:
-                out.setdefault(title, {})[name] = tried(pf, attr)
-            p = run("bridge", "fdb", "add", GUEST, "dev", pf.dev, "self", check=False)
-            out.setdefault("MACs behind the PF in its table", {})[name] = "yes" if p.returncode == 0 else "no"
-            pci = pf.bus == "pci"
-            reset = pci and os.path.exists(f"{PCI}/devices/{pf.vf_addr(3)}/reset")
-            out.setdefault("VFs for vfio-pci, each in its IOMMU group", {})[name] = "yes" if pci else "no PCI functions"
-            out.setdefault("function reset", {})[name] = "yes" if reset else "no"
-            pf.set_numvfs(0)
-    return out
-
-
-def readme():
-    """{(row, driver): cell} of README.md's table for this kernel."""
-    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as f:
-        lines = [[c.strip() for c in x.strip().strip("|").split("|")] for x in f if x.startswith("|")]
-    head = next(x for x in lines if x[0] == "what the PF's driver takes")
-    kernel = ".".join(os.uname().release.split(".")[:2])
-    return {(x[0], h.rsplit(" ", 1)[0]): cell for x in lines[lines.index(head) + 2:] for h, cell in zip(head[1:], x[1:])
-            if h.endswith(f" {kernel}")}
-
-
-@test("readme-tells-the-truth")
-def readme_test():
-    found = {(row, d): cell for row, cells in support().items() for d, cell in cells.items()}
-    assert readme() == found, f"README.md's table: tests/rig/test_vf_steps.py --support prints it. Found: {found}"
-
-
-def print_support():
-    """The table, each kernel's part from a VM of its own."""
-    found = {}
-    for kind in ("6.1/9", "6.12/11"):
-        env = dict(os.environ, VNIC_RIG_KIND=kind)
-        out = subprocess.run([sys.executable, "-B", __file__, "--found"], env=env, stdout=subprocess.PIPE, text=True,
-                             check=True).stdout
-        found[kind.split("/", maxsplit=1)[0]] = json.loads(out)
-    columns = [(d, k) for d in ("igb", "netdevsim") for k in found]
-    print("| what the PF's driver takes |", " | ".join(f"{d} {k}" for d, k in columns), "|")
-    print("| --- |", " | ".join("---" for _ in columns), "|")
-    for row in next(iter(found.values())):
-        print(f"| {row} |", " | ".join(found[k][row][d] for d, k in columns), "|")
-
-
-def main():
-    if "--support" in sys.argv:
-        return print_support()
-    if inside.IN_VM and "--found" in sys.argv:
-        return print(json.dumps(support()))
-    return inside.main(__file__, ["tests/unit/systool"])
-
-
 if __name__ == "__main__":
-    main()
+    inside.main(__file__, ["tests/unit/systool"])
