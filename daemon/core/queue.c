@@ -116,11 +116,13 @@ void queue_look(struct managed_port *p)
 	struct step *netdev = find_step(p, STEP_QUEUE_NETDEV);
 	struct manager *m = p->own.m;
 	const struct vnic_vf *vf = vf_there(p);
+	const struct vnic_link *link;
 
 	if (p->port.device.state != DEVICE_QUEUE || !m->inv->complete || !netdev ||
 	    netdev->state != STEP_DONE)
 		return;
-	if (vf && vf->ifindex == netdev->ifindex) {
+	link = inventory_find(m->inv, netdev->ifindex);
+	if (vf && vf->ifindex == netdev->ifindex && link && link->up) {
 		netdev->seen = true;
 		if (contest_over(m, &p->device_contest))
 			port_remark(p, "%s", "");
@@ -140,6 +142,14 @@ void queue_look(struct managed_port *p)
 	if (contest_waits(m, &p->device_contest))
 		return;
 	contest_lose(m, &p->device_contest);
+	if (vf->ifindex == netdev->ifindex && link) {
+		port_remark(p, "the netdev %s of its VF was set down: vnicd sets it up again",
+			    link->name);
+		netdev->state = STEP_BEGUN;
+		netdev->seen = false;
+		manager_kick(m);
+		return;
+	}
 	port_remark(p, "the netdev of its VF %s was taken from it: vnicd makes it again",
 		    p->port.device.vf_addr);
 	do_anew(p);

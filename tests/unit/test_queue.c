@@ -134,6 +134,29 @@ static void taken_netdev_is_made_again(void **state)
 	same_as(f, f->before);
 }
 
+static void netdev_that_is_set_down_goes_up(void **state)
+{
+	struct fixture *f = with_vfs(state, 1);
+	struct port_spec spec = fake_spec(1, 1);
+	const char *name;
+
+	run_port(f, &spec);
+	fake_run(&f->h, 5 * SECOND);
+	name = netdev_step(port_of(f, &spec))->ifname;
+	fake_link(&f->h, name)->link.up = false;
+	fake_run(&f->h, SECOND);
+	assert_true(fake_link(&f->h, name)->link.up);
+	says(port_of(f, &spec)->history[(port_of(f, &spec)->history_n - 1) % PORT_HISTORY].text,
+	     "set down");
+	feeds(f, &spec);
+	/* Told for as long as it may happen again. */
+	fake_run(&f->h, 120 * SECOND);
+	assert_string_equal(port_of(f, &spec)->reason, "");
+	end_domain(f, &spec);
+	swap(f, config_with(0));
+	same_as(f, f->before);
+}
+
 static void vf_that_is_gone_is_told(void **state)
 {
 	struct fixture *f = with_vfs(state, 1);
@@ -250,6 +273,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_life),
 		TEST(taken_netdev_is_made_again),
+		TEST(netdev_that_is_set_down_goes_up),
 		TEST(vf_that_is_gone_is_told),
 		TEST(netdev_that_never_comes),
 		TEST(late_netdev_is_waited_for),
