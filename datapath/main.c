@@ -20,6 +20,7 @@
 #include "datapath/forward/worker.h"
 #include "datapath/keeper/cmdline.h"
 #include "datapath/keeper/control.h"
+#include "datapath/keeper/fence.h"
 #include "datapath/keeper/keeper.h"
 #include "datapath/keeper/netdev.h"
 #include "datapath/keeper/stats.h"
@@ -192,6 +193,13 @@ static int start_managed(struct program *pr)
 	_cleanup_(closep) int fd = -1;
 	int r;
 
+	r = fence_up(pr->cmdline->stats);
+	if (r < 0)
+		log_err("the files to be touched cannot be limited: %s", strerror(-r));
+	if (r < 0)
+		return r;
+	if (r > 0)
+		log_notice("this kernel has no Landlock: what files may be touched is not limited");
 	open_store(pr);
 	r = takeover_adopt(&pr->keeper, &fd);
 	if (r == 0 && fd < 0) {
