@@ -70,6 +70,10 @@ class Locked:
         os.close(self.fd)
 
 
+def have(name, key):
+    return os.path.exists(os.path.join(root(), f"{name}-{key}", ".done"))
+
+
 def get(name, key, build, what):
     """The folder NAME-KEY; where it is not there yet, build(folder) makes it."""
     d = os.path.join(root(), f"{name}-{key}")

@@ -335,10 +335,21 @@ class Vm:
         return ["-kernel", os.path.join(self.kernel_dir, "vmlinuz"), "-initrd", initrd,
                 "-append", f"{CMDLINE} rig.name=host{self.host} {more}".strip()]
 
+    def prepare(self):
+        """Make what start() takes, where it is not there yet."""
+        self.parts()
+        if not store.have(self._snapshot_name(), self.key()):
+            self.slot = Slots(1).take()
+            self.snapshot()
+            self.end()
+
+    def _snapshot_name(self):
+        return f"booted-{self.kernel}-{self.libvirt}-{self.host}"
+
     def snapshot(self):
         """The folder of a booted VM's memory, state and disk; made where it is not there yet."""
         self.parts()
-        return store.get(f"booted-{self.kernel}-{self.libvirt}-{self.host}", self.key(), self._make_snapshot,
+        return store.get(self._snapshot_name(), self.key(), self._make_snapshot,
                          f"a booted host {self.host} with kernel {self.kernel}, libvirt {self.libvirt}, "
                          f"{self.cpus} cpus")
 
@@ -376,7 +387,7 @@ class Vm:
             shutil.rmtree(vm.dir)
 
     def start(self, payload=None, cold=False, detach=False):
-        """Start it; `payload` is a tar archive to unpack at /. Cold: boot, with the payload on the disk before init runs."""
+        """Start it; `payload` is a tar archive to unpack at /. Cold: boot."""
         snap = self.snapshot()
         self.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
@@ -387,7 +398,8 @@ class Vm:
         with open(os.path.join(self.dir, "vm.json"), "w", encoding="ascii") as f:
             json.dump({"kernel": self.kernel, "libvirt": self.libvirt, "host": self.host, "cpus": self.cpus}, f)
         if cold:
-            return self.boot("rig.payload" if payload else "", detach)
+            self.boot("", detach)
+            return self.install(payload) if payload else self
         self._spawn(self.machine() + self.cables() + self._drives("disk", "payload") +
                     self._boot_args(os.path.join(snap, "initrd")) +
                     ["-object", f"memory-backend-file,id=mem,mem-path={snap}/ram,size={MEMORY}M,share=off",
@@ -412,6 +424,7 @@ class Vm:
         self.sh("blockdev --flushbufs /dev/vdb; tar -x --no-overwrite-dir -f /dev/vdb -C /", 120)
         self.put(os.path.join(store.HERE, "guest/installed"), "/run/rig-installed")
         self.sh("sh /run/rig-installed", 120)
+        return self
 
     def _load(self, payload):
         """Put a payload, or nothing, on the disk that is for it."""
@@ -601,10 +614,9 @@ class Pair(list):
         """All at once; where one fails, all end."""
         # In one go: two pairs with one VM each would wait for ever. They are kept until end().
         if any(vm.slot is None for vm in self):
-            if not self.leave:
-                # Nobody waits for a slot while others, who have one, wait for what he makes.
-                for vm in self:
-                    vm.snapshot()
+            for vm in self:
+                vm.parts()
+            # A slot comes before the lock of what is made with it, always.
             leave = self.leave or Slots(len(self))
             for vm in self:
                 vm.slot = leave.take()
