@@ -27,7 +27,7 @@ from libvirtd import vhostuser as plain_vhostuser  # noqa: E402
 
 IMAGE = "/var/lib/rig-guest"
 CMDLINE = "console=ttyS0 quiet mitigations=off nokaslr no_timer_check rcupdate.rcu_expedited=1 panic=-1"
-BOOT_LIMIT = 120
+BOOT_LIMIT = 200
 
 
 def vhostuser(mac, path, alias=None, teaming=None, queues=None):

@@ -95,7 +95,18 @@ def test(name):
 
 
 def vms_said():
-    return "\n".join(f"{vm.name}: {vm.said()}" for vm in _state.get("pair", ()))
+    """What is known of the VMs after a hang, for who looks into it."""
+    lines = []
+    for vm in _state.get("pair", ()):
+        lines.append(f"{vm.name}: {vm.said()}")
+        for what, fn in (("QEMU", lambda v=vm: v.qmp("query-status", 5)["status"]),
+                         ("the agent", lambda v=vm: v.sh("cut -d' ' -f1 /proc/uptime; ps -eo stat,comm | grep ^D || true", 5)),
+                         ("processors", lambda v=vm: v.qmp("human-monitor-command", 5, command_line="info registers -a"))):
+            try:
+                lines.append(f"{vm.name}: {what}: {fn()}")
+            except Exception as e:  # noqa: it is broken, and this is about how
+                lines.append(f"{vm.name}: {what}: {e}")
+    return "\n".join(x for text in lines for x in text.splitlines() if re.match(r"host|CPU#|RIP=", x) or "=" not in x)
 
 
 def end():

@@ -31,6 +31,8 @@ PORTS = 4
 # More, and SeaBIOS puts what the VFs' registers are at above 4 GiB, where QEMU 10.0 mislays them.
 MEMORY = 2560
 PAYLOAD = 384 << 20
+# With two, KVM on an emulated CPU loses a timer or an interrupt's end now and then, and the VM hangs.
+CPUS = 1
 BOOT_LIMIT = 180
 # How much later than a command's limit its VM counts as hung.
 GRACE = 15
@@ -183,7 +185,7 @@ class Qmp:
 class Vm:
     """One host VM. `name` is the folder of its files under build/rig; `host` its place in a pair (1 or 2)."""
 
-    def __init__(self, name="host1", kernel="6.12", libvirt="11", host=1, cpus=2, pair=None, where=store.RUN,
+    def __init__(self, name="host1", kernel="6.12", libvirt="11", host=1, cpus=CPUS, pair=None, where=store.RUN,
                  slot=None):
         if kernel not in KERNELS or libvirt not in LIBVIRTS:
             raise Error(f"kernel is one of {', '.join(KERNELS)}, libvirt one of {', '.join(LIBVIRTS)}")
@@ -331,9 +333,9 @@ class Vm:
         return ["-drive", f"file={disk},if=none,id=root,format=qcow2,cache=unsafe",
                 "-drive", f"file={payload},if=none,id=payload,format=raw,cache=unsafe,readonly=on"]
 
-    def _boot_args(self, initrd, more=""):
+    def _boot_args(self, initrd):
         return ["-kernel", os.path.join(self.kernel_dir, "vmlinuz"), "-initrd", initrd,
-                "-append", f"{CMDLINE} rig.name=host{self.host} {more}".strip()]
+                "-append", f"{CMDLINE} rig.name=host{self.host}"]
 
     def prepare(self):
         """Make what start() takes, where it is not there yet."""
@@ -351,7 +353,7 @@ class Vm:
         self.parts()
         return store.get(self._snapshot_name(), self.key(), self._make_snapshot,
                          f"a booted host {self.host} with kernel {self.kernel}, libvirt {self.libvirt}, "
-                         f"{self.cpus} cpus")
+                         f"{self.cpus} CPU")
 
     def _make_snapshot(self, out):
         slot = self.slot if self.slot is not None else Slots(1).take()
@@ -398,7 +400,7 @@ class Vm:
         with open(os.path.join(self.dir, "vm.json"), "w", encoding="ascii") as f:
             json.dump({"kernel": self.kernel, "libvirt": self.libvirt, "host": self.host, "cpus": self.cpus}, f)
         if cold:
-            self.boot("", detach)
+            self.boot(detach)
             return self.install(payload) if payload else self
         self._spawn(self.machine() + self.cables() + self._drives("disk", "payload") +
                     self._boot_args(os.path.join(snap, "initrd")) +
@@ -436,11 +438,11 @@ class Vm:
                 raise Error(f"the payload is larger than {PAYLOAD >> 20} MiB")
             to.truncate(PAYLOAD)
 
-    def boot(self, more="", detach=False):
+    def boot(self, detach=False):
         """Boot from its disk as it is: after a power cut, or cold."""
         snap = self.snapshot()
         self._spawn(self.machine() + self.cables() + self._drives("disk", "payload") +
-                    self._boot_args(os.path.join(snap, "initrd"), more) +
+                    self._boot_args(os.path.join(snap, "initrd")) +
                     ["-object", f"memory-backend-memfd,id=mem,size={MEMORY}M,share=off"], detach)
         try:
             self.wait(BOOT_LIMIT)
