@@ -6,15 +6,17 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from control_client import Control, Managed, Refused, listener, port  # noqa: E402
 from datapath import Datapath  # noqa: E402
+from guest import die_with_me  # noqa: E402
 from net import Wire, checksum, eth, ip, mac_bytes, quiet, udp  # noqa: E402
 from numbered import A, OUT, deaths  # noqa: E402
 from vhost_client import F_MRG_RXBUF, F_VERSION_1, HDR, RING, Client, frame  # noqa: E402
-from vt import main, test, wait_for  # noqa: E402
+from vt import TOP, main, run, test, wait_for  # noqa: E402
 
 KEY = f"11111111-2222-3333-4444-555555555555/{A}"
 B = "52:54:00:00:00:0b"
@@ -177,6 +179,27 @@ def comes_and_goes():
                 both_ways(a, w, 3)
             assert dp.workers() == workers, "the worker was replaced"
         ip("link", "del", "up0")
+
+
+@test("packet uplink: guests behind it ping a host outside and each other, and are pinged")
+def pings():
+    ip("netns", "add", "out")
+    with Pair() as pair, Datapath([{"name": "a", "mac": A}, {"name": "b", "mac": B}],
+                                  uplink="packet=" + pair.dev) as dp:
+        ip("link", "set", pair.far, "netns", "out", "arp", "on")
+        ip("addr", "add", "10.9.0.200/24", "dev", pair.far, ns="out")
+        ip("link", "set", pair.far, "up", ns="out")
+        with subprocess.Popen([sys.executable, "-B", f"{TOP}/tests/lib/echo_guests.py",
+                               f"{dp.socket('a')},{A},10.9.0.1", f"{dp.socket('b')},{B},10.9.0.2",
+                               "--ping", "10.9.0.1", "10.9.0.200", "--ping", "10.9.0.2", "10.9.0.1"],
+                              stdout=subprocess.PIPE, text=True, preexec_fn=die_with_me) as guests:
+            try:
+                said = [guests.stdout.readline().strip() for _ in range(3)]
+                assert said == ["10.9.0.1 10.9.0.200 ok", "10.9.0.2 10.9.0.1 ok", "serving"], said
+                run("ip", "netns", "exec", "out", "ping", "-i", "0.1", "-c", "3", "-W", "2", "10.9.0.1")
+            finally:
+                guests.kill()
+    ip("netns", "del", "out")
 
 
 @test("packet uplink: a worker's death under traffic doubles none and loses a burst at most")
