@@ -58,11 +58,44 @@ static int set_nic(int fd, const struct step *step, int64_t value, struct vnic_e
 	return 0;
 }
 
+static void on_num_vfs(const struct nlmsghdr *nlh, void *data)
+{
+	const struct nlattr *a;
+	int *ret = data;
+
+	if (nlh->nlmsg_type != RTM_NEWLINK)
+		return;
+	mnl_attr_for_each(a, nlh, sizeof(struct ifinfomsg))
+	{
+		if (mnl_attr_get_type(a) == IFLA_NUM_VF && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+			*ret = (int)mnl_attr_get_u32(a);
+	}
+}
+
+/*
+ * By rtnetlink, which does not wait for a driver that is changing the number; sysfs does, and probing is done by the
+ * loop. -1: not told.
+ */
+static int num_vfs(struct exec *exec, int fd)
+{
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_index = function_ifindex(fd) };
+	struct nl_request req;
+	int n = -1;
+
+	if (!ifi.ifi_index)
+		return -1;
+	nl_start(&req, RTM_GETLINK, 0, &ifi, sizeof(ifi));
+	mnl_attr_put_u32(req.nlh, IFLA_EXT_MASK, RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS);
+	return nl_call(exec->nl, &req, on_num_vfs, &n, NULL) < 0 ? -1 : n;
+}
+
 int nic_probe(struct exec *exec, struct step *step, struct vnic_err *err)
 {
 	_cleanup_(closep) int fd = pf_open(exec, step, err);
-	int v = fd < 0 ? fd : get_nic(fd, step, err);
+	int v = fd >= 0 && step->kind == STEP_NIC_NUMVFS ? num_vfs(exec, fd) : -1;
 
+	if (v < 0)
+		v = fd < 0 ? fd : get_nic(fd, step, err);
 	if (v < 0)
 		return v;
 	step->prev = v;

@@ -103,8 +103,7 @@ static struct locked_read **place(const struct stat *st)
 	return room;
 }
 
-/* 0, -EBUSY, or the errno of reading it. */
-static int read_text(int dirfd, const char *attr, char *buf, size_t size)
+int locked_text(int dirfd, const char *attr, char *buf, size_t size)
 {
 	int fd = openat(dirfd, attr, O_RDONLY | O_CLOEXEC), ret;
 	struct locked_read *r, **room;
@@ -143,7 +142,7 @@ int locked_number(int dirfd, const char *attr, int min, int max, int otherwise, 
 {
 	char text[32];
 	uint64_t v;
-	int r = read_text(dirfd, attr, text, sizeof(text));
+	int r = locked_text(dirfd, attr, text, sizeof(text));
 
 	*ret_busy = r == -EBUSY;
 	if (r < 0 || u64_parse(text, 0, INT_MAX, &v) < 0)

@@ -7,10 +7,17 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+
+/**
+ * locked_text() - the first line of @dirfd/@attr
+ * Return: 0, -EBUSY where its reading did not end within some milliseconds, or another negative errno. A file that
+ * is waited for is not read a second time; asking again is worth while.
+ */
+int locked_text(int dirfd, const char *attr, char *buf, size_t size);
 
 /**
  * locked_number() - a number from @dirfd/@attr, as sysfs_number()
- * @ret_busy: its reading did not end within some milliseconds; @otherwise is returned, and asking again is worth
- * while. A file that is waited for is not read a second time.
+ * @ret_busy: as -EBUSY of locked_text(); @otherwise is returned
  */
 int locked_number(int dirfd, const char *attr, int min, int max, int otherwise, bool *ret_busy);

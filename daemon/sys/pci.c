@@ -170,6 +170,14 @@ static int group_of(int fd)
 		       : -1;
 }
 
+/* A device that a process has open by vfio is locked while somebody unbinds it; other drivers let go at once. */
+static bool read_override(int fd, const char *driver, char *ret, size_t size)
+{
+	if (!*driver || pci_driver_makes_netdev(driver))
+		return sysfs_text(fd, "driver_override", ret, size);
+	return locked_text(fd, "driver_override", ret, size) == 0;
+}
+
 int pci_read_vf(int index, const char *addr, struct pci_vf *ret)
 {
 	struct pci_vf v = { .vf = vf_unknown(index) };
@@ -180,7 +188,7 @@ int pci_read_vf(int index, const char *addr, struct pci_vf *ret)
 		return -ENODEV;
 	if (!sysfs_link(fd, "driver", v.vf.driver, sizeof(v.vf.driver)))
 		v.vf.driver[0] = '\0';
-	if (sysfs_text(fd, "driver_override", override, sizeof(override)) &&
+	if (read_override(fd, v.vf.driver, override, sizeof(override)) &&
 	    !str_eq(override, "(null)"))
 		strcpy(v.vf.driver_override, override);
 	v.vf.iommu_group = group_of(fd);

@@ -134,7 +134,7 @@ def _():
 def _():
     with Vnicd(vfs=3, autoprobe=True):
         n = ready(3)
-        assert all(v["ifindex"] for v in n["vfs"]), n["vfs"]
+        assert all(v["netdev"] for v in n["vfs"]), n["vfs"]
         whole(3, "igbvf")
 
 
