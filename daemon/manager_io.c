@@ -250,6 +250,17 @@ static void on_port_set(void *arg, int error, const struct vnic_err *err,
 	call_free(call);
 }
 
+static const char *standby_str(enum port_standby standby)
+{
+	static const char *const words[] = {
+		[STANDBY_NO] = "no",
+		[STANDBY_LEARN] = "learn",
+		[STANDBY_AWAY] = "away",
+	};
+
+	return words[standby];
+}
+
 static void do_dp_port(struct outside *o, const struct vnic_port *port, manager_step_done done,
 		       void *arg)
 {
@@ -267,6 +278,7 @@ static void do_dp_port(struct outside *o, const struct vnic_port *port, manager_
 	json_add_u64(req, "vlan", port->path == VNIC_PATH_VMDQ ? 0 : port->vlan);
 	json_add_bool(req, "spoofchk", port->spoofchk);
 	json_add_bool(req, "trust", port->trust);
+	json_add_str(req, "standby", standby_str(port->standby));
 	json_add_u64(req, "queues", port->queues);
 	json_add_str(req, "pidfile", *port->spec.pidfile ? port->spec.pidfile : NULL);
 	json_add_u64(req, "weight", port->weight);

@@ -79,6 +79,13 @@ struct wire_ring {
 	0x8 /* send RARPs for mac on its VLAN once rings run (a guest moved here); see forward/announce.h */
 
 /*
+ * A standby's guest has another way, a VF: the port has the MAC only while frames with it came from the guest's rings
+ * last, and not from the uplink. AWAY says, when it is first told, that they come from there now.
+ */
+#define WIRE_PORT_STANDBY 0x10
+#define WIRE_PORT_AWAY	  0x20
+
+/*
  * Descriptors, in this order: the port_state memfd; one a region; the log where log_size > 0; then for
  * each ring with size > 0: kick and call, each only where its bit in kick_mask, call_mask is set.
  */

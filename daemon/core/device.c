@@ -134,6 +134,22 @@ static void set_path(struct managed_port *p)
 	manager_kick(p->own.m); /* where the bridge looks for its MAC changes with it */
 }
 
+/* Which way the guest's neighbours have to it. */
+static void set_standby(struct managed_port *p)
+{
+	enum port_standby standby = STANDBY_NO;
+
+	if (p->was_attached && p->port.device.state == DEVICE_ATTACHING)
+		standby = STANDBY_AWAY;
+	else if (in_guest(&p->port.device))
+		standby = device_carries(p) ? STANDBY_AWAY : STANDBY_LEARN;
+	if (p->port.standby == standby)
+		return;
+	p->port.standby = standby;
+	owner_redo(&p->own, STEP_DP_PORT);
+	manager_kick(p->own.m);
+}
+
 /* A recorded device after a restart: whether the guest has it is asked again, since it may have changed. */
 void device_adopt(struct managed_port *p)
 {
@@ -143,7 +159,8 @@ void device_adopt(struct managed_port *p)
 	for (size_t i = 0; i < d->plan.n; i++)
 		if (d->plan.step[i].kind == STEP_VF_ATTACH && d->plan.step[i].state == STEP_DONE)
 			d->plan.step[i].state = STEP_BEGUN;
-	if (d->state == DEVICE_ATTACHED)
+	p->was_attached = d->state == DEVICE_ATTACHED;
+	if (p->was_attached)
 		d->state = DEVICE_ATTACHING;
 	if (d->state == DEVICE_DETACHING)
 		p->device_drop = true;
@@ -227,6 +244,7 @@ static void pump_forth(struct managed_port *p, const struct vnic_pf *pf)
 		}
 	if (d->state != DEVICE_ATTACHED) {
 		p->attached_at = manager_now(p->own.m);
+		p->was_attached = false;
 		set_state(p, DEVICE_ATTACHED);
 		say(p, "the guest has it");
 	}
@@ -483,6 +501,7 @@ void device_pump(struct managed_port *p)
 
 	if (d->state == DEVICE_QUEUE)
 		return;
+	set_standby(p);
 	if (p->device_own.busy) {
 		/* When the step has ended another one may stand at its address. */
 		p->device_lost |= d->state != DEVICE_NONE && m->inv->complete && !pf_there(m, d);

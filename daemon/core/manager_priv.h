@@ -70,6 +70,7 @@ struct managed_port {
 	uint64_t device_retry_at; /* not to be given another before; 0: at once */
 	bool device_stale; /* its settings have changed */
 	uint64_t attached_at;
+	bool was_attached; /* before a restart of ours: it is being looked at again */
 	uint64_t device_asked; /* the promotion that it was last asked for in */
 	char device_said[PORT_REASON_MAX]; /* the failure that its history tells */
 };

@@ -81,6 +81,9 @@ enum device_state {
 const char *device_state_str(enum device_state state);
 int device_state_parse(const char *s, enum device_state *ret);
 
+/* Where the datapath is to look for a guest that may have a VF: api/datapath-control.md. */
+enum port_standby { STANDBY_NO, STANDBY_LEARN, STANDBY_AWAY };
+
 /* The VF of a port: of path sriov, beside the guest's virtio NIC; of path vmdq, behind it. */
 struct port_device {
 	enum device_state state;
@@ -119,6 +122,7 @@ struct vnic_port {
 	uint64_t history_n;
 	struct plan plan; /* its own steps, with what they found before */
 	struct port_device device;
+	enum port_standby standby; /* follows from it */
 	UT_hash_handle hh; /* by spec.key */
 };
 

@@ -34,12 +34,16 @@ int engine_init(struct engine *e, struct worker_state *ws)
 static void rebuild_table(struct engine *e)
 {
 	table_clear(&e->table);
-	e->n_run = 0;
+	e->n_run = e->n_standby = 0;
+	e->moved = false;
 	e->generation++;
 	for (unsigned int i = 0; i < DP_PORTS_MAX; i++) {
 		struct port *p = e->port[i];
 
 		if (!p || p->off || p->n_rx == 0)
+			continue;
+		e->n_standby += (p->cfg.flags & WIRE_PORT_STANDBY) != 0;
+		if (p->away)
 			continue;
 		e->run[e->n_run++] = (uint16_t)i;
 		table_add(&e->table, p->mac, p->cfg.vlan, (uint16_t)i);
@@ -321,6 +325,13 @@ void engine_kicked(struct engine *e, struct ring *r)
 	poll_add(e, r);
 }
 
+/* What waits for it in others' rings finds out by itself when its turn comes. */
+static void sort_out_moved(struct engine *e)
+{
+	if (e->moved)
+		rebuild_table(e);
+}
+
 /* May find others to be broken while it forwards what waited for the first. */
 static void sort_out_broken(struct engine *e)
 {
@@ -372,6 +383,7 @@ unsigned int engine_turn(struct engine *e, uint64_t now)
 		forward_flush(e);
 	while (e->table_stale)
 		sort_out_broken(e);
+	sort_out_moved(e);
 	announce_service(e);
 	return total;
 }
@@ -395,6 +407,7 @@ unsigned int engine_uplink_read(struct engine *e)
 		forward_flush(e);
 	while (e->table_stale)
 		sort_out_broken(e);
+	sort_out_moved(e);
 	return n;
 }
 

@@ -78,6 +78,7 @@ struct ring {
  * @state: its shared state, mapped
  * @hdr_len: bytes of virtio-net header before each frame, 10 or 12
  * @n_rx: receive rings that run; a port without one does not claim its MAC
+ * @away: a standby whose guest sends by its other way: it does not claim it either
  * @off: broken: its rings are left alone
  * @broken: why, to be reported (once: @reported)
  * @announce_left, @announce_at: announcements still to be sent, and when the next one is; announce.h
@@ -93,7 +94,7 @@ struct port {
 	uint16_t index;
 	uint8_t hdr_len;
 	bool mergeable;
-	bool off, reported;
+	bool off, reported, away;
 	const char *broken;
 	uint8_t announce_left;
 	uint64_t announce_at;
@@ -114,6 +115,8 @@ struct port {
  * @announce_at: when a port's announcement is due next; 0: never
  * @polled: rings looked at each turn
  * @any_broken: a port was given up; see engine_next_broken()
+ * @n_standby: ports that are standbys
+ * @moved: one of them has come or gone
  * @frame, @piece: the burst being worked on
  * @scratch: a frame in one piece, where one is needed
  */
@@ -121,7 +124,7 @@ struct engine {
 	struct worker_state *ws;
 	struct commit commit;
 	struct port *port[DP_PORTS_MAX];
-	bool live, no_wait, any_broken, table_stale;
+	bool live, no_wait, any_broken, table_stale, moved;
 	int epoll_fd;
 	uint64_t now;
 	uint64_t spin_ns;
@@ -129,7 +132,7 @@ struct engine {
 	struct uplink uplink;
 	struct table table;
 	uint32_t generation;
-	unsigned int n_run, n_polled, n_taken;
+	unsigned int n_run, n_polled, n_taken, n_standby;
 	uint16_t run[DP_PORTS_MAX];
 	struct ring *polled[RINGS_OF_KIND];
 	struct ring *complete;

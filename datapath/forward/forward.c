@@ -325,6 +325,10 @@ static unsigned int classify(struct engine *e, struct ring *src, struct frame *f
 			f[kept] = f[i];
 		kept++;
 	}
+	if (__builtin_expect(from->away && kept > 0, 0)) {
+		from->away = false;
+		e->moved = true;
+	}
 	from->counters->tx_packets += kept;
 	from->counters->tx_bytes += bytes;
 	return kept;
@@ -457,6 +461,17 @@ static void uplink_multicast(struct engine *e, struct frame *f, int vid)
 		flood(e, &bare, (uint16_t)vid);
 }
 
+/* A standby's guest sends by its other way now. */
+static void look_for_guest(struct engine *e, const struct frame *f, int vid)
+{
+	struct port *p = lookup(e, frame_src(f), (uint16_t)vid);
+
+	if (!p || !(p->cfg.flags & WIRE_PORT_STANDBY))
+		return;
+	p->away = true;
+	e->moved = true;
+}
+
 void forward_from_uplink(struct engine *e, struct frame *f)
 {
 	uint8_t valid = f->hdr.flags & VIRTIO_NET_HDR_F_DATA_VALID;
@@ -471,6 +486,8 @@ void forward_from_uplink(struct engine *e, struct frame *f)
 		f->hdr.flags = valid;
 		f->offload = true;
 	}
+	if (e->n_standby)
+		look_for_guest(e, f, vid);
 	make_room(e);
 	if (frame_multicast(f)) {
 		uplink_multicast(e, f, vid);

@@ -180,6 +180,10 @@ int port_new(struct engine *e, const struct wire_port_set *cfg, const int *fds, 
 	p->engine = e;
 	p->cfg = *cfg;
 	p->index = (uint16_t)cfg->h.port;
+	if (cfg->flags & WIRE_PORT_STANDBY)
+		p->away = old && !((cfg->flags & ~old->cfg.flags) & WIRE_PORT_AWAY)
+				  ? old->away
+				  : cfg->flags & WIRE_PORT_AWAY;
 	for (unsigned int i = 0; i < DP_RINGS_MAX; i++) {
 		struct ring *r = &p->ring[i];
 

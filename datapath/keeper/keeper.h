@@ -46,6 +46,7 @@ struct port_config {
 	uint8_t mac[VNIC_MAC_LEN];
 	uint16_t vlan; /* 0: untagged */
 	bool spoofchk, trust;
+	bool standby, away; /* its guest has a VF, and uses it: datapath/wire.h */
 	uint32_t queues; /* pairs */
 	uint32_t weight;
 	uint64_t rate; /* bits/s, 0: none */

@@ -67,6 +67,10 @@ size_t kport_wire(const struct kport *p, struct wire_port_set *w, int *fds)
 		w->flags |= WIRE_PORT_SPOOFCHK;
 	if (p->config.trust)
 		w->flags |= WIRE_PORT_TRUST;
+	if (p->config.standby)
+		w->flags |= WIRE_PORT_STANDBY;
+	if (p->config.away)
+		w->flags |= WIRE_PORT_AWAY;
 	fds[n++] = p->state_fd;
 	if (p->conn && !p->quarantined)
 		n += vhost_dev_wire(&p->dev, w, fds + n, p->broken || p->keeper->ending);

@@ -68,6 +68,8 @@ static void fill_port(const struct kport *p, const struct kept_port *k, struct s
 	to->vlan = c->vlan;
 	to->spoofchk = c->spoofchk;
 	to->trust = c->trust;
+	to->standby = c->standby;
+	to->away = c->away;
 	to->broken = p->broken;
 	to->quarantined = p->quarantined;
 	if (p->conn)

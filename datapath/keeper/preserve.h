@@ -24,7 +24,7 @@
 #include "datapath/vhost/save.h"
 
 /* Raise it where one of the structs below, or of vhost/save.h, changes or means something else. */
-#define PRESERVE_VERSION 1
+#define PRESERVE_VERSION 2
 /* A ring's state is of a version of its own. */
 #define PRESERVE_LAYOUT (PRESERVE_VERSION << 16 | DP_LAYOUT_VERSION)
 
@@ -43,7 +43,7 @@ struct saved_port {
 	uint32_t state, listener, conn; /* in the store; 0: none */
 	uint16_t vlan;
 	uint8_t mac[VNIC_MAC_LEN];
-	uint8_t spoofchk, trust, broken, quarantined;
+	uint8_t spoofchk, trust, standby, away, broken, quarantined;
 	struct vhost_saved dev; /* where there is a connection */
 };
 

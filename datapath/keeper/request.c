@@ -115,6 +115,23 @@ static int segment_del(struct keeper *k, struct json_object *o, struct vnic_err 
 	return 0;
 }
 
+/* Left out it is "no", as of a vnicd that does not know it. */
+static int parse_standby(struct json_object *o, struct port_config *c, struct vnic_err *err)
+{
+	const char *standby = "no";
+	int r = json_has(o, "standby") ? json_get_str(o, "standby", &standby, err) : 0;
+
+	if (r < 0)
+		return r;
+	c->away = str_eq(standby, "away");
+	c->standby = c->away || str_eq(standby, "learn");
+	if (!c->standby && !str_eq(standby, "no"))
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+				    "field \"standby\": \"%.20s\" is none of no, learn, away",
+				    standby);
+	return 0;
+}
+
 static int parse_port(struct json_object *o, struct port_config *c, struct vnic_err *err)
 {
 	uint64_t vlan, queues, weight;
@@ -133,7 +150,8 @@ static int parse_port(struct json_object *o, struct port_config *c, struct vnic_
 	    (r = json_get_u64(o, "queues", 1, DP_QUEUE_PAIRS_MAX, &queues, err)) < 0 ||
 	    (r = get_opt_str(o, "pidfile", c->pidfile, sizeof(c->pidfile), err)) < 0 ||
 	    (r = json_get_u64(o, "weight", 1, 65535, &weight, err)) < 0 ||
-	    (r = json_get_u64(o, "rate", 0, JSON_INT_MAX, &c->rate, err)) < 0)
+	    (r = json_get_u64(o, "rate", 0, JSON_INT_MAX, &c->rate, err)) < 0 ||
+	    (r = parse_standby(o, c, err)) < 0)
 		return r;
 	if (mac_parse(mac, c->mac) < 0 || !mac_valid_guest(c->mac))
 		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MAC,

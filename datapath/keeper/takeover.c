@@ -124,7 +124,8 @@ static int check_config(const struct saved_port *b, struct port_config *c, struc
 		return REFUSE(err, "a name in it is none");
 	if (!mac_valid_guest(b->mac) || b->vlan > VNIC_VLAN_MAX || b->queues < 1 ||
 	    b->queues > DP_QUEUE_PAIRS_MAX || b->weight < 1 || b->weight > 65535 ||
-	    b->spoofchk > 1 || b->trust > 1 || b->broken > 1 || b->quarantined > 1)
+	    b->spoofchk > 1 || b->trust > 1 || b->standby > 1 || b->away > 1 || b->broken > 1 ||
+	    b->quarantined > 1)
 		return REFUSE(err, "a number in it is out of range");
 	memcpy(c->key, b->key, sizeof(c->key));
 	memcpy(c->name, b->name, sizeof(c->name));
@@ -135,6 +136,8 @@ static int check_config(const struct saved_port *b, struct port_config *c, struc
 	c->vlan = b->vlan;
 	c->spoofchk = b->spoofchk;
 	c->trust = b->trust;
+	c->standby = b->standby;
+	c->away = b->away;
 	c->queues = b->queues;
 	c->weight = b->weight;
 	c->rate = b->rate;

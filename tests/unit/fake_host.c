@@ -232,6 +232,7 @@ static int dp_port(struct fake_host *h, const struct vnic_port *port, bool on)
 		return -ESTALE;
 	h->dp_port[i].generation = port->generation;
 	h->dp_port[i].has_listener = true;
+	h->dp_standby[i] = port->standby;
 	return 0;
 }
 

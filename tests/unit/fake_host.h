@@ -79,6 +79,7 @@ struct fake_host {
 	struct dp_port_status dp_port[FAKE_MAX];
 	char dp_port_segment[FAKE_MAX][VNIC_NAME_MAX];
 	char dp_port_socket[FAKE_MAX][PORT_SOCK_FILE_MAX]; /* whose listener it has */
+	enum port_standby dp_standby[FAKE_MAX];
 	size_t n_dp_ports;
 	/* the records: what survives the daemon */
 	struct vnic_port *port_record[FAKE_MAX];

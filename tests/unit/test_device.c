@@ -97,9 +97,11 @@ static void a_life(void **state)
 	/* The guest's driver has to find it first: until then its frames come both ways. */
 	assert_int_equal(f->h.n_fdb, 1);
 	assert_true(has_fdb(f, &spec));
+	assert_int_equal(f->h.dp_standby[0], STANDBY_LEARN);
 	fake_run(&f->h, 6 * SECOND);
 	assert_int_equal(f->h.n_fdb, 0);
 	assert_false(has_fdb(f, &spec));
+	assert_int_equal(f->h.dp_standby[0], STANDBY_AWAY);
 	end_domain(f, &spec);
 	swap(f, config_with(0));
 	same_as(f, f->before);
@@ -500,6 +502,7 @@ static void a_restart(void **state)
 	strcpy(addr, port_of(f, &spec)->device.vf_addr);
 	fake_kill(&f->h);
 	fake_start(&f->h, config_with(3));
+	assert_int_equal(f->h.dp_standby[0], STANDBY_AWAY);
 	fake_peer(&f->h, &spec.key, PORT_RUNNING);
 	fake_run(&f->h, 10 * SECOND);
 	assert_string_equal(port_of(f, &spec)->device.vf_addr, addr);
@@ -570,6 +573,7 @@ static void somebody_takes_it_out(void **state)
 	assert_int_equal(port_of(f, &spec)->device.state, DEVICE_NONE);
 	assert_int_equal(port_of(f, &spec)->path, VNIC_PATH_SOFTWARE);
 	says(port_of(f, &spec)->device.reason, "somebody took its VF out of the guest");
+	assert_int_equal(f->h.dp_standby[0], STANDBY_NO);
 	assert_int_equal(manager_device_hold(f->h.m, &spec.key, 0, false, &err), 0);
 	fake_run(&f->h, 10 * SECOND);
 	assert_int_equal(port_of(f, &spec)->device.state, DEVICE_ATTACHED);

@@ -78,6 +78,51 @@ static void unknown_goes_to_the_uplink_only(void **state)
 	bed_deinit(&bed);
 }
 
+/* A guest with a VF beside its port is where it was heard last. */
+static void a_standby_follows_its_guest(void **state)
+{
+	uint8_t buf[100];
+
+	(void)state;
+	setup(2, NULL, WIRE_PORT_STANDBY);
+	send_to(0, bed.g[1].mac, TYPE, 1);
+	arrives(1, 1);
+	/* It speaks through its VF: what it sends comes from the uplink. */
+	bed_frame(buf, sizeof(buf), bed.g[0].mac, bed.g[1].mac, TYPE, 2);
+	bed_from_outside(&bed, buf, sizeof(buf), NULL);
+	bed_turn(&bed, 0);
+	arrives(0, 2);
+	send_to(0, bed.g[1].mac, TYPE, 3);
+	silent(1);
+	assert_int_equal(bed_outside(&bed, out, NULL), 100);
+	send_to(0, bed_broadcast, TYPE, 4);
+	silent(1);
+	assert_int_equal(bed_outside(&bed, out, NULL), 100);
+	/* And through its port again. */
+	send_to(1, bed.g[0].mac, TYPE, 5);
+	arrives(0, 5);
+	send_to(0, bed.g[1].mac, TYPE, 6);
+	arrives(1, 6);
+	assert_int_equal(bed_outside(&bed, out, NULL), 0);
+	bed_deinit(&bed);
+}
+
+static void a_standby_is_told_to_be_away(void **state)
+{
+	(void)state;
+	setup(2, NULL, WIRE_PORT_STANDBY | WIRE_PORT_AWAY);
+	send_to(0, bed.g[1].mac, TYPE, 1); /* which brings the sender back */
+	silent(1);
+	assert_int_equal(bed_outside(&bed, out, NULL), 100);
+	send_to(1, bed.g[0].mac, TYPE, 2);
+	arrives(0, 2);
+	/* Told the same once more, it stays. */
+	bed_set(&bed, 1, true);
+	send_to(0, bed.g[1].mac, TYPE, 3);
+	arrives(1, 3);
+	bed_deinit(&bed);
+}
+
 static void own_address_goes_nowhere(void **state)
 {
 	(void)state;
@@ -809,6 +854,8 @@ int main(void)
 		cmocka_unit_test(unicast_goes_to_its_port_only),
 		cmocka_unit_test(unknown_goes_to_the_uplink_only),
 		cmocka_unit_test(own_address_goes_nowhere),
+		cmocka_unit_test(a_standby_follows_its_guest),
+		cmocka_unit_test(a_standby_is_told_to_be_away),
 		cmocka_unit_test(broadcast_stays_on_its_vlan),
 		cmocka_unit_test(vlans_do_not_meet),
 		cmocka_unit_test(tagged_frames_of_an_access_port_are_dropped),
