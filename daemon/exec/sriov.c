@@ -185,19 +185,26 @@ static int write_bus(const struct exec *exec, const char *name, const char *text
 	return file_write_attr(AT_FDCWD, file, text);
 }
 
+static bool driver_loaded(const struct exec *exec, const char *driver)
+{
+	char file[PATH_MAX];
+
+	snprintf(file, sizeof(file), "%s/bus/pci/drivers/%s", exec->sysfs, driver);
+	return access(file, F_OK) == 0;
+}
+
 /* Have @driver (empty: none) in the place of the one that is bound to the VF at @fd. */
 static int rebind(const struct exec *exec, const struct step *step, int fd, const char *driver,
 		  struct vnic_err *err)
 {
-	char file[PATH_MAX], now[DRIVER_NAME_MAX];
+	char now[DRIVER_NAME_MAX];
 	int r;
 
 	if (!function_driver(fd, now, sizeof(now)))
 		return vnic_err_set(err, -EIO, VNIC_E_STEP_FAILED, "its driver cannot be read");
 	if (str_eq(now, driver))
 		return 0;
-	snprintf(file, sizeof(file), "%s/bus/pci/drivers/%s", exec->sysfs, driver);
-	if (*driver && access(file, F_OK) < 0)
+	if (*driver && !driver_loaded(exec, driver))
 		return vnic_err_set(err, -ENOENT, VNIC_E_STEP_FAILED,
 				    "driver %s is not loaded: 'modprobe %s'", driver, driver);
 	/* Not only a choice of driver: without it a VF of a nic with autoprobe off takes none at all. */
@@ -284,7 +291,9 @@ int driver_undo(struct exec *exec, const struct step *step, struct vnic_err *err
 		return 0;
 	if (!*now && !str_eq(override, step->driver) && !str_eq(override, step->prev_driver))
 		return 0;
-	r = rebind(exec, step, fd, step->prev_driver, err);
+	/* Unloaded meanwhile: none, as it would be without us. */
+	r = rebind(exec, step, fd, driver_loaded(exec, step->prev_driver) ? step->prev_driver : "",
+		   err);
 	if (r == 0)
 		r = set_override(fd, step->prev_override, err);
 	return r;

@@ -330,6 +330,16 @@ def driver_of_others():
         bind(pf.vf_addr(2), "")
 
 
+@test("driver-unloaded-meanwhile")
+def driver_unloaded():
+    with Igb() as pf, Tool() as x:
+        what = dict(vf_fields(pf, 2), driver="vfio-pci")
+        x.step("slow do", "vf-driver", **what)
+        run("modprobe", "-r", "igbvf")
+        x.step("slow undo", "vf-driver", prev_driver="igbvf", prev_override="", **what)
+        assert vf_state(pf, 2) == ("", "")
+
+
 @test("driver-not-loaded")
 def driver_not_loaded():
     with Igb() as pf, Tool() as x:
