@@ -173,11 +173,7 @@ int path_software_shared(const struct inventory *inv, const struct vnic_segment 
 	step.kind = STEP_LINK_MTU;
 	if (r == 0)
 		r = plan_add(&plan, &step);
-	if (r == 0 && ovs) {
-		step.kind = STEP_OVS_PORT;
-		memcpy(step.bridge, segment->bridge, sizeof(step.bridge));
-		r = plan_add(&plan, &step);
-	} else if (r == 0 && bridge) {
+	if (r == 0 && bridge && !ovs) {
 		step.kind = STEP_LINK_MASTER;
 		step.master = bridge->ifindex;
 		r = plan_add(&plan, &step);
@@ -186,6 +182,13 @@ int path_software_shared(const struct inventory *inv, const struct vnic_segment 
 	step.kind = STEP_LINK_UP;
 	if (r == 0)
 		r = plan_add(&plan, &step);
+	/* Up before: ovs-vswitchd reads flags, sets promiscuous and writes them all. */
+	if (r == 0 && ovs) {
+		step.kind = STEP_OVS_PORT;
+		memcpy(step.bridge, segment->bridge, sizeof(step.bridge));
+		r = plan_add(&plan, &step);
+	}
+	step = base;
 	step.kind = STEP_DP_SEGMENT;
 	if (r == 0)
 		r = plan_add(&plan, &step);

@@ -60,18 +60,22 @@ int representor_steps(const struct inventory *inv, const struct vnic_segment *se
 	/* The MTU goes first: a bridge takes the least of its ports'. */
 	step.kind = STEP_LINK_MTU;
 	r = step.mtu ? plan_add(plan, &step) : 0;
-	step.kind = ovs ? STEP_OVS_PORT : STEP_LINK_MASTER;
-	if (ovs)
-		memcpy(step.bridge, segment->bridge, sizeof(step.bridge));
-	else
+	if (!ovs) {
+		step.kind = STEP_LINK_MASTER;
 		step.master = bridge->ifindex;
-	if (r == 0)
-		r = plan_add(plan, &step);
-	step.kind = STEP_BRIDGE_PVID;
-	if (r == 0 && !ovs && bridge->vlan_filtering)
-		r = plan_add(plan, &step);
+		if (r == 0)
+			r = plan_add(plan, &step);
+		step.kind = STEP_BRIDGE_PVID;
+		if (r == 0 && bridge->vlan_filtering)
+			r = plan_add(plan, &step);
+	}
 	step.kind = STEP_LINK_UP;
 	if (r == 0)
+		r = plan_add(plan, &step);
+	/* Up before: ovs-vswitchd reads flags, sets promiscuous and writes them all. */
+	step.kind = STEP_OVS_PORT;
+	memcpy(step.bridge, segment->bridge, sizeof(step.bridge));
+	if (r == 0 && ovs)
 		r = plan_add(plan, &step);
 	return r;
 }
