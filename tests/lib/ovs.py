@@ -16,6 +16,10 @@ DB = f"{RUN}/conf.db"
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
 
+# "system" for the kernel's, where there is openvswitch.ko.
+DATAPATH = os.environ.get("VNIC_OVS_DATAPATH", "netdev")
+
+
 class Ovs:
     def __init__(self):
         self.db = self.switch = None
@@ -25,7 +29,8 @@ class Ovs:
         run("ovsdb-tool", "create", DB, SCHEMA)
         self.start_db()
         run("ovs-vsctl", "--no-wait", "init")
-        self.switch = self._spawn("ovs-vswitchd", f"unix:{SOCK}", "--disable-system", f"--unixctl={RUN}/v.ctl")
+        self.switch = self._spawn("ovs-vswitchd", f"unix:{SOCK}", *(["--disable-system"] if DATAPATH == "netdev" else []),
+                                  f"--unixctl={RUN}/v.ctl")
         return self
 
     def start_db(self):
@@ -61,7 +66,7 @@ class OvsBridge:
 
     def __init__(self, name, mac):
         self.name = name
-        run("ovs-vsctl", "--timeout=10", "add-br", name, "--", "set", "bridge", name, "datapath_type=netdev",
+        run("ovs-vsctl", "--timeout=10", "add-br", name, "--", "set", "bridge", name, f"datapath_type={DATAPATH}",
             f"other_config:hwaddr={mac}")
         wait_for(f"{name}'s interface", lambda: name in links())
         quiet(name)

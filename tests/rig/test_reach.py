@@ -154,7 +154,7 @@ class Bed:
         if Bed.now:
             Bed.now.end()
         Bed.now = self
-        self.kind, self.runs = kind, {}
+        self.kind, self.runs, self.whole = kind, {}, False
         dev = pf().dev
         if "eth0" in links():
             ip("netns", "add", "out")
@@ -175,6 +175,7 @@ class Bed:
         self.vfs = {n: Vf(n, i) for i, n in enumerate(VFS)}
         self.mac = {**MAC, "outside": links("out")["eth0"]["address"]}
         wait_for("the card's switch to know the software ports", lambda: {MAC[n] for n in SOFT} <= fdb())
+        self.whole = True
 
     def wires(self):
         return {**{n: v.wire() for n, v in self.vfs.items()}, "host": Deaf("br0"), "outside": Wire("eth0", "out")}
@@ -213,6 +214,7 @@ class Bed:
         assert got == want, f"{len(want)} frames should arrive, {len(got)} did: " + ", ".join(f[:40].hex() for f in got[:4])
 
     def end(self):
+        Bed.now = None
         for g in self.guests.values():
             g.client.close()
             ctl("port", "del", f"{UUID}/{g.mac}")
@@ -222,7 +224,6 @@ class Bed:
         run("systemctl", "stop", "vnicd", "vnicd-datapath")
         pf().set_numvfs(0)
         self.take_away()
-        Bed.now = None
 
 
 def payload(i, copy):
@@ -231,7 +232,10 @@ def payload(i, copy):
 
 
 def bed(kind):
-    return Bed.now if Bed.now and Bed.now.kind == kind else Bed(kind)
+    if not Bed.now or Bed.now.kind != kind:
+        return Bed(kind)
+    assert Bed.now.whole, "it could not be set up: see the first of these tests"
+    return Bed.now
 
 
 def reaches(who, to, mac, text):
