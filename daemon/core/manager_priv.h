@@ -62,6 +62,8 @@ struct managed_port {
 	uint64_t look_at; /* when to look at the pidfile again */
 	int error; /* why it could not be made */
 	struct vnic_err err;
+	uint64_t vf_gone_since; /* the VF of its queue is not there; 0: it is */
+	bool leaving; /* its queue is given up, for the path software */
 	uint64_t netdev_until; /* the netdev of its queue is waited for; 0: it is not */
 	struct owner device_own;
 	bool device_drop; /* its VF is to be put back */
@@ -235,6 +237,8 @@ bool queue_waits(struct managed_port *p, struct step *step);
 void queue_datapath_back(struct managed_port *p);
 /* Is its netdev still there? */
 void queue_look(struct managed_port *p);
+/* Is its VF gone for good, and the port on its way to the path software? Then there is nothing else to do for it. */
+bool queue_leaves(struct managed_port *p);
 /* The port's VLAN, rate, spoofchk or trust may have changed. */
 void queue_settings(struct managed_port *p);
 /* All its steps are undone: others may take the VF. */

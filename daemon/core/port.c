@@ -289,6 +289,8 @@ static void pump_live(struct managed_port *p)
 {
 	if (p->port.orphan)
 		return; /* as the datapath has it */
+	if (queue_leaves(p))
+		return;
 	if (p->own.error && !queue_retry(p)) {
 		p->own.error = 0;
 		if (next_step(p) >= 0)

@@ -9,12 +9,15 @@
 
 #include "api/errors.h"
 #include "daemon/core/manager_priv.h"
+#include "daemon/core/path_software.h"
 #include "daemon/core/path_vmdq.h"
 
 /* Drivers make a netdev when they are bound, or, where they first talk to the PF, somewhat later. */
 #define NETDEV_MAX (10 * SEC)
 /* The inventory may show what is there no more: no oftener than this the step is tried. */
 #define NETDEV_LOOK (SEC / 20)
+/* VFs that are made anew are there again within this: then the port stays with its own. */
+#define VF_BACK (5 * SEC)
 
 void queue_reserve(struct managed_port *p, const struct vf_choice *choice)
 {
@@ -134,8 +137,8 @@ void queue_look(struct managed_port *p)
 	}
 	if (!vf) {
 		port_remark(p,
-			    "its VF %s has gone, and with it its way out: its domain gets another "
-			    "way when it starts anew",
+			    "its VF %s has gone: where it does not come back, vnicd goes on in "
+			    "software",
 			    p->port.device.vf_addr);
 		return;
 	}
@@ -153,6 +156,78 @@ void queue_look(struct managed_port *p)
 	port_remark(p, "the netdev of its VF %s was taken from it: vnicd makes it again",
 		    p->port.device.vf_addr);
 	do_anew(p);
+}
+
+static bool gone_for_good(struct managed_port *p)
+{
+	struct manager *m = p->own.m;
+
+	if (p->port.device.state != DEVICE_QUEUE || !m->inv->complete)
+		return false;
+	if (vf_there(p)) {
+		p->vf_gone_since = 0;
+		return false;
+	}
+	if (!p->vf_gone_since)
+		p->vf_gone_since = manager_now(m);
+	if (manager_now(m) < p->vf_gone_since + VF_BACK) {
+		manager_wake_before(m, p->vf_gone_since + VF_BACK);
+		return false;
+	}
+	/* The guest is hung up on, and comes again: somebody must be there then. */
+	return m->dp_state == MANAGER_DP_UP;
+}
+
+/* All of the old way is undone: what is left is a software port to be made. */
+static void go_on_in_software(struct managed_port *p)
+{
+	struct plan plan = { 0 };
+
+	p->port.path = VNIC_PATH_SOFTWARE;
+	if (path_software_port(&p->port, &plan) < 0) {
+		p->port.path = VNIC_PATH_VMDQ;
+		owner_back_off(&p->own);
+		return;
+	}
+	plan_clear(&p->port.plan);
+	p->port.plan = plan;
+	p->leaving = false;
+	p->vf_gone_since = 0;
+	queue_given_back(p);
+	p->own.unrecorded = true;
+	port_remark(p, "its VF has gone: in software, until its domain starts anew");
+	manager_tell_port(p->own.m, &p->port);
+	manager_kick(p->own.m);
+}
+
+bool queue_leaves(struct managed_port *p)
+{
+	struct owner *o = &p->own;
+	ssize_t last;
+
+	if (!p->leaving) {
+		if (!gone_for_good(p))
+			return false;
+		p->leaving = true;
+		o->error = 0;
+		o->retry_at = o->backoff = 0;
+		port_event(p, "its VF does not come back: it goes on in software");
+	}
+	if (o->error) {
+		o->error = 0;
+		port_remark(p, "%s", o->err.message);
+		owner_back_off(o);
+	}
+	if (owner_waits(o)) {
+		manager_wake_before(o->m, o->retry_at);
+		return true;
+	}
+	last = owner_last(o);
+	if (last >= 0)
+		owner_begin(o, (size_t)last, true);
+	else
+		go_on_in_software(p);
+	return true;
 }
 
 void queue_settings(struct managed_port *p)

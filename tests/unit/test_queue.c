@@ -172,14 +172,56 @@ static void vf_that_is_gone_is_told(void **state)
 	fake_numvfs(&f->h, &f->h.pf[0], 0);
 	fake_run(&f->h, 5 * SECOND);
 	says(port_of(f, &spec)->reason, "has gone");
-	/* Its domain's next start finds another way. */
+	/* It does not come back: the guest, which connects anew, goes on in software. */
+	fake_run(&f->h, 5 * SECOND);
+	assert_int_equal(port_of(f, &spec)->path, VNIC_PATH_SOFTWARE);
+	assert_int_equal(port_of(f, &spec)->device.state, DEVICE_NONE);
+	assert_int_equal(f->h.n_dp_segments, 1);
+	assert_string_equal(f->h.dp_port[0].segment, "lan");
+	assert_int_equal(f->h.n_sockets, 1);
+	fake_peer(&f->h, &spec.key, PORT_RUNNING);
+	fake_run(&f->h, 2 * SECOND);
+	assert_int_equal(f->h.n_fdb, 1);
+	says(port_of(f, &spec)->reason, "in software");
 	end_domain(f, &spec);
 	f->h.pf[0].stuck = false;
 	swap(f, config_with(0));
-	run_port(f, &spec);
-	assert_int_equal(port_of(f, &spec)->path, VNIC_PATH_SOFTWARE);
-	end_domain(f, &spec);
 	same_as(f, f->before);
+}
+
+/* Killed while it leaves its queue, it leaves it all the same. */
+static void killed_on_the_way_to_software(void **state)
+{
+	for (unsigned int at = 1; at < 40; at++) {
+		struct fixture *f = with_vfs(state, 1);
+		struct port_spec spec = fake_spec(1, 1);
+		bool died;
+
+		run_port(f, &spec);
+		fake_run(&f->h, 5 * SECOND);
+		f->h.pf[0].stuck = true;
+		fake_numvfs(&f->h, &f->h.pf[0], 0);
+		f->h.calls = 0;
+		f->h.kill_at = at;
+		f->h.kill_when = at % 2 ? FAKE_BEFORE : FAKE_AFTER;
+		fake_run(&f->h, 20 * SECOND);
+		died = f->h.dead;
+		fake_kill(&f->h);
+		fake_start(&f->h, config_with(1));
+		fake_run(&f->h, 40 * SECOND);
+		assert_int_equal(port_of(f, &spec)->path, VNIC_PATH_SOFTWARE);
+		assert_string_equal(f->h.dp_port[0].segment, "lan");
+		assert_int_equal(f->h.n_dp_segments, 1);
+		end_domain(f, &spec);
+		f->h.pf[0].stuck = false;
+		swap(f, config_with(0));
+		same_as(f, f->before);
+		bed_tear_down(state);
+		bed_set_up(state);
+		if (!died)
+			return;
+	}
+	fail_msg("there is no end of it");
 }
 
 static void netdev_that_never_comes(void **state)
@@ -275,6 +317,7 @@ int main(void)
 		TEST(taken_netdev_is_made_again),
 		TEST(netdev_that_is_set_down_goes_up),
 		TEST(vf_that_is_gone_is_told),
+		TEST(killed_on_the_way_to_software),
 		TEST(netdev_that_never_comes),
 		TEST(late_netdev_is_waited_for),
 		TEST(settings_reach_the_card),
