@@ -130,6 +130,14 @@ static void vf_group(struct json_object *row, char *buf, size_t size)
 		snprintf(buf, size, "-");
 }
 
+/* Drivers say zero where nobody gave it one. */
+static void vf_mac(struct json_object *row, char *buf, size_t size)
+{
+	const char *mac = j_str(row, "mac");
+
+	snprintf(buf, size, "%s", !strcmp(mac, "00:00:00:00:00:00") ? "-" : mac);
+}
+
 static void vf_vlan(struct json_object *row, char *buf, size_t size)
 {
 	uint64_t vlan = j_u64(row, "vlan"), qos = j_u64(row, "qos");
@@ -223,7 +231,7 @@ static void render_vfs(FILE *f, const struct table_style *style, struct json_obj
 		{ "DRIVER", "driver", NULL, NULL, false, 3 },
 		{ "GROUP", NULL, vf_group, NULL, true, 6 },
 		{ "NETDEV", "netdev", NULL, NULL, false, 4 },
-		{ "MAC", "mac", NULL, NULL, false, 1 },
+		{ "MAC", NULL, vf_mac, NULL, false, 1 },
 		{ "VLAN", NULL, vf_vlan, NULL, true, 2 },
 		{ "RATE", NULL, vf_rate, NULL, true, 5 },
 		{ "FLAGS", NULL, vf_flags, NULL, false, 4 },
