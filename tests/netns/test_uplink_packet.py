@@ -13,7 +13,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from control_client import Control, Managed, Refused, listener, port  # noqa: E402
 from datapath import Datapath  # noqa: E402
 from guest import die_with_me  # noqa: E402
-from net import Wire, checksum, eth, ip, mac_bytes, quiet, udp  # noqa: E402
+from manager import Manager  # noqa: E402
+from net import Wire, checksum, eth, ip, links, mac_bytes, quiet, udp  # noqa: E402
 from numbered import A, OUT, deaths  # noqa: E402
 from vhost_client import F_MRG_RXBUF, F_VERSION_1, HDR, RING, Client, frame  # noqa: E402
 from vt import TOP, main, run, test, wait_for  # noqa: E402
@@ -37,8 +38,9 @@ class Pair:
         return self
 
     def __exit__(self, *exc):
-        if os.path.exists(f"/sys/class/net/{self.far}"):
-            ip("link", "del", self.far)
+        for d in (self.dev, self.far):
+            if d in links():
+                ip("link", "del", d)
 
 
 def uplink_state(dp):
@@ -210,20 +212,65 @@ def killed():
             deaths(dp, a, w)
 
 
+def bound(dev, vnet=True, aux=True):
+    """A packet socket as base/packet.c makes it."""
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+    s.setsockopt(263, 15, int(vnet))  # PACKET_VNET_HDR
+    s.setsockopt(263, 8, int(aux))  # PACKET_AUXDATA
+    s.setsockopt(263, 23, 1)  # PACKET_IGNORE_OUTGOING
+    if dev:
+        s.bind((dev, 3))
+    return s
+
+
+@test("packet uplink: outlives the keeper in the descriptor store; another socket of the same netdev changes nothing")
+def restarted():
+    fields = {"name": "q0", "tap": "up0", "mtu": 1500, "cores": []}
+    os.makedirs("/run/vnicd", exist_ok=True)
+    manager = Manager()
+    try:
+        manager.start()
+        with Pair() as pair:
+            with Control() as c, bound(pair.dev) as s:
+                c.hello()
+                c.ask("segment-set", [s.fileno()], **fields)
+                with listener("/run/a") as a:
+                    c.ask("port-set", [a.fileno()], **{**port(KEY), "segment": "q0"})
+            with Client("/run/a") as a, Wire(pair.far) as w:
+                a.run()
+                both_ways(a, w, 1)
+                for n in range(3):
+                    manager.crash()
+                    both_ways(a, w, 2 + n)
+                with Control() as c:
+                    told = c.hello()[0]["segments"]
+                    assert told[0]["uplink"] == "packet" and told[0]["has_tap"], told
+                    # As vnicd does when it comes back: no frame twice, none lost.
+                    for n in range(20):
+                        frames = [frame(A, OUT, b"in %d %d" % (n, k)) for k in range(30)]
+                        for f in frames[:15]:
+                            w.send(f)
+                        with bound(pair.dev) as s:
+                            c.ask("segment-set", [s.fileno()], **fields)
+                        for f in frames[15:]:
+                            w.send(f)
+                        got = []
+                        wait_for("them all", lambda: [got.append(f) for f in iter(a.received, None)] is not None and
+                                 len(got) >= 30, 5, 0.002)
+                        assert got == frames, f"{len(got)} came of 30"
+            ip("link", "del", pair.dev)
+            with Control() as c:
+                told = c.hello()[0]["segments"]
+                assert not told[0]["has_tap"], f"a netdev that was deleted counts as one: {told}"
+    finally:
+        manager.end()
+
+
 @test("packet uplink: passed over the control socket; what is none is refused")
 def managed():
     with Pair() as pair, Managed() as dp, Control() as c:
         c.hello()
         fields = {"name": "q0", "tap": "up0", "mtu": 1500, "cores": []}
-
-        def bound(dev, vnet=True, aux=True):
-            s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
-            s.setsockopt(263, 15, int(vnet))  # PACKET_VNET_HDR
-            s.setsockopt(263, 8, int(aux))  # PACKET_AUXDATA
-            s.setsockopt(263, 23, 1)  # PACKET_IGNORE_OUTGOING
-            if dev:
-                s.bind((dev, 3))
-            return s
 
         for bad in (bound(pair.dev, vnet=False), bound(pair.dev, aux=False), bound(None), listener("/run/x")):
             with bad:
