@@ -131,6 +131,11 @@ void queue_look(struct managed_port *p)
 			port_remark(p, "%s", "");
 		return;
 	}
+	/* While they are being looked at or made, nothing is missing yet. */
+	if (vf && !inventory_pf(m->inv, p->port.device.pf)->vfs_complete)
+		return;
+	if (!p->own.settled_at) /* as another vnicd left it */
+		p->own.settled_at = manager_now(m);
 	if (!netdev->seen && manager_now(m) < p->own.settled_at + SETTLE) {
 		manager_wake_before(m, p->own.settled_at + SETTLE);
 		return;
