@@ -10,11 +10,12 @@ import signal
 import sys
 import time
 
-sys.path[:0] = ["/root/tests/lib", os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib")]
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), "/root/tests/rig"]
+import inside  # noqa: E402
 from control_client import Control, listener, port  # noqa: E402
 from played import KEY_A, KEY_B, UUID, Stream, alive, configure, exchange, new_client, states  # noqa: E402
 from vhost_client import SET_VRING_CALL, Client, eventfd, u64  # noqa: E402
-from vt import main, run, test, wait_for  # noqa: E402
+from vt import run, test, wait_for  # noqa: E402
 
 UNIT = "vnicd-datapath.service"
 PROGRAM = "/usr/sbin/vnicd-datapath"
@@ -229,4 +230,4 @@ def many():
                 x.close()
 
 
-main()
+inside.main(__file__)
