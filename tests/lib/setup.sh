@@ -63,6 +63,8 @@ build() {
 	mkdir -p "$dir"
 	# shellcheck disable=SC2086 # words are meant
 	(
+		# Two of us at once, by hand and in a lane, would step on each other's files.
+		flock 8
 		cd "$dir" || exit 1
 		[ -e Makefile ] && [ Makefile -nt "$top/configure" ] ||
 			"$top/configure" -q --prefix=/usr --sysconfdir=/etc --localstatedir=/var "$@" || exit 1
@@ -72,7 +74,7 @@ build() {
 			*) make -j"$jobs" "$t" || exit 1 ;;
 			esac
 		done
-	) >"$dir.log" 2>&1 </dev/null || {
+	) 8>"$dir.lock" >"$dir.log" 2>&1 </dev/null || {
 		grep -E -A3 'error:|Error|No package' "$dir.log" | head -30 >&2
 		die "the build failed; see build/${dir##*/}.log"
 	}
