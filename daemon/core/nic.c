@@ -217,8 +217,12 @@ static void lost_vfs(struct managed_nic *n, const struct vnic_pf *pf)
 {
 	struct step *step = numvfs_step(n);
 
-	tell(n, false, "it has %d VFs, where vnicd had made %d: somebody changed that", pf->num_vfs,
-	     (int)step->value);
+	if (*pf->driver)
+		tell(n, false, "it has %d VFs, where vnicd had made %d: somebody changed that",
+		     pf->num_vfs, (int)step->value);
+	else
+		tell(n, false, "its driver has gone, and with it its %d VFs: see 'lspci -k -s %s'",
+		     (int)step->value, pf->addr);
 	plan_remove(&n->nic.plan, (size_t)(step - n->nic.plan.step));
 	n->own.unrecorded = true;
 	n->stale = true;

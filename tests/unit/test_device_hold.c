@@ -236,6 +236,31 @@ static void a_nic_without_a_section_is_drained(void **state)
 	fake_deinit(&h);
 }
 
+/* Its VFs go with the driver; nobody is blamed for having changed their number. */
+static void a_drained_nic_loses_its_driver(void **state)
+{
+	static struct fake_host h;
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	(void)state;
+	begin(&h);
+	assert_int_equal(manager_nic_drain(h.m, PF, true, &err), 0);
+	fake_run(&h, 5000000);
+	assert_true(manager_nic(h.m, PF)->ready);
+	*h.pf[0].pf.driver = '\0';
+	fake_numvfs(&h, &h.pf[0], 0);
+	fake_run(&h, 100000);
+	assert_false(manager_nic(h.m, PF)->ready);
+	assert_non_null(strstr(manager_nic(h.m, PF)->reason, "its driver has gone"));
+	strcpy(h.pf[0].pf.driver, "igb");
+	fake_numvfs(&h, &h.pf[0], 0);
+	fake_run(&h, 60000000);
+	assert_int_equal(h.pf[0].pf.n_vf, 3);
+	assert_true(manager_nic(h.m, PF)->ready);
+	assert_true(manager_nic(h.m, PF)->drained);
+	end(&h);
+}
+
 static void what_is_refused(void **state)
 {
 	static struct fake_host h;
@@ -297,6 +322,7 @@ int main(void)
 		cmocka_unit_test(a_port_is_held_back_while_it_gets_its_vf),
 		cmocka_unit_test(a_nic_is_drained),
 		cmocka_unit_test(a_nic_without_a_section_is_drained),
+		cmocka_unit_test(a_drained_nic_loses_its_driver),
 		cmocka_unit_test(what_is_refused),
 		cmocka_unit_test(a_port_that_can_have_no_vf),
 	};
