@@ -23,6 +23,7 @@ def bring(host, script, programs=()):
             os.makedirs(os.path.join(d, folder))
         for name in (os.path.basename(script), "inside.py", "devices.py"):
             shutil.copy(os.path.join(HERE, name), os.path.join(d, "tests/rig"))
+        shutil.copy(os.path.join(vt.TOP, "README.md"), d)
         for p in programs:
             to = os.path.join(d, "tests/unit", os.path.basename(p))
             subprocess.run(["strip", "-g", "-o", to, os.path.join(BUILD, p)], check=True)

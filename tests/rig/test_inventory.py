@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The inventory on real drivers: what vnicd says of nics, VFs, their users, switchdev, vDPA and mdev, against what sysfs,
 ip, devlink, ethtool and vdpa say, after each thing that happens to them. In host VMs."""
-# time limit: 600
+# rig: 6.12/11 6.1/9
+# time limit: 420
 import os
 import subprocess
 import sys
@@ -459,4 +460,4 @@ def _():
     assert readme_table() == rows, "it should be:\n" + "\n".join(rows)
 
 
-inside.main(__file__, limit=450)
+inside.main(__file__, limit=400)
