@@ -7,6 +7,7 @@
 #include "datapath/keeper/control.h"
 #include "datapath/keeper/preserve.h"
 #include "datapath/keeper/stats.h"
+#include "datapath/vhost/discard.h"
 
 uint64_t keeper_now_us(void)
 {
@@ -78,8 +79,14 @@ void keeper_stored(void *keeper)
 	struct kport *p;
 
 	TAILQ_FOREACH(p, &k->ports, link)
-	if (p->storing && preserve_confirmed(p))
-		kport_touch(p);
+	{
+		if (p->closing && preserve_confirmed(p)) {
+			p->closing = false;
+			fd_discard_release(p);
+		}
+		if (p->storing && preserve_confirmed(p))
+			kport_touch(p);
+	}
 }
 
 void keeper_port_changed(struct kport *p)

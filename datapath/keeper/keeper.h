@@ -93,6 +93,7 @@ struct kport {
 	bool dirty; /* and has not been sent yet */
 	uint64_t sent_seq; /* 0: this worker was sent nothing yet */
 	bool unacked;
+	bool closing; /* the store still has a socket that we hung up on; see fd_discard_release() */
 	bool storing; /* not all of it is known to be in the store */
 	bool deleting;
 	bool refused; /* the worker did not take what it was told last */

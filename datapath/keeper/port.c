@@ -221,6 +221,14 @@ static int on_front_end_message(void *userdata, const struct vhost_msg *m, int *
 	return 0;
 }
 
+static void release_socket(struct kport *p)
+{
+	if (p->closing && preserve_confirmed(p)) {
+		p->closing = false;
+		fd_discard_release(p);
+	}
+}
+
 static void kport_hang_up(struct kport *p, const char *reason)
 {
 	if (!p->conn)
@@ -230,12 +238,17 @@ static void kport_hang_up(struct kport *p, const char *reason)
 		 reason);
 	if (!p->quarantined)
 		set_reason(p, reason);
-	p->conn = vhost_conn_free(p->conn);
+	if (p->kept)
+		p->closing |= vhost_conn_free_held(p->conn);
+	else
+		vhost_conn_free(p->conn);
+	p->conn = NULL;
 	p->owing = false;
 	p->broken = false;
 	p->peer_pid = 0;
 	vhost_dev_clear(&p->dev);
 	preserve_hung_up(p);
+	release_socket(p);
 	p->silent_before = !p->heard;
 	if (p->listener) {
 		listener_again(p->listener);
@@ -458,6 +471,8 @@ struct kport *kport_free(struct kport *p)
 	if (!p)
 		return NULL;
 	preserve_port_free(p);
+	if (p->closing)
+		fd_discard_release(p);
 	if (p->conn && p->keeper->handing_over)
 		vhost_conn_leave(p->conn);
 	else if (p->conn)

@@ -153,6 +153,8 @@ void preserve_hung_up(struct kport *p)
 	preserve_port(p);
 	store_drop(store_of(p), k->conn);
 	k->conn = 0;
+	if (p->closing)
+		ask_barrier(p);
 	preserve_reading(p, false);
 }
 

@@ -74,6 +74,16 @@ struct vhost_conn *vhost_conn_leave(struct vhost_conn *c)
 	return NULL;
 }
 
+bool vhost_conn_free_held(struct vhost_conn *c)
+{
+	bool held;
+
+	let_go(c);
+	held = fd_discard_socket_held(c->userdata, c->fd);
+	free(c);
+	return held;
+}
+
 bool vhost_conn_idle(const struct vhost_conn *c)
 {
 	return c->got == 0 && c->n_fds == 0 && c->out_done == c->out_size;

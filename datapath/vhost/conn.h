@@ -41,6 +41,8 @@ int vhost_conn_new(struct event_base *base, int fd, const struct vhost_conn_ops 
 struct vhost_conn *vhost_conn_free(struct vhost_conn *c);
 /* Free it, but do not hang up: somebody else has the socket too. */
 struct vhost_conn *vhost_conn_leave(struct vhost_conn *c);
+/* Free it, and hang up on the front end; somebody else has the socket too: fd_discard_socket_held(). */
+bool vhost_conn_free_held(struct vhost_conn *c);
 
 /* No message is half read, no answer half written. */
 bool vhost_conn_idle(const struct vhost_conn *c);

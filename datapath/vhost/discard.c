@@ -25,6 +25,7 @@ struct discard {
 	LIST_ENTRY(discard) link;
 	const void *owner;
 	int pidfd; /* of who closes them; -1: nobody yet */
+	bool held; /* until fd_discard_release() */
 	size_t n;
 	int fds[];
 };
@@ -100,19 +101,26 @@ static bool all_free(const struct discard *d)
 	return true;
 }
 
-void fd_discard(const void *owner, const int *fds, size_t n)
+static struct discard *new_discard(const void *owner, const int *fds, size_t n)
 {
-	struct discard *d;
+	struct discard *d = calloc(1, sizeof(*d) + n * sizeof(*fds));
 
-	if (n == 0)
-		return;
-	d = calloc(1, sizeof(*d) + n * sizeof(*fds));
 	if (!d)
 		abort();
 	d->owner = owner;
 	d->n = n;
 	d->pidfd = -1;
 	memcpy(d->fds, fds, n * sizeof(*fds));
+	return d;
+}
+
+void fd_discard(const void *owner, const int *fds, size_t n)
+{
+	struct discard *d;
+
+	if (n == 0)
+		return;
+	d = new_discard(owner, fds, n);
 	if (begin(d)) {
 		bool over = ended(d, PATIENCE_MS);
 
@@ -126,18 +134,45 @@ void fd_discard(const void *owner, const int *fds, size_t n)
 	LIST_INSERT_HEAD(&discards, d, link);
 }
 
-void fd_discard_socket(const void *owner, int fd)
+/* Hang up. Return: is it empty, and closed? */
+static bool hang_up(int fd)
 {
 	int unread = 1;
 
-	if (fd < 0)
-		return;
 	/* Nothing more comes: who finds it empty finds it empty for good. */
 	shutdown(fd, SHUT_RDWR);
-	if (ioctl(fd, FIONREAD, &unread) == 0 && unread == 0)
-		close(fd);
-	else
+	if (ioctl(fd, FIONREAD, &unread) < 0 || unread != 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+void fd_discard_socket(const void *owner, int fd)
+{
+	if (fd >= 0 && !hang_up(fd))
 		fd_discard(owner, &fd, 1);
+}
+
+bool fd_discard_socket_held(const void *owner, int fd)
+{
+	struct discard *d;
+
+	if (fd < 0 || hang_up(fd))
+		return false;
+	d = new_discard(owner, &fd, 1);
+	d->held = true;
+	LIST_INSERT_HEAD(&discards, d, link);
+	return true;
+}
+
+void fd_discard_release(const void *owner)
+{
+	struct discard *d;
+
+	LIST_FOREACH(d, &discards, link)
+	if (d->owner == owner)
+		d->held = false;
+	fd_discarding(owner);
 }
 
 bool fd_discarding(const void *owner)
@@ -147,7 +182,7 @@ bool fd_discarding(const void *owner)
 
 	for (d = LIST_FIRST(&discards); d; d = next) {
 		next = LIST_NEXT(d, link);
-		if (d->pidfd < 0 && !begin(d)) {
+		if (d->held || (d->pidfd < 0 && !begin(d))) {
 			found |= d->owner == owner;
 		} else if (ended(d, 0)) {
 			LIST_REMOVE(d, link);

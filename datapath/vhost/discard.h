@@ -31,5 +31,15 @@ void fd_discard(const void *owner, const int *fds, size_t n);
 /* Close a connection's socket: with what its peer has sent and we have not read. */
 void fd_discard_socket(const void *owner, int fd);
 
+/**
+ * fd_discard_socket_held() - the same where somebody else has the socket too
+ *
+ * Who closes it last waits for what is in it: that is to be us, and not the service manager. So it stays, shut down,
+ * until fd_discard_release() says that the other one has let go. An empty one is closed at once.
+ * Return: true where it is held.
+ */
+bool fd_discard_socket_held(const void *owner, int fd);
+void fd_discard_release(const void *owner);
+
 /* Is something of @owner's still being closed? */
 bool fd_discarding(const void *owner);

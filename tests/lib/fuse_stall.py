@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A FUSE file system whose files can be opened and then nothing: who asks for their attributes, or closes
-them, waits until the server has ended. Spoken to the kernel by hand, so that nothing has to be installed."""
+them, waits until the server has ended. Spoken to the kernel by hand, so that nothing has to be installed.
+And a socket whose close waits."""
 import ctypes
 import os
 import signal
+import socket
 import struct
 
 from vt import wait_for
@@ -84,3 +86,19 @@ class Stall:
 
     def __exit__(self, *exc):
         self.end()
+
+
+def lingering():
+    """The only descriptor of a TCP socket whose close waits for 30 s: the other end never reads."""
+    at = socket.create_server(("127.0.0.1", 0))
+    s = socket.create_connection(at.getsockname())
+    peer, _ = at.accept()
+    at.close()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
+    s.setblocking(False)
+    try:
+        while True:
+            s.send(bytes(65536))
+    except BlockingIOError:
+        pass
+    return s, peer

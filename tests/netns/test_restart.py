@@ -7,6 +7,7 @@ import mmap
 import os
 import random
 import shutil
+import signal
 import socket
 import struct
 import sys
@@ -16,6 +17,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from control_client import Control, listener, port  # noqa: E402
 from datapath import find  # noqa: E402
+from fuse_stall import lingering  # noqa: E402
 from manager import Manager  # noqa: E402
 from played import (A, B, KEY_A, KEY_B, UUID, Stream, alive, configure, exchange, new_client, states)  # noqa: E402
 from vhost_client import (F_LOG_ALL, F_MQ, F_MRG_RXBUF, F_PROTOCOL, F_VERSION_1, GET_FEATURES,  # noqa: E402
@@ -520,6 +522,41 @@ def chaos():
         print(f"# {len(lost)} connections of one that comes and goes were closed; longest gap {st.gap * 1000:.0f} ms")
         kept(m, 10)
         assert not m.refused, m.refused
+
+
+@test("restart-unread-stall")
+def unread_stall():
+    """A front end leaves unread what makes whoever closes it wait: that is not the service manager."""
+    with Bed() as (m, a, b):
+        n_fds = len(os.listdir(f"/proc/{m.pid}/fd"))
+        s, peer = lingering()
+        with peer:
+            os.kill(m.pid, signal.SIGSTOP)
+            try:
+                a.raw(struct.pack("<III", SET_FEATURES, 0, 8) + bytes(8))  # of no version
+                a.send(SET_MEM_TABLE, table(region(0, MEM)), [s.fileno()])
+                s.close()
+            finally:
+                os.kill(m.pid, signal.SIGCONT)
+            assert a.dropped()
+            # Its socket has left the store, which nobody had to wait for; the next one is not served yet.
+            kept(m, 5)
+            wait_for("the socket to leave the store", lambda: m.count("f") == 6, 5)
+            with Client("/run/a") as c:
+                c.sock.settimeout(0.3)
+                try:
+                    c.ask(GET_FEATURES)
+                    raise AssertionError("the port serves the next one")
+                except TimeoutError:
+                    pass
+                exchange_one(b)
+                peer.close()
+                c.sock.settimeout(5)
+                assert c.reply()
+        a = new_client(a, "/run/a")
+        exchange(a, b)
+        wait_for("the keeper's descriptors", lambda: len(os.listdir(f"/proc/{m.pid}/fd")) == n_fds, 5)
+        a.close()
 
 
 # State and descriptors that are not what they should be

@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from fuse_stall import Stall  # noqa: E402
+from fuse_stall import Stall, lingering  # noqa: E402
 from hostile import bed, log_since, others_work, ready, run_all, setup  # noqa: E402
 from vhost_client import (MEM, NEED_REPLY, P_LOG, P_REPLY_ACK, P_SLOTS, REM_MEM_REG, SET_LOG_BASE,  # noqa: E402
                           SET_LOG_FD, SET_MEM_TABLE, SET_VRING_KICK, VERSION, Client, eventfd, memfd, region, table,
@@ -115,22 +115,6 @@ def _(c, stall):
     time.sleep(0.1)
     keeper_goes_on(bed["dp"])
     c.sock.shutdown(socket.SHUT_WR)
-
-
-def lingering():
-    """The only descriptor of a TCP socket whose close waits for 30 s: the other end never reads."""
-    at = socket.create_server(("127.0.0.1", 0))
-    s = socket.create_connection(at.getsockname())
-    peer, _ = at.accept()
-    at.close()
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
-    s.setblocking(False)
-    try:
-        while True:
-            s.send(bytes(65536))
-    except BlockingIOError:
-        pass
-    return s, peer
 
 
 def lingers(name):
