@@ -8,6 +8,7 @@ caller's: a World with
     other, nic          the representor of another VF, the PF's own interface
     make(), clean()     before and after each test
     lose()              the PF is gone
+    settle()            wait for udev, which gives interfaces other MACs
 """
 import json
 import subprocess
@@ -221,18 +222,21 @@ def somebody_else():
 def bridge_mac():
     """A bridge that takes the least MAC of its ports' keeps the one it has."""
     ip("link", "add", "br2", "type", "bridge")
-    ip("link", "set", world.nic, "nomaster")
-    ip("link", "set", world.nic, "address", "02:00:00:00:00:20")
-    ip("link", "set", world.nic, "master", "br2")
-    ip("link", "set", world.rep, "address", "02:00:00:00:00:01")
-    with Exec() as x:
-        steps = x.plan(0, master="br2")[1:2]
-        assert links()["br2"]["address"] == "02:00:00:00:00:20"
-        x.do(steps)
-        assert links()["br2"]["address"] == "02:00:00:00:00:20"
-        x.undo(steps)
-        assert links()["br2"]["address"] == "02:00:00:00:00:20"
-    ip("link", "del", "br2")
+    try:
+        ip("link", "set", world.nic, "nomaster")
+        ip("link", "set", world.nic, "address", "02:00:00:00:00:20")
+        ip("link", "set", world.nic, "master", "br2")
+        ip("link", "set", world.rep, "address", "02:00:00:00:00:01")
+        world.settle()
+        mac = links()["br2"]["address"]
+        with Exec() as x:
+            steps = x.plan(0, master="br2")[1:2]
+            x.do(steps)
+            assert links()["br2"]["address"] == mac
+            x.undo(steps)
+            assert links()["br2"]["address"] == mac
+    finally:
+        ip("link", "del", "br2")
 
 
 def register(of):

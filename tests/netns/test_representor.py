@@ -28,6 +28,9 @@ class World:
     def lose(self):
         run("rm", "-rf", f"{self.sysfs}/bus/pci/devices/{self.pf}")
 
+    def settle(self):
+        pass
+
     def clean(self):
         for name in (self.nic, self.rep, self.other):
             ip("link", "del", name)

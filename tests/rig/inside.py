@@ -16,13 +16,15 @@ IN_VM = os.path.exists("/usr/local/sbin/rig-agent")
 BUILD = os.environ.get("VNIC_BUILD") or os.path.join(vt.TOP, "build/check")
 
 
-def bring(host, script, programs=()):
+def bring(host, script, programs=(), tables=()):
     """The script, what it imports and what it reads, into the same places below /root as here."""
     with tempfile.TemporaryDirectory() as d:
-        for folder in ("tests/rig", "tests/unit"):
+        for folder in ("tests/rig", "tests/unit", "tests/tables"):
             os.makedirs(os.path.join(d, folder))
         for name in (os.path.basename(script), "inside.py", "devices.py"):
             shutil.copy(os.path.join(HERE, name), os.path.join(d, "tests/rig"))
+        for name in tables:
+            shutil.copy(os.path.join(vt.TOP, "tests/tables", f"{name}.md"), os.path.join(d, "tests/tables"))
         shutil.copy(os.path.join(vt.TOP, "README.md"), d)
         for p in programs:
             to = os.path.join(d, "tests/unit", os.path.basename(p))
@@ -37,14 +39,14 @@ def _out(data):
     sys.stdout.buffer.flush()
 
 
-def main(script, programs=(), limit=280):
+def main(script, programs=(), limit=280, tables=()):
     """Run the script's tests, or those named on the command line."""
     if IN_VM or "--list" in sys.argv:
         return vt.main()
     import scenario
     try:
         host = scenario.start()
-        bring(host, os.path.abspath(script), programs)
+        bring(host, os.path.abspath(script), programs, tables)
         status = host.run(["/usr/bin/python3", "-B", f"/root/tests/rig/{os.path.basename(script)}", *sys.argv[1:]], limit,
                           out=_out)[0]
     except scenario.Hung as e:
