@@ -3,6 +3,7 @@
 
     # rig: 6.12/11 6.1/9        the kernels and libvirts it runs with, one run each; the first where run by hand
     # hosts: 1                  how many host VMs it starts at a time
+    # cpus: 1                   each has; 2 where no guest runs in it (see CPUS in vm.py)
     # time limit: 300
 
     from scenario import main, start, test
@@ -23,7 +24,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 
 import store  # noqa: E402
 import vt  # noqa: E402
-from vm import Failed, Hung, Pair, Slots, Vm, at_once, payload  # noqa: E402
+from vm import CPUS, Failed, Hung, Pair, Slots, Vm, at_once, payload  # noqa: E402
 from vt import Skip, table, wait_for  # noqa: E402
 
 HUNG = 75
@@ -31,22 +32,23 @@ _state = {}
 
 
 def declared(path):
-    """What a scenario says of itself: ([(kernel, libvirt)…], hosts, time limit)."""
+    """What a scenario says of itself: ([(kernel, libvirt)…], hosts, CPUs of each, time limit)."""
     with open(path, encoding="utf-8") as f:
         text = f.read(4096)
 
     def line(name, default):
         m = re.search(rf"^# {name}: *(.*)$", text, re.M)
-        return m.group(1).split() if m else [default]
+        return m.group(1).split() if m else [str(default)]
     return ([tuple(k.split("/")) for k in line("rig", "6.12/11")], int(line("hosts", "1")[0]),
-            int(line("time limit", "300")[0]))
+            int(line("cpus", CPUS)[0]), int(line("time limit", "300")[0]))
 
 
 def kind():
-    """{"kernel", "libvirt"} of this run."""
+    """{"kernel", "libvirt", "cpus"} of this run."""
+    kinds, _, cpus, _ = declared(os.path.abspath(sys.argv[0]))
     said = os.environ.get("VNIC_RIG_KIND")
-    kernel, libvirt = said.split("/") if said else declared(os.path.abspath(sys.argv[0]))[0][0]
-    return {"kernel": kernel, "libvirt": libvirt}
+    kernel, libvirt = said.split("/") if said else kinds[0]
+    return {"kernel": kernel, "libvirt": libvirt, "cpus": cpus}
 
 
 def folder():
