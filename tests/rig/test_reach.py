@@ -191,9 +191,11 @@ class Bed:
 
     def speak(self):
         """The emulated card gives the PF its own broadcasts back, from where the bridge then learns their sender to be:
-        each software guest says something, so that it is learned anew."""
+        each software guest says something, so that it is learned anew; and the host, whom Open vSwitch has to learn, too."""
         for g in self.guests.values():
             g.send(eth(self.mac["outside"], g.mac, b"I am here"))
+        with Deaf("br0") as host:
+            host.send(eth(self.mac["outside"], MAC["host"], b"I am here"))
         time.sleep(0.1)
 
     def run_of(self, frm, rows):
