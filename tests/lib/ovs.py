@@ -26,6 +26,8 @@ class Ovs:
 
     def start(self):
         os.makedirs(RUN, exist_ok=True)
+        if os.path.exists(DB):
+            os.unlink(DB)
         run("ovsdb-tool", "create", DB, SCHEMA)
         self.start_db()
         run("ovs-vsctl", "--no-wait", "init")
