@@ -17,7 +17,7 @@ import inside  # noqa: E402
 from devices import HOLD, IGB, PCI, Pf, bind, driver, netdev, write  # noqa: E402
 from vt import run, test, wait_for  # noqa: E402
 
-RECORD = f"/run/vnicd/nics/{IGB}.json"
+RECORD = f"/run/vnicd/shared/nic:{IGB}.json"
 pf = Pf(IGB)
 
 
@@ -149,13 +149,18 @@ def _():
         reload(vfs=2)
         wait_nic("the reason", lambda x: "keeps its 3 VFs" in x["vfs_reason"] and "vfio-pci" in x["vfs_reason"])
         assert pf.numvfs() == 3
+        reload(vfs=3)
         user.kill()
         user.wait()
         bind(pf.vf_addr(1), "")
+        ready(3)
         run("ip", "link", "add", "br9", "type", "bridge")
         try:
+            run("ip", "link", "set", "dev", pf.dev, "up")
             bind(pf.vf_addr(0), "igbvf")
-            run("ip", "link", "set", "dev", wait_for("its interface", lambda: netdev(pf.vf_addr(0))), "master", "br9")
+            wait_for("its interface", lambda: netdev(pf.vf_addr(0)))
+            run("udevadm", "settle")
+            run("ip", "link", "set", "dev", netdev(pf.vf_addr(0)), "master", "br9")
             reload(vfs=1)
             wait_nic("the reason", lambda x: "keeps its" in x["vfs_reason"] and "br9" in x["vfs_reason"])
         finally:
