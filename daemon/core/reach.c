@@ -29,12 +29,37 @@ static bool acted(const struct step *step)
 	return step->state == STEP_DONE || step->state == STEP_BEGUN;
 }
 
+/* Is @pf one whose own switch is to be told, for ports of @bridge? */
+static bool has_switch(const struct inventory *inv, const struct vnic_pf *pf,
+		       const struct vnic_link *bridge)
+{
+	const struct vnic_link *link = inventory_find(inv, pf->ifindex);
+
+	return link && inventory_bridged(inv, link, bridge->name) && pf_switches(pf);
+}
+
+/* Is a card with VFs among the uplinks? */
+static bool behind_switch(const struct inventory *inv, const struct segment_share *share,
+			  const struct vnic_link *bridge)
+{
+	for (int u = 0; u < share->segment.n_uplinks; u++) {
+		const struct vnic_link *link = inventory_find_name(inv, share->segment.uplink[u]);
+		const struct vnic_pf *pf = link ? inventory_pf_of(inv, link) : NULL;
+
+		if (pf && has_switch(inv, pf, bridge))
+			return true;
+	}
+	return false;
+}
+
 /* Return: true where a step was begun. */
 static bool pump_bridge(struct managed_port *p, const struct segment_share *share,
 			const struct vnic_link *bridge, bool wanted)
 {
 	struct manager *m = p->own.m;
 	uint16_t vlan = bridge && bridge->vlan_filtering ? p->port.vlan : 0;
+	/* Some cards bring a PF its own broadcasts back: they must not move the entry. */
+	bool sticky = bridge && behind_switch(m->inv, share, bridge);
 	const struct vnic_link *tap;
 	struct step *step;
 	size_t i = 0;
@@ -48,7 +73,7 @@ static bool pump_bridge(struct managed_port *p, const struct segment_share *shar
 		step->state = STEP_PLANNED;
 		step->has_prev = false;
 	}
-	if (acted(step) && (!wanted || step->vlan != vlan)) {
+	if (acted(step) && (!wanted || step->vlan != vlan || step->value != sticky)) {
 		owner_begin(&p->own, i, true);
 		return true;
 	}
@@ -61,17 +86,9 @@ static bool pump_bridge(struct managed_port *p, const struct segment_share *shar
 	step->ifindex = share->tap_ifindex;
 	step->master = bridge->ifindex;
 	step->vlan = vlan;
+	step->value = sticky;
 	owner_begin(&p->own, i, false);
 	return true;
-}
-
-/* Is @pf one whose own switch is to be told, for ports of @bridge? */
-static bool has_switch(const struct inventory *inv, const struct vnic_pf *pf,
-		       const struct vnic_link *bridge)
-{
-	const struct vnic_link *link = inventory_find(inv, pf->ifindex);
-
-	return link && inventory_bridged(inv, link, bridge->name) && pf_switches(pf);
 }
 
 static struct step *nic_step(struct managed_port *p, const char *pf, size_t *ret_i)
@@ -151,10 +168,14 @@ bool reach_pump(struct managed_port *p)
 	const struct vnic_link *bridge =
 		share && share->ready ? inventory_find(m->inv, share->bridge_ifindex) : NULL;
 	/* Behind a queue of its own the card knows it, as it knows VFs' guests. */
-	bool wanted = p->port.state == PORT_RUNNING && bridge && p->port.path != VNIC_PATH_VMDQ &&
-		      !device_carries(p);
+	bool wanted = p->port.state == PORT_RUNNING && bridge && p->port.path != VNIC_PATH_VMDQ;
 
-	return pump_bridge(p, share, bridge, wanted) || pump_nics(p, share, bridge, wanted);
+	/*
+	 * Where it may be either way the bridge goes by what it hears, and the card brings it both ways: what comes to
+	 * the one that the guest does not use is dropped there.
+	 */
+	return pump_bridge(p, share, bridge, wanted && p->port.standby == STANDBY_NO) ||
+	       pump_nics(p, share, bridge, wanted && !device_carries(p));
 }
 
 /* Its place in the bridge is a new one: what the bridge had learned is gone. */

@@ -316,13 +316,15 @@ int pvid_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 static int fdb_request(struct exec *exec, const struct step *step, uint16_t type, uint16_t flags,
 		       uint16_t vlan, struct vnic_err *err)
 {
-	/* NUD_NOARP: static, but it follows a guest that migrates: frames from elsewhere move it. */
+	/* NUD_NOARP: static, but it follows a guest that migrates: frames from elsewhere move it, unless sticky. */
 	struct ndmsg ndm = { .ndm_family = AF_BRIDGE,
 			     .ndm_ifindex = step->ifindex,
 			     .ndm_state = NUD_NOARP,
 			     .ndm_flags = NTF_MASTER };
 	struct nl_request req;
 
+	if (step->value)
+		ndm.ndm_flags |= NTF_STICKY;
 	nl_start(&req, type, flags, &ndm, sizeof(ndm));
 	mnl_attr_put(req.nlh, NDA_LLADDR, VNIC_MAC_LEN, step->mac);
 	if (vlan)

@@ -29,7 +29,7 @@ enum step_kind {
 	/* a port's own */
 	STEP_SOCK_LISTEN, /* bind the port's socket; undo: unlink it */
 	STEP_DP_PORT, /* the datapath gets the port; undo: it forgets it */
-	STEP_FDB, /* the bridge learns that MAC+VLAN is behind the tap; undo: forget */
+	STEP_FDB, /* the bridge learns that MAC+VLAN is behind the tap, where value: for good; undo: forget */
 	/* what the VFs of a nic share; @dev is the PF */
 	STEP_NIC_AUTOPROBE, /* sriov_drivers_autoprobe = value */
 	STEP_NIC_NUMVFS, /* sriov_numvfs = value; done once every VF has its link, netdev and group */

@@ -34,16 +34,13 @@ int engine_init(struct engine *e, struct worker_state *ws)
 static void rebuild_table(struct engine *e)
 {
 	table_clear(&e->table);
-	e->n_run = e->n_standby = 0;
+	e->n_run = 0;
 	e->moved = false;
 	e->generation++;
 	for (unsigned int i = 0; i < DP_PORTS_MAX; i++) {
 		struct port *p = e->port[i];
 
-		if (!p || p->off || p->n_rx == 0)
-			continue;
-		e->n_standby += (p->cfg.flags & WIRE_PORT_STANDBY) != 0;
-		if (p->away)
+		if (!p || p->off || p->n_rx == 0 || p->away)
 			continue;
 		e->run[e->n_run++] = (uint16_t)i;
 		table_add(&e->table, p->mac, p->cfg.vlan, (uint16_t)i);

@@ -115,8 +115,7 @@ struct port {
  * @announce_at: when a port's announcement is due next; 0: never
  * @polled: rings looked at each turn
  * @any_broken: a port was given up; see engine_next_broken()
- * @n_standby: ports that are standbys
- * @moved: one of them has come or gone
+ * @moved: a standby has come or gone
  * @frame, @piece: the burst being worked on
  * @scratch: a frame in one piece, where one is needed
  */
@@ -132,7 +131,7 @@ struct engine {
 	struct uplink uplink;
 	struct table table;
 	uint32_t generation;
-	unsigned int n_run, n_polled, n_taken, n_standby;
+	unsigned int n_run, n_polled, n_taken;
 	uint16_t run[DP_PORTS_MAX];
 	struct ring *polled[RINGS_OF_KIND];
 	struct ring *complete;

@@ -461,15 +461,21 @@ static void uplink_multicast(struct engine *e, struct frame *f, int vid)
 		flood(e, &bare, (uint16_t)vid);
 }
 
-/* A standby's guest sends by its other way now. */
-static void look_for_guest(struct engine *e, const struct frame *f, int vid)
+/*
+ * A frame from the uplink that says it comes from one of our guests: a standby's sends by its other way now. Any
+ * other's has come back, as some cards bring a PF its own broadcasts, or is a lie.
+ */
+static bool from_ourselves(struct engine *e, const struct frame *f, int vid)
 {
 	struct port *p = lookup(e, frame_src(f), (uint16_t)vid);
 
-	if (!p || !(p->cfg.flags & WIRE_PORT_STANDBY))
-		return;
+	if (!p)
+		return false;
+	if (!(p->cfg.flags & WIRE_PORT_STANDBY))
+		return true;
 	p->away = true;
 	e->moved = true;
+	return false;
 }
 
 void forward_from_uplink(struct engine *e, struct frame *f)
@@ -486,8 +492,8 @@ void forward_from_uplink(struct engine *e, struct frame *f)
 		f->hdr.flags = valid;
 		f->offload = true;
 	}
-	if (e->n_standby)
-		look_for_guest(e, f, vid);
+	if (from_ourselves(e, f, vid))
+		return;
 	make_room(e);
 	if (frame_multicast(f)) {
 		uplink_multicast(e, f, vid);

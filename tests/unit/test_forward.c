@@ -107,6 +107,23 @@ static void a_standby_follows_its_guest(void **state)
 	bed_deinit(&bed);
 }
 
+/* A card that brings back what it was given, or somebody who lies. */
+static void frames_of_our_own_from_outside_are_dropped(void **state)
+{
+	uint8_t buf[100];
+
+	(void)state;
+	setup(3, NULL, 0);
+	bed_frame(buf, sizeof(buf), bed_broadcast, bed.g[1].mac, TYPE, 1);
+	bed_from_outside(&bed, buf, sizeof(buf), NULL);
+	bed_frame(buf, sizeof(buf), bed.g[0].mac, bed.g[1].mac, TYPE, 2);
+	bed_from_outside(&bed, buf, sizeof(buf), NULL);
+	bed_turn(&bed, 0);
+	for (unsigned int i = 0; i < 3; i++)
+		silent(i);
+	bed_deinit(&bed);
+}
+
 static void a_standby_is_told_to_be_away(void **state)
 {
 	(void)state;
@@ -426,6 +443,7 @@ static void checksum_offsets_move_with_the_tag(void **state)
 	assert_int_equal(got.hdr.csum_start, 38);
 	assert_int_equal(got.hdr.flags, 1);
 	memcpy(out, bed.g[0].mac, 6);
+	memcpy(out + 6, bed_stranger, 6);
 	bed_from_outside(&bed, out, 104, &tagged);
 	bed_turn(&bed, 0);
 	assert_int_equal(vguest_receive(&bed.g[0], 0, out, &got), 100);
@@ -856,6 +874,7 @@ int main(void)
 		cmocka_unit_test(own_address_goes_nowhere),
 		cmocka_unit_test(a_standby_follows_its_guest),
 		cmocka_unit_test(a_standby_is_told_to_be_away),
+		cmocka_unit_test(frames_of_our_own_from_outside_are_dropped),
 		cmocka_unit_test(broadcast_stays_on_its_vlan),
 		cmocka_unit_test(vlans_do_not_meet),
 		cmocka_unit_test(tagged_frames_of_an_access_port_are_dropped),
