@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # rig: 6.12/11 6.1/9
-# time limit: 300
+# time limit: 420
 """VFs made by vnicd as its unit runs it, on a real driver: [nic] vfs=, reloads, others' doings, and kill -9 on the way.
 The rows of tests/tables/rig-kill.md that begin with numvfs."""
 import json
@@ -272,7 +272,7 @@ def _():
             whole(3)
             reload()
             nothing_left()
-        killed(spread(6, 1.5), lambda: reload(vfs=3), back)
+        killed(spread(4, 1.5), lambda: reload(vfs=3), back)
 
 
 @test("numvfs-kill-undoing")
@@ -282,7 +282,7 @@ def _():
             reload(vfs=3)
             ready(3)
             reload()
-        killed(spread(5, 1.2), act, nothing_left)
+        killed(spread(3, 1.2), act, nothing_left)
 
 
 def steps():
@@ -326,4 +326,4 @@ def _():
 
 
 if __name__ == "__main__":
-    inside.main(__file__)
+    inside.main(__file__, limit=400)
