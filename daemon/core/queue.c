@@ -46,6 +46,25 @@ static const struct vnic_vf *vf_there(const struct managed_port *p)
 										: NULL;
 }
 
+/* What was done to the netdev went with it, and perhaps to the VF: it is bound anew. */
+static void do_anew(struct managed_port *p)
+{
+	bool reached = false;
+
+	for (size_t i = 0; i < p->port.plan.n; i++) {
+		struct step *step = &p->port.plan.step[i];
+
+		reached |= step->kind == STEP_VF_DRIVER;
+		if (!reached || step->state != STEP_DONE)
+			continue;
+		step->state = STEP_BEGUN;
+		step->seen = false;
+		if (step->kind == STEP_DP_QUEUE)
+			break;
+	}
+	manager_kick(p->own.m);
+}
+
 bool queue_retry(struct managed_port *p)
 {
 	uint64_t now = manager_now(p->own.m);
@@ -59,6 +78,9 @@ bool queue_retry(struct managed_port *p)
 		return false;
 	}
 	p->own.error = 0;
+	/* It was set down on the way to being unbound: then there is more to do again. */
+	if (p->port.state != PORT_PREPARING && vf_there(p) && !*vf_there(p)->driver)
+		do_anew(p);
 	p->own.retry_at = now + NETDEV_LOOK;
 	manager_wake_before(p->own.m, p->own.retry_at);
 	return true;
@@ -93,25 +115,6 @@ void queue_datapath_back(struct managed_port *p)
 
 	if (step && step->state == STEP_DONE)
 		step->state = STEP_BEGUN;
-}
-
-/* What was done to the netdev went with it, and perhaps to the VF: it is bound anew. */
-static void do_anew(struct managed_port *p)
-{
-	bool reached = false;
-
-	for (size_t i = 0; i < p->port.plan.n; i++) {
-		struct step *step = &p->port.plan.step[i];
-
-		reached |= step->kind == STEP_VF_DRIVER;
-		if (!reached || step->state != STEP_DONE)
-			continue;
-		step->state = STEP_BEGUN;
-		step->seen = false;
-		if (step->kind == STEP_DP_QUEUE)
-			break;
-	}
-	manager_kick(p->own.m);
 }
 
 void queue_look(struct managed_port *p)
