@@ -167,7 +167,7 @@ class Bed:
         dev = pf().dev
         if not os.path.exists("/run/netns/out"):
             ip("netns", "add", "out")
-            ip("link", "set", "eth0", "netns", "out")
+            ip("link", "set", "outside", "netns", "out", "name", "eth0")
             quiet("eth0", "out")
             ip("link", "set", "eth0", "up", ns="out")
         self.take_away = (ovs_bridge if kind == "reach-vf-ovs" else linux_bridge)(dev)

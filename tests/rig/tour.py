@@ -94,9 +94,8 @@ def tour():
     pf = host.sh(f"ls /sys/bus/pci/devices/{PF}/net").strip()
     host.sh(f"ip link add br0 type bridge forward_delay 0; ip link set {pf} master br0 up; ip link set br0 up; "
             f"ip addr add {HOST_IP}/24 dev br0; modprobe vfio-pci; ip netns add outside; "
-            "for n in /sys/class/net/*; do [ $(cat $n/address) = 52:54:00:01:00:0f ] && "
-            "ip link set ${n##*/} netns outside name wire; done; "
-            f"ip -n outside addr add {OUTSIDE_IP}/24 dev wire; ip -n outside link set wire up")
+            f"ip link set outside netns outside; ip -n outside addr add {OUTSIDE_IP}/24 dev outside; "
+            "ip -n outside link set outside up")
     host.write("/etc/vnicd/vnicd.conf", CONF % (pf, pf))
     indent(CONF % (pf, pf))
     first = state(host)
