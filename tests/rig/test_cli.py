@@ -1,22 +1,19 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """vnicctl's tour of a real igb: each word of `nic show` is what iproute2 and sysfs say, before and after vnicd makes its
-VFs, while others use them, and when the PF's driver goes. The tests run inside of a host VM, in one go; on the outside
-each tells what came of it there."""
+VFs, while others use them, and when the PF's driver goes.
+"""
 # time limit: 300
 import glob
 import json
 import os
-import re
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-import vt  # noqa: E402
+import inside  # noqa: E402
 from vt import run, test, wait_for  # noqa: E402
 
-IN_VM = os.path.exists("/usr/local/sbin/rig-agent")
-HERE = "/root/tests/rig/test_cli.py"
 PF = "0000:01:00.0"
 DEV = f"/sys/bus/pci/devices/{PF}"
 IGB = "/sys/bus/pci/drivers/igb"
@@ -271,36 +268,5 @@ def _():
     run("ip", "link", "del", "br0")
 
 
-def on_host():
-    """A test for each of those above; the first one has them all run."""
-    import scenario
-    names = [name for name, _ in vt._tests]
-    vt._tests.clear()
-    said = {}
-
-    def run_all():
-        host = scenario.start()
-        host.sh(f"mkdir -p {os.path.dirname(HERE)}")
-        host.put(__file__, HERE)
-        _, out = host.run(["/usr/bin/python3", "-B", HERE], 240)
-        text = out.decode(errors="replace")
-        print("\n".join(line for line in text.splitlines() if line.startswith("# ")), flush=True)
-        for part in re.split(r"^(?=(?:not )?ok \d+ - )", text, flags=re.M)[1:]:
-            said[re.match(r"(?:not )?ok \d+ - (.*)", part).group(1)] = part
-        said.setdefault("", text[-500:])
-
-    def check(name):
-        if not said:
-            run_all()
-        assert name in said, f"it did not come to that: {said['']}"
-        assert said[name].startswith("ok "), said[name]
-
-    for name in names:
-        scenario.test(name)(lambda name=name: check(name))
-    scenario.main()
-
-
-if IN_VM:
-    vt.main()
-else:
-    on_host()
+if __name__ == "__main__":
+    inside.main(__file__, limit=240)
