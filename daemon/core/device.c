@@ -65,7 +65,7 @@ void device_forget_all(struct manager *m)
 	}
 }
 
-static void set_reason(struct managed_port *p, const char *text)
+void device_reason(struct managed_port *p, const char *text)
 {
 	struct port_device *d = &p->port.device;
 
@@ -84,7 +84,7 @@ static void set_state(struct managed_port *p, enum device_state state)
 	manager_tell_port(p->own.m, &p->port);
 }
 
-static void say(struct managed_port *p, const char *what)
+void device_say(struct managed_port *p, const char *what)
 {
 	char text[DEV_ADDR_MAX + 100];
 
@@ -181,7 +181,7 @@ static void given_back(struct managed_port *p)
 	struct port_device *d = &p->port.device;
 	struct manager *m = p->own.m;
 
-	say(p, "given back");
+	device_say(p, "given back");
 	plan_clear(&d->plan);
 	*d->pf = *d->vf_addr = '\0';
 	*d->asked = '\0';
@@ -226,13 +226,13 @@ static void pump_forth(struct managed_port *p, const struct vnic_pf *pf)
 	int r = d->plan.n ? 0 : make_plan(p, pf, &d->plan);
 
 	if (r == -ENODEV) {
-		set_reason(p, "the bridge or the representor that its VF would need has gone");
+		device_reason(p, "the bridge or the representor that its VF would need has gone");
 		p->device_drop = true;
 		manager_kick(p->own.m);
 		return;
 	}
 	if (r < 0) {
-		set_reason(p, "out of memory");
+		device_reason(p, "out of memory");
 		return;
 	}
 	for (size_t i = 0; i < d->plan.n; i++)
@@ -246,7 +246,7 @@ static void pump_forth(struct managed_port *p, const struct vnic_pf *pf)
 		p->attached_at = manager_now(p->own.m);
 		p->was_attached = false;
 		set_state(p, DEVICE_ATTACHED);
-		say(p, "the guest has it");
+		device_say(p, "the guest has it");
 	}
 	o->backoff = 0;
 	if (o->unrecorded)
@@ -308,7 +308,7 @@ void device_settings(struct managed_port *p)
 		if (step)
 			set_value(p, step, want->value);
 		else if (want->kind == STEP_VF_ATTR && plan_add(&d->plan, want) < 0)
-			set_reason(p, "out of memory");
+			device_reason(p, "out of memory");
 	}
 	if (attr_step(&d->plan, VF_RATE) && !attr_step(&wanted, VF_RATE))
 		set_value(p, attr_step(&d->plan, VF_RATE), 0);
@@ -327,7 +327,8 @@ static void note_asked(struct managed_port *p, const struct step *step, int64_t 
 	if (str_eq(text, d->asked))
 		return;
 	memcpy(d->asked, text, sizeof(d->asked));
-	say(p, *text ? "the guest gave it another MAC" : "the guest gave it its own MAC again");
+	device_say(p,
+		   *text ? "the guest gave it another MAC" : "the guest gave it its own MAC again");
 	manager_tell_port(p->own.m, &p->port);
 }
 
@@ -407,7 +408,9 @@ static bool repair_representor(struct managed_port *p)
 			continue;
 		contest_lose(p->own.m, &p->device_contest);
 		if (p->device_contest.n <= CONTEST_TOLD_FROM)
-			say(p, "its representor was taken out of the bridge, or down: put back");
+			device_say(
+				p,
+				"its representor was taken out of the bridge, or down: put back");
 		step->seen = false;
 		step->state = STEP_BEGUN;
 		/* Its VLANs went with its place in the bridge. */
@@ -458,17 +461,17 @@ static void pump_attached(struct managed_port *p, const struct vnic_pf *pf)
 		snprintf(text, sizeof(text), "somebody changed '%s' of it: set again",
 			 vf_attr_str(step->attr));
 		if (p->device_contest.n == CONTEST_TOLD_FROM)
-			set_reason(p, "somebody keeps changing its VF's attributes: see "
-				      "'ip monitor link'; vnicd sets them again and again");
+			device_reason(p, "somebody keeps changing its VF's attributes: see "
+					 "'ip monitor link'; vnicd sets them again and again");
 		if (p->device_contest.n <= CONTEST_TOLD_FROM)
-			say(p, text);
+			device_say(p, text);
 		step->seen = false;
 		step->state = STEP_BEGUN;
 		manager_kick(m);
 		return;
 	}
 	if (contest_over(m, &p->device_contest))
-		set_reason(p, "");
+		device_reason(p, "");
 }
 
 /* A step failed: what there is of the plan is put back, and later another VF, or the same, is tried. */
@@ -477,12 +480,12 @@ static void failed(struct managed_port *p)
 	struct owner *o = &p->device_own;
 
 	o->error = 0;
-	set_reason(p, o->err.message);
+	device_reason(p, o->err.message);
 	if (strncmp(p->device_said, o->err.message, sizeof(p->device_said) - 1) != 0) {
 		/* Once, and not at each try. */
 		snprintf(p->device_said, sizeof(p->device_said), "%.*s", PORT_REASON_MAX - 1,
 			 o->err.message);
-		say(p, o->err.message);
+		device_say(p, o->err.message);
 	}
 	owner_back_off(o);
 	/* What is in the guest stays there, though an attribute of it cannot be changed. */
@@ -523,215 +526,23 @@ void device_pump(struct managed_port *p)
 		vf_lost(d);
 	p->device_lost = false;
 	if (!p->gone && !p->device_drop && (!pf || !bound(p, &pf->vf[d->vf]))) {
-		set_reason(p, pf ? "its VF was taken from it by another driver: the guest goes on "
+		device_reason(p,
+			      pf ? "its VF was taken from it by another driver: the guest goes on "
 				   "with its virtio NIC"
 				 : "its VF has gone: the guest goes on with its virtio NIC");
-		say(p, pf ? "taken by another driver" : "gone from the host");
+		device_say(p, pf ? "taken by another driver" : "gone from the host");
 		p->device_drop = true;
 		if (!pf)
 			vf_lost(d);
 	}
 	p->device_drop |= d->hold || nic_is_drained(m, d->pf);
 	if (pf && !p->gone && !p->device_drop && !represented(p, &pf->vf[d->vf])) {
-		set_reason(p,
-			   "the representor of its VF is another one now: it is plugged in anew");
+		device_reason(
+			p, "the representor of its VF is another one now: it is plugged in anew");
 		p->device_drop = true;
 	}
 	if (p->gone || p->device_drop)
 		pump_back(p);
 	else if (p->port.started && p->port.state != PORT_PREPARING)
 		pump_forth(p, pf);
-}
-
-/* May @p have a VF, or say why it may not, and has none? */
-static bool waits_for_vf(const struct managed_port *p)
-{
-	return p->port.device.state == DEVICE_NONE && !p->port.device.hold && !p->gone &&
-	       p->port.path != VNIC_PATH_VMDQ && p->port.state != PORT_PREPARING &&
-	       /* That it is no standby does not change while it is there: asked once. */
-	       (*p->port.spec.standby || !p->device_asked) &&
-	       p->device_retry_at <= manager_now(p->own.m);
-}
-
-static uint32_t priority_of(const struct manager *m, const struct vnic_port *port)
-{
-	const struct vnic_class *class = config_class(m->config, port->spec.class_name);
-
-	return class ? class->priority : 0;
-}
-
-/* The class' priority first, then who has waited longest. */
-static struct managed_port *next_in_line(struct manager *m, uint64_t mark)
-{
-	struct managed_port *best = NULL;
-
-	for (struct vnic_port *port = m->ports; port; port = port->hh.next) {
-		struct managed_port *p = managed(port);
-
-		if (!waits_for_vf(p) || p->device_asked == mark)
-			continue;
-		if (!best || priority_of(m, port) > priority_of(m, &best->port) ||
-		    (priority_of(m, port) == priority_of(m, &best->port) &&
-		     port->generation < best->port.generation))
-			best = p;
-	}
-	return best;
-}
-
-/* Why @choice is not a VF: "" where none was wanted. */
-static const char *why_none(const struct alloc_choice *choice, const struct vnic_err *err)
-{
-	for (size_t i = 0; i < choice->n_reasons; i++) {
-		if (choice->reason[i].path != VNIC_PATH_SRIOV)
-			continue;
-		return choice->reason[i].eligible ? "another path comes first in its paths="
-						  : choice->reason[i].text;
-	}
-	return choice->n_reasons ? "" : err->message;
-}
-
-/* VFs may have become free, or others wanted: those who wait are asked for, in their order. */
-void devices_promote(struct manager *m)
-{
-	struct managed_port *p;
-
-	for (struct vnic_port *port = m->ports; port; port = port->hh.next)
-		if (managed(port)->device_retry_at > manager_now(m))
-			manager_wake_before(m, managed(port)->device_retry_at);
-		else if (managed(port)->device_retry_at && waits_for_vf(managed(port))) {
-			managed(port)->device_retry_at = 0;
-			m->devices_stale = true;
-		}
-	if (!m->devices_stale || !m->inv->complete)
-		return;
-	m->devices_stale = false;
-	m->promotions++;
-	while ((p = next_in_line(m, m->promotions))) {
-		struct alloc_choice choice;
-		struct vnic_err err = VNIC_ERR_INIT;
-
-		p->device_asked = m->promotions;
-		memset(&choice, 0, sizeof(choice));
-		if (manager_alloc(m, &p->port.spec, &choice, &err) == 0 &&
-		    choice.path == VNIC_PATH_SRIOV) {
-			device_reserve(p, &choice.vf);
-			say(p, "chosen");
-			owner_record(&p->device_own);
-			manager_tell_port(m, &p->port);
-			manager_kick(m);
-			continue;
-		}
-		set_reason(p, why_none(&choice, &err));
-	}
-}
-
-/* Could @port have a VF at all? */
-static bool may_have(const struct manager *m, const struct vnic_port *port)
-{
-	const struct vnic_class *class = config_class(m->config, port->spec.class_name);
-	const struct path_list *paths = port->spec.has_paths ? &port->spec.paths
-					: class		     ? &class->paths
-							     : NULL;
-
-	if (!paths || !*port->spec.standby)
-		return false;
-	for (size_t i = 0; i < VNIC_PATH_COUNT; i++)
-		if (paths->path[i] == VNIC_PATH_SRIOV)
-			return true;
-	return false;
-}
-
-static int find_port(struct manager *m, const struct port_key *key, uint64_t generation,
-		     struct managed_port **ret, struct vnic_err *err)
-{
-	struct vnic_port *port = manager_port(m, key);
-	char text[PORT_KEY_STR];
-
-	port_key_format(key, text);
-	if (!port)
-		return vnic_err_set(err, -ENOENT, VNIC_E_UNKNOWN_PORT,
-				    "there is no port %s: vnicctl port show lists those there are",
-				    text);
-	if (generation && port->generation != generation)
-		return vnic_err_set(
-			err, -ESTALE, VNIC_E_STALE_GENERATION,
-			"port %s has generation %llu, not %llu: it was made anew since; "
-			"look at it again",
-			text, (unsigned long long)port->generation, (unsigned long long)generation);
-	if (managed(port)->gone)
-		return vnic_err_set(err, -EBUSY, VNIC_E_BUSY, "port %s is being released", text);
-	if (!may_have(m, port))
-		return vnic_err_set(err, -ENOTSUP, VNIC_E_NO_PATH,
-				    "port %s cannot have a VF: its class has no path sriov, or its "
-				    "interface no <teaming type='persistent'/> and alias: see "
-				    "vnicctl domain check",
-				    text);
-	*ret = managed(port);
-	return 0;
-}
-
-int manager_device_hold(struct manager *m, const struct port_key *key, uint64_t generation,
-			bool hold, struct vnic_err *err)
-{
-	struct managed_port *p = NULL;
-	int r = find_port(m, key, generation, &p, err);
-	bool before;
-
-	if (r < 0)
-		return r;
-	before = p->port.device.hold;
-	if (before && hold)
-		return 0;
-	if (p->port.device.state == DEVICE_QUEUE)
-		return vnic_err_set(err, -EBUSY, VNIC_E_BUSY,
-				    "VF %s is the queue of the guest's virtio NIC, not a device of "
-				    "its own: it is given back when the domain ends",
-				    p->port.device.vf_addr);
-	p->port.device.hold = hold;
-	r = owner_record(&p->device_own);
-	if (r < 0) {
-		p->port.device.hold = before;
-		return vnic_err_set(err, r, VNIC_E_STEP_FAILED,
-				    "could not write the record, so nothing was done: %s",
-				    strerror(-r));
-	}
-	p->device_retry_at = 0;
-	set_reason(p, hold ? "held back: 'vnicctl port attach' lets it have a VF again" : "");
-	port_event(p, hold ? "is to have no VF" : "may have a VF again");
-	m->devices_stale = true;
-	manager_tell_port(m, &p->port);
-	manager_kick(m);
-	return 0;
-}
-
-static bool found(const char *vf_addr, const char (*addr)[DEV_ADDR_MAX], size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (str_eq(addr[i], vf_addr))
-			return true;
-	return false;
-}
-
-void manager_devices_found(struct manager *m, uint64_t asked_at, const char (*addr)[DEV_ADDR_MAX],
-			   size_t n)
-{
-	for (struct vnic_port *port = m->ports; port; port = port->hh.next) {
-		struct managed_port *p = managed(port);
-		struct port_device *d = &port->device;
-
-		if (d->state != DEVICE_ATTACHED || p->gone || p->device_drop ||
-		    p->device_own.busy || p->attached_at >= asked_at || found(d->vf_addr, addr, n))
-			continue;
-		for (size_t i = 0; i < d->plan.n; i++)
-			if (d->plan.step[i].kind == STEP_VF_ATTACH)
-				d->plan.step[i].state = STEP_UNDONE;
-		d->hold = true;
-		set_reason(p,
-			   "somebody took its VF out of the guest: 'vnicctl port attach' lets it "
-			   "have one again");
-		say(p, "taken out of the guest by somebody");
-		owner_record(&p->device_own);
-		manager_tell_port(m, port);
-		manager_kick(m);
-	}
 }

@@ -180,6 +180,9 @@ void port_remark(struct managed_port *p, const char *fmt, ...)
 void port_choose(struct vnic_port *port, const struct port_spec *spec,
 		 const struct alloc_choice *choice);
 
+/* promote.c */
+void devices_promote(struct manager *m);
+
 /* reach.c */
 /* Is it one of the steps that reach_pump() looks after? */
 bool reach_step(const struct step *step);
@@ -216,6 +219,10 @@ bool nic_is_drained(const struct manager *m, const char *pf);
 struct managed_nic *nic_free(struct managed_nic *n);
 
 /* device.c */
+/* Why it has no VF, or what is wrong with it; empty: nothing */
+void device_reason(struct managed_port *p, const char *text);
+/* A line of the port's history */
+void device_say(struct managed_port *p, const char *what);
 void device_adopt(struct managed_port *p);
 void device_reserve(struct managed_port *p, const struct vf_choice *choice);
 void device_pump(struct managed_port *p);
@@ -223,7 +230,6 @@ void device_pump(struct managed_port *p);
 bool device_carries(struct managed_port *p);
 /* The port's VLAN, rate, spoofchk or trust may have changed. */
 void device_settings(struct managed_port *p);
-void devices_promote(struct manager *m);
 /* The PCI address of the VF that @key had last, or NULL. */
 const char *device_before(const struct manager *m, const struct port_key *key);
 void device_forget_all(struct manager *m);
