@@ -209,7 +209,9 @@ static int port_enter(struct engine *e, struct port *p, const struct port *old, 
 	take_up_frames(e, p);
 	if (p->n_rx == 0)
 		return 0;
-	if (was_running)
+	if (old && old->cfg.flags & ~p->cfg.flags & WIRE_PORT_STANDBY)
+		announce_begin(e, p); /* its guest has no VF any more: it is here */
+	else if (was_running)
 		announce_go_on(e, p, old);
 	else if (p->cfg.flags & WIRE_PORT_ANNOUNCE)
 		announce_begin(e, p);

@@ -308,6 +308,8 @@ def taken_and_given_back(kind):
         v.give_back()
         g.plug()
         wait_for("the card to know it again", lambda: mac in fdb())
+        # To the host, since the emulated card would bring a broadcast back: Open vSwitch learns where it is now.
+        g.send(eth(MAC["host"], mac, b"here I am again"))
         all_reach(g, "afterwards")
     finally:
         g.client.close()

@@ -108,6 +108,18 @@ static void a_standby_follows_its_guest(void **state)
 }
 
 /* A card that brings back what it was given, or somebody who lies. */
+static void a_guest_without_its_vf_is_announced(void **state)
+{
+	(void)state;
+	setup(1, NULL, WIRE_PORT_STANDBY | WIRE_PORT_AWAY);
+	assert_int_equal(bed_outside(&bed, out, NULL), 0);
+	bed.g[0].cfg.flags = 0;
+	bed_set(&bed, 0, true);
+	assert_int_equal(bed_outside(&bed, out, NULL), 60);
+	assert_memory_equal(out + 6, bed.g[0].mac, 6);
+	bed_deinit(&bed);
+}
+
 static void frames_of_our_own_from_outside_are_dropped(void **state)
 {
 	uint8_t buf[100];
@@ -875,6 +887,7 @@ int main(void)
 		cmocka_unit_test(a_standby_follows_its_guest),
 		cmocka_unit_test(a_standby_is_told_to_be_away),
 		cmocka_unit_test(frames_of_our_own_from_outside_are_dropped),
+		cmocka_unit_test(a_guest_without_its_vf_is_announced),
 		cmocka_unit_test(broadcast_stays_on_its_vlan),
 		cmocka_unit_test(vlans_do_not_meet),
 		cmocka_unit_test(tagged_frames_of_an_access_port_are_dropped),
