@@ -260,7 +260,7 @@ static const char *vf_words(struct json_object *port, char *buf, size_t size)
 static int port_device(struct cli *cli, const char *word, bool attach)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-	_cleanup_(json_putp) struct json_object *ports = NULL;
+	_cleanup_(json_putp) struct json_object *ports = NULL, *after = NULL;
 	struct vnic_err err = VNIC_ERR_INIT;
 	struct json_object *port;
 	char vf[160];
@@ -290,12 +290,10 @@ static int port_device(struct cli *cli, const char *word, bool attach)
 			 key, word);
 		return CLI_OK;
 	}
-	json_object_put(ports);
-	ports = NULL;
-	if (ports_named(cli, key, &ports, &err) < 0)
+	if (ports_named(cli, key, &after, &err) < 0)
 		return cli_fail_err(cli, &err);
-	port = json_object_array_get_idx(ports, 0);
-	cli_done(cli, "%s has %s.", j_str(port, "key"), vf_words(port, vf, sizeof(vf)));
+	port = json_object_array_get_idx(after, 0);
+	cli_done(cli, "%s has %s.", key, vf_words(port, vf, sizeof(vf)));
 	return CLI_OK;
 }
 

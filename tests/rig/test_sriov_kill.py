@@ -44,7 +44,10 @@ def back():
 def gone():
     """The guest has ended and all is as before."""
     wait_for("the port's end", lambda: bed.port() is None, timeout=40)
-    wait_for("the host as before", lambda: bed.state() == bed._before, timeout=20)
+    try:
+        wait_for("the host as before", lambda: bed.state() == bed._before, timeout=20)
+    except AssertionError as e:
+        raise AssertionError(f"{e}: {bed._before}: is {bed.state()}") from e
 
 
 @test("sriov-kill-vnicd-attached")
