@@ -100,7 +100,7 @@ def state():
     return _host.sh(f"""cd /sys/bus/pci/devices/{PF}; cat sriov_numvfs sriov_drivers_autoprobe
         ip -d link show {_host.pf} | grep -E '^ +vf '
         for v in virtfn*; do echo $v $(basename $(readlink $v/driver) 2>/dev/null) $(cat $v/driver_override); done
-        bridge fdb show dev {_host.pf} | grep -v permanent | grep 52:54:00:09 || true""")
+        bridge fdb show dev {_host.pf} | grep static | grep 52:54:00:09 || true""")
 
 
 def ask(op, **fields):
