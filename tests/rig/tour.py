@@ -53,12 +53,15 @@ def show(host, command, limit=90.0):
 
 
 def state(host):
-    """What must read as before: what vnicd may leave behind, and every VF with its attributes and driver."""
-    return host.sh("cd /root/tests/lib && python3 -B -c 'import hoststate, json; "
+    """What must read as before: what vnicd may leave behind, and every VF with its attributes and driver. The sockets
+    that its services listen on stay in /run/vnicd, for the next ones."""
+    text = host.sh("cd /root/tests/lib && python3 -B -c 'import hoststate, json; "
                    "print(json.dumps(hoststate.snapshot(), indent=1, sort_keys=True))'; ip -d link show dev $(ls "
                    f"/sys/bus/pci/devices/{PF}/net); cd /sys/bus/pci/devices/{PF}; grep . sriov_numvfs "
                    "sriov_drivers_autoprobe; for v in virtfn*; do [ -e $v ] || continue; echo $v "
                    "$(readlink $v/driver) $(cat $v/driver_override); done")
+    return "\n".join(x.rstrip(",") for x in text.splitlines()
+                     if x.strip() and not re.search(r"/run/vnicd/(datapath|hook)\.sock", x))
 
 
 def same(before, after, what):
