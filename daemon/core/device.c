@@ -92,32 +92,41 @@ void device_say(struct managed_port *p, const char *what)
 	port_event(p, text);
 }
 
+void device_take(struct port_device *d, const struct vf_choice *choice, enum device_state state)
+{
+	memcpy(d->pf, choice->pf, sizeof(d->pf));
+	memcpy(d->vf_addr, choice->vf_addr, sizeof(d->vf_addr));
+	d->vf = choice->vf;
+	d->state = state;
+}
+
+void device_let_go(struct managed_port *p)
+{
+	struct port_device *d = &p->port.device;
+	struct manager *m = p->own.m;
+
+	*d->pf = *d->vf_addr = '\0';
+	d->vf = 0;
+	d->state = DEVICE_NONE;
+	manager_index_port(m, &p->port);
+	m->devices_stale = true;
+	nics_stale(m);
+}
+
 void device_reserve(struct managed_port *p, const struct vf_choice *choice)
 {
 	struct port_device *d = &p->port.device;
 
-	memcpy(d->pf, choice->pf, sizeof(d->pf));
-	memcpy(d->vf_addr, choice->vf_addr, sizeof(d->vf_addr));
-	d->vf = choice->vf;
-	d->state = DEVICE_RESERVED;
+	device_take(d, choice, DEVICE_RESERVED);
 	d->reason[0] = '\0';
 	p->device_drop = p->device_lost = false;
 	manager_index_port(p->own.m, &p->port);
 	remember(p->own.m, &p->port.spec.key, d->vf_addr);
 }
 
-/* The step that plugs it in; NULL before there is a plan. */
-static const struct step *attach_step(const struct port_device *d)
-{
-	for (size_t i = 0; i < d->plan.n; i++)
-		if (d->plan.step[i].kind == STEP_VF_ATTACH)
-			return &d->plan.step[i];
-	return NULL;
-}
-
 static bool in_guest(const struct port_device *d)
 {
-	const struct step *attach = attach_step(d);
+	const struct step *attach = plan_find(&d->plan, STEP_VF_ATTACH);
 
 	return attach && attach->state == STEP_DONE;
 }
@@ -154,11 +163,11 @@ static void set_standby(struct managed_port *p)
 void device_adopt(struct managed_port *p)
 {
 	struct port_device *d = &p->port.device;
+	struct step *attach = plan_find(&d->plan, STEP_VF_ATTACH);
 
 	owner_init(&p->device_own, p->own.m, &d->plan, p->own.segment, &p->port);
-	for (size_t i = 0; i < d->plan.n; i++)
-		if (d->plan.step[i].kind == STEP_VF_ATTACH && d->plan.step[i].state == STEP_DONE)
-			d->plan.step[i].state = STEP_BEGUN;
+	if (attach && attach->state == STEP_DONE)
+		attach->state = STEP_BEGUN;
 	p->was_attached = d->state == DEVICE_ATTACHED;
 	if (p->was_attached)
 		d->state = DEVICE_ATTACHING;
@@ -172,7 +181,7 @@ static const struct vnic_pf *pf_there(const struct manager *m, const struct port
 {
 	const struct vnic_pf *pf = inventory_pf(m->inv, d->pf);
 
-	return pf && d->vf < pf->n_vf && str_eq(pf->vf[d->vf].addr, d->vf_addr) ? pf : NULL;
+	return pf_vf(pf, d->vf, d->vf_addr) ? pf : NULL;
 }
 
 /* It is put back: the port has none, and others may take it. */
@@ -183,15 +192,10 @@ static void given_back(struct managed_port *p)
 
 	device_say(p, "given back");
 	plan_clear(&d->plan);
-	*d->pf = *d->vf_addr = '\0';
 	*d->asked = '\0';
-	d->vf = 0;
-	d->state = DEVICE_NONE;
 	memset(&p->device_contest, 0, sizeof(p->device_contest));
-	manager_index_port(m, &p->port);
 	p->device_drop = p->device_lost = false;
-	m->devices_stale = true;
-	nics_stale(m);
+	device_let_go(p);
 	if (!p->gone || owner_last(&p->own) >= 0)
 		owner_record(&p->device_own);
 	manager_tell_port(m, &p->port);
@@ -211,18 +215,202 @@ static void pump_back(struct managed_port *p)
 	owner_begin(&p->device_own, (size_t)last, true);
 }
 
-static void pump_attached(struct managed_port *p, const struct vnic_pf *pf);
-
 static int make_plan(const struct managed_port *p, const struct vnic_pf *pf, struct plan *ret)
 {
 	return path_sriov_device(p->own.m->inv, &p->port, pf, p->own.segment, ret);
+}
+
+bool device_carries(struct managed_port *p)
+{
+	uint64_t when = p->attached_at + SETTLE_IN;
+
+	if (p->port.device.state != DEVICE_ATTACHED || p->device_drop || p->gone)
+		return false;
+	if (manager_now(p->own.m) >= when)
+		return true;
+	manager_wake_before(p->own.m, when);
+	return false;
+}
+
+void step_follow(struct step *step, int64_t value)
+{
+	if (step->value == value)
+		return;
+	step->value = value;
+	step->seen = false;
+	if (step->state == STEP_DONE)
+		step->state = STEP_BEGUN;
+}
+
+void device_settings(struct managed_port *p)
+{
+	struct port_device *d = &p->port.device;
+	const struct vnic_pf *pf = pf_there(p->own.m, d);
+	struct plan wanted = { 0 };
+	struct step *rate;
+
+	if (!d->plan.n || !pf || p->device_drop)
+		return;
+	if (p->device_own.busy) {
+		/* The plan may not change under the step: once it has ended. */
+		p->device_stale = true;
+		return;
+	}
+	if (make_plan(p, pf, &wanted) < 0)
+		return;
+	p->device_stale = false;
+	for (size_t i = 0; i < wanted.n; i++) {
+		const struct step *want = &wanted.step[i];
+		struct step *step;
+
+		if (want->kind != STEP_VF_ATTR)
+			continue;
+		step = plan_find_attr(&d->plan, want->attr);
+		if (step)
+			step_follow(step, want->value);
+		else if (plan_add(&d->plan, want) < 0)
+			device_reason(p, "out of memory");
+	}
+	rate = plan_find_attr(&d->plan, VF_RATE);
+	if (rate && !plan_find_attr(&wanted, VF_RATE))
+		step_follow(rate, 0);
+	plan_clear(&wanted);
+	manager_kick(p->own.m);
+}
+
+/* What the guest asked of its VF and, being trusted, was given. */
+static void note_asked(struct managed_port *p, const struct step *step, int64_t value)
+{
+	struct port_device *d = &p->port.device;
+	char text[sizeof(d->asked)] = "";
+
+	if (value != step->value)
+		vf_attr_format(step->attr, value, text, sizeof(text));
+	if (str_eq(text, d->asked))
+		return;
+	memcpy(d->asked, text, sizeof(d->asked));
+	device_say(p,
+		   *text ? "the guest gave it another MAC" : "the guest gave it its own MAC again");
+	manager_tell_port(p->own.m, &p->port);
+}
+
+/* What was done to it went with it; another one at its address has nothing of that. libvirt is to be told still. */
+static void vf_lost(struct port_device *d)
+{
+	for (size_t i = 0; i < d->plan.n; i++)
+		if (d->plan.step[i].kind != STEP_VF_ATTACH)
+			d->plan.step[i].state = STEP_UNDONE;
+}
+
+/* Is it bound to what we bound it to? */
+static bool bound(struct managed_port *p, const struct vnic_vf *vf)
+{
+	struct step *step = plan_find(&p->port.device.plan, STEP_VF_DRIVER);
+
+	return !step || step->state != STEP_DONE ||
+	       !owner_drifted(&p->device_own, step, str_eq(vf->driver, step->driver));
+}
+
+/* The representor that the plan is about is still that of the VF, or the VF needs none. */
+static bool represented(const struct managed_port *p, const struct vnic_vf *vf)
+{
+	const struct plan *plan = &p->port.device.plan;
+
+	for (size_t i = 0; i < plan->n; i++)
+		if (plan->step[i].kind == STEP_LINK_UP && plan->step[i].ifindex != vf->representor)
+			return false;
+	return true;
+}
+
+/* Is @step's effect on the representor there? What somebody changed since is to be done again. */
+static bool representor_kept(struct managed_port *p, struct step *step)
+{
+	struct manager *m = p->own.m;
+	const struct vnic_link *link = inventory_find(m->inv, step->ifindex);
+	bool shown = link &&
+		     (step->kind == STEP_LINK_MASTER ? link->master == step->master
+		      : step->kind == STEP_LINK_UP   ? link->up
+						   : inventory_bridged(m->inv, link, step->bridge));
+
+	return !owner_drifted(&p->device_own, step, shown) || contest_waits(m, &p->device_contest);
+}
+
+/* Somebody undid @step: it is done again, which its history tells until that is nothing new any more. */
+static void do_again(struct managed_port *p, struct step *step, const char *text)
+{
+	contest_lose(p->own.m, &p->device_contest);
+	if (p->device_contest.n <= CONTEST_TOLD_FROM)
+		device_say(p, text);
+	step->seen = false;
+	step->state = STEP_BEGUN;
+	manager_kick(p->own.m);
+}
+
+/* Return: true where something of it is to be done again. */
+static bool repair_representor(struct managed_port *p)
+{
+	struct plan *plan = &p->port.device.plan;
+
+	for (size_t i = 0; i < plan->n; i++) {
+		struct step *step = &plan->step[i];
+
+		if ((step->kind != STEP_LINK_MASTER && step->kind != STEP_LINK_UP &&
+		     step->kind != STEP_OVS_PORT) ||
+		    representor_kept(p, step))
+			continue;
+		do_again(p, step, "its representor was taken out of the bridge, or down: put back");
+		/* Its VLANs went with its place in the bridge. */
+		for (size_t j = i; step->kind == STEP_LINK_MASTER && j < plan->n; j++)
+			if (plan->step[j].kind == STEP_BRIDGE_PVID) {
+				plan->step[j].state = STEP_PLANNED;
+				plan->step[j].has_prev = false;
+			}
+		return true;
+	}
+	return false;
+}
+
+/*
+ * Somebody else may have set an attribute: it is set again, later and later where that goes on. The MAC of a
+ * trusted VF is its guest's to change.
+ */
+static void pump_attached(struct managed_port *p, const struct vnic_pf *pf)
+{
+	struct manager *m = p->own.m;
+	struct port_device *d = &p->port.device;
+	const struct vnic_vf *vf = &pf->vf[d->vf];
+
+	if (repair_representor(p))
+		return;
+	for (size_t i = 0; i < d->plan.n; i++) {
+		struct step *step = &d->plan.step[i];
+		char text[VNIC_ERR_MESSAGE_MAX];
+
+		if (step->kind != STEP_VF_ATTR || !(vf->known & 1u << step->attr))
+			continue;
+		if (step->attr == VF_MAC && p->port.trust && step->seen) {
+			note_asked(p, step, vf->value[VF_MAC]);
+			continue;
+		}
+		if (!owner_drifted(&p->device_own, step, vf->value[step->attr] == step->value) ||
+		    contest_waits(m, &p->device_contest))
+			continue;
+		snprintf(text, sizeof(text), "somebody changed '%s' of it: set again",
+			 vf_attr_str(step->attr));
+		do_again(p, step, text);
+		if (p->device_contest.n == CONTEST_TOLD_FROM)
+			device_reason(p, "somebody keeps changing its VF's attributes: see "
+					 "'ip monitor link'; vnicd sets them again and again");
+		return;
+	}
+	if (contest_over(m, &p->device_contest))
+		device_reason(p, "");
 }
 
 static void pump_forth(struct managed_port *p, const struct vnic_pf *pf)
 {
 	struct port_device *d = &p->port.device;
 	struct owner *o = &p->device_own;
-
 	int r = d->plan.n ? 0 : make_plan(p, pf, &d->plan);
 
 	if (r == -ENODEV) {
@@ -252,226 +440,6 @@ static void pump_forth(struct managed_port *p, const struct vnic_pf *pf)
 	if (o->unrecorded)
 		owner_record(o);
 	pump_attached(p, pf);
-}
-
-bool device_carries(struct managed_port *p)
-{
-	uint64_t when = p->attached_at + SETTLE_IN;
-
-	if (p->port.device.state != DEVICE_ATTACHED || p->device_drop || p->gone)
-		return false;
-	if (manager_now(p->own.m) >= when)
-		return true;
-	manager_wake_before(p->own.m, when);
-	return false;
-}
-
-static struct step *attr_step(struct plan *plan, enum vf_attr attr)
-{
-	for (size_t i = 0; i < plan->n; i++)
-		if (plan->step[i].kind == STEP_VF_ATTR && plan->step[i].attr == attr)
-			return &plan->step[i];
-	return NULL;
-}
-
-static void set_value(struct managed_port *p, struct step *step, int64_t value)
-{
-	if (step->value == value)
-		return;
-	step->value = value;
-	step->seen = false;
-	if (step->state == STEP_DONE)
-		step->state = STEP_BEGUN;
-	manager_kick(p->own.m);
-}
-
-void device_settings(struct managed_port *p)
-{
-	struct port_device *d = &p->port.device;
-	const struct vnic_pf *pf = pf_there(p->own.m, d);
-	struct plan wanted = { 0 };
-
-	if (!d->plan.n || !pf || p->device_drop || make_plan(p, pf, &wanted) < 0)
-		return;
-	if (p->device_own.busy) {
-		/* The plan may not change under the step: once it has ended. */
-		p->device_stale = true;
-		plan_clear(&wanted);
-		return;
-	}
-	p->device_stale = false;
-	for (size_t i = 0; i < wanted.n; i++) {
-		const struct step *want = &wanted.step[i];
-		struct step *step = want->kind == STEP_VF_ATTR ? attr_step(&d->plan, want->attr)
-							       : NULL;
-
-		if (step)
-			set_value(p, step, want->value);
-		else if (want->kind == STEP_VF_ATTR && plan_add(&d->plan, want) < 0)
-			device_reason(p, "out of memory");
-	}
-	if (attr_step(&d->plan, VF_RATE) && !attr_step(&wanted, VF_RATE))
-		set_value(p, attr_step(&d->plan, VF_RATE), 0);
-	plan_clear(&wanted);
-	manager_kick(p->own.m);
-}
-
-/* What the guest asked of its VF and, being trusted, was given. */
-static void note_asked(struct managed_port *p, const struct step *step, int64_t value)
-{
-	struct port_device *d = &p->port.device;
-	char text[sizeof(d->asked)] = "";
-
-	if (value != step->value)
-		vf_attr_format(step->attr, value, text, sizeof(text));
-	if (str_eq(text, d->asked))
-		return;
-	memcpy(d->asked, text, sizeof(d->asked));
-	device_say(p,
-		   *text ? "the guest gave it another MAC" : "the guest gave it its own MAC again");
-	manager_tell_port(p->own.m, &p->port);
-}
-
-/* What was done to it went with it; another one at its address has nothing of that. libvirt is to be told still. */
-static void vf_lost(struct port_device *d)
-{
-	for (size_t i = 0; i < d->plan.n; i++)
-		if (d->plan.step[i].kind != STEP_VF_ATTACH)
-			d->plan.step[i].state = STEP_UNDONE;
-}
-
-/* Is it bound to what we bound it to? The inventory may lag behind. */
-static bool bound(struct managed_port *p, const struct vnic_vf *vf)
-{
-	struct manager *m = p->own.m;
-	struct plan *plan = &p->port.device.plan;
-
-	for (size_t i = 0; i < plan->n; i++) {
-		struct step *step = &plan->step[i];
-
-		if (step->kind != STEP_VF_DRIVER || step->state != STEP_DONE)
-			continue;
-		if (str_eq(vf->driver, step->driver)) {
-			step->seen = true;
-			continue;
-		}
-		if (step->seen || manager_now(m) >= p->device_own.settled_at + SETTLE)
-			return false;
-		manager_wake_before(m, p->device_own.settled_at + SETTLE);
-	}
-	return true;
-}
-
-/* The representor that the plan is about is still that of the VF, or the VF needs none. */
-static bool represented(const struct managed_port *p, const struct vnic_vf *vf)
-{
-	const struct plan *plan = &p->port.device.plan;
-
-	for (size_t i = 0; i < plan->n; i++)
-		if (plan->step[i].kind == STEP_LINK_UP && plan->step[i].ifindex != vf->representor)
-			return false;
-	return true;
-}
-
-/* Is @step's effect on the representor there? What somebody changed since is to be done again. */
-static bool representor_kept(struct managed_port *p, struct step *step)
-{
-	struct manager *m = p->own.m;
-	const struct vnic_link *link = inventory_find(m->inv, step->ifindex);
-	bool shown = link &&
-		     (step->kind == STEP_LINK_MASTER ? link->master == step->master
-		      : step->kind == STEP_LINK_UP   ? link->up
-						   : inventory_bridged(m->inv, link, step->bridge));
-
-	if (shown) {
-		step->seen = true;
-		return true;
-	}
-	if (!step->seen && manager_now(m) < p->device_own.settled_at + SETTLE) {
-		manager_wake_before(m, p->device_own.settled_at + SETTLE);
-		return true;
-	}
-	return contest_waits(m, &p->device_contest);
-}
-
-/* Return: true where something of it is to be done again. */
-static bool repair_representor(struct managed_port *p)
-{
-	struct plan *plan = &p->port.device.plan;
-
-	for (size_t i = 0; i < plan->n; i++) {
-		struct step *step = &plan->step[i];
-
-		if ((step->kind != STEP_LINK_MASTER && step->kind != STEP_LINK_UP &&
-		     step->kind != STEP_OVS_PORT) ||
-		    representor_kept(p, step))
-			continue;
-		contest_lose(p->own.m, &p->device_contest);
-		if (p->device_contest.n <= CONTEST_TOLD_FROM)
-			device_say(
-				p,
-				"its representor was taken out of the bridge, or down: put back");
-		step->seen = false;
-		step->state = STEP_BEGUN;
-		/* Its VLANs went with its place in the bridge. */
-		for (size_t j = i; step->kind == STEP_LINK_MASTER && j < plan->n; j++)
-			if (plan->step[j].kind == STEP_BRIDGE_PVID) {
-				plan->step[j].state = STEP_PLANNED;
-				plan->step[j].has_prev = false;
-			}
-		manager_kick(p->own.m);
-		return true;
-	}
-	return false;
-}
-
-/*
- * Somebody else may have set an attribute: it is set again, later and later where that goes on. The MAC of a
- * trusted VF is its guest's to change.
- */
-static void pump_attached(struct managed_port *p, const struct vnic_pf *pf)
-{
-	struct manager *m = p->own.m;
-	struct port_device *d = &p->port.device;
-	const struct vnic_vf *vf = &pf->vf[d->vf];
-
-	if (repair_representor(p))
-		return;
-	for (size_t i = 0; i < d->plan.n; i++) {
-		struct step *step = &d->plan.step[i];
-		char text[VNIC_ERR_MESSAGE_MAX];
-
-		if (step->kind != STEP_VF_ATTR || !(vf->known & 1u << step->attr))
-			continue;
-		if (step->attr == VF_MAC && p->port.trust && step->seen) {
-			note_asked(p, step, vf->value[VF_MAC]);
-			continue;
-		}
-		if (vf->value[step->attr] == step->value) {
-			step->seen = true;
-			continue;
-		}
-		if (!step->seen && manager_now(m) < p->device_own.settled_at + SETTLE) {
-			manager_wake_before(m, p->device_own.settled_at + SETTLE);
-			continue;
-		}
-		if (contest_waits(m, &p->device_contest))
-			continue;
-		contest_lose(m, &p->device_contest);
-		snprintf(text, sizeof(text), "somebody changed '%s' of it: set again",
-			 vf_attr_str(step->attr));
-		if (p->device_contest.n == CONTEST_TOLD_FROM)
-			device_reason(p, "somebody keeps changing its VF's attributes: see "
-					 "'ip monitor link'; vnicd sets them again and again");
-		if (p->device_contest.n <= CONTEST_TOLD_FROM)
-			device_say(p, text);
-		step->seen = false;
-		step->state = STEP_BEGUN;
-		manager_kick(m);
-		return;
-	}
-	if (contest_over(m, &p->device_contest))
-		device_reason(p, "");
 }
 
 /* A step failed: what there is of the plan is put back, and later another VF, or the same, is tried. */

@@ -316,21 +316,12 @@ static int look_at_ports(struct manager_job *job)
 
 static int start_del(struct manager_job *job)
 {
-	struct vnic_port *port = manager_port(job->m, &job->port[0].spec.key);
-	char key[PORT_KEY_STR];
+	struct vnic_port *port;
+	int r = manager_find_port(job->m, &job->port[0].spec.key, job->generation, &port,
+				  &job->err);
 
-	port_key_format(&job->port[0].spec.key, key);
-	if (!port)
-		return vnic_err_set(&job->err, -ENOENT, VNIC_E_UNKNOWN_PORT,
-				    "there is no port %s: vnicctl port show lists those there are",
-				    key);
-	if (job->generation && port->generation != job->generation)
-		return vnic_err_set(
-			&job->err, -ESTALE, VNIC_E_STALE_GENERATION,
-			"port %s has generation %llu, not %llu: it was made anew since; "
-			"look at it again",
-			key, (unsigned long long)port->generation,
-			(unsigned long long)job->generation);
+	if (r < 0)
+		return r;
 	job->port[0].generation = port->generation;
 	memcpy(job->port[0].segment, port->segment, sizeof(port->segment));
 	port_release(managed(port));

@@ -127,6 +127,27 @@ struct vnic_port *manager_port(const struct manager *m, const struct port_key *k
 	return port;
 }
 
+int manager_find_port(const struct manager *m, const struct port_key *key, uint64_t generation,
+		      struct vnic_port **ret, struct vnic_err *err)
+{
+	struct vnic_port *port = manager_port(m, key);
+	char text[PORT_KEY_STR];
+
+	port_key_format(key, text);
+	if (!port)
+		return vnic_err_set(err, -ENOENT, VNIC_E_UNKNOWN_PORT,
+				    "there is no port %s: vnicctl port show lists those there are",
+				    text);
+	if (generation && port->generation != generation)
+		return vnic_err_set(
+			err, -ESTALE, VNIC_E_STALE_GENERATION,
+			"port %s has generation %llu, not %llu: it was made anew since; "
+			"look at it again",
+			text, (unsigned long long)port->generation, (unsigned long long)generation);
+	*ret = port;
+	return 0;
+}
+
 struct segment_share *manager_share(const struct manager *m, const char *segment)
 {
 	struct segment_share *share;

@@ -143,7 +143,6 @@ struct manager {
 	struct segment_share *shares;
 	struct nic_share *nics; /* uthash by pf */
 	struct memory *memory; /* device.c's */
-	uint64_t promotions;
 	bool devices_stale; /* a VF may have become free */
 	enum manager_dp_state dp_state;
 	char dp_reason[VNIC_ERR_MESSAGE_MAX]; /* why it is down */

@@ -73,7 +73,7 @@ struct managed_port {
 	bool device_stale; /* its settings have changed */
 	uint64_t attached_at;
 	bool was_attached; /* before a restart of ours: it is being looked at again */
-	uint64_t device_asked; /* the promotion that it was last asked for in */
+	bool device_asked; /* it was asked once whether it can have a VF */
 	char device_said[PORT_REASON_MAX]; /* the failure that its history tells */
 };
 
@@ -121,6 +121,9 @@ void manager_tell_segment(struct manager *m, const char *segment);
 bool manager_dp_away(const struct manager *m); /* down for longer than requests wait */
 int manager_alloc(const struct manager *m, const struct port_spec *spec, struct alloc_choice *ret,
 		  struct vnic_err *err);
+/* The port of that key and, unless it is 0, generation; else UnknownPort, StaleGeneration. */
+int manager_find_port(const struct manager *m, const struct port_key *key, uint64_t generation,
+		      struct vnic_port **ret, struct vnic_err *err);
 int manager_dp_error(const struct manager *m, struct vnic_err *err);
 /* It is not known yet what the datapath serves: nothing may be taken from it. Looks again in time. */
 bool manager_dp_unmet(struct manager *m);
@@ -139,6 +142,11 @@ void owner_back_off(struct owner *o);
 void owner_redo(struct owner *o, enum step_kind kind);
 /* The datapath lists what counted as undone because it was away: that is to be undone again. */
 void owner_not_undone(struct owner *o, enum step_kind kind);
+/*
+ * Has somebody else changed what @step did? @shown: its effect is in the inventory, which lags behind what we do: it is
+ * missed only once it had been shown, or has had time to be. Looks again in time.
+ */
+bool owner_drifted(struct owner *o, struct step *step, bool shown);
 static inline bool owner_waits(struct owner *o)
 {
 	return o->busy || o->retry_at > manager_now(o->m);
@@ -224,18 +232,22 @@ void device_reason(struct managed_port *p, const char *text);
 /* A line of the port's history */
 void device_say(struct managed_port *p, const char *what);
 void device_adopt(struct managed_port *p);
+/* The VF that a port has, of path sriov or vmdq; and none any more: others may take it. */
+void device_take(struct port_device *d, const struct vf_choice *choice, enum device_state state);
+void device_let_go(struct managed_port *p);
 void device_reserve(struct managed_port *p, const struct vf_choice *choice);
 void device_pump(struct managed_port *p);
 /* Do the guest's frames go by its VF, so that nobody needs to look for its MAC behind the tap? */
 bool device_carries(struct managed_port *p);
 /* The port's VLAN, rate, spoofchk or trust may have changed. */
 void device_settings(struct managed_port *p);
+/* Have @step set @value, again where it is done. */
+void step_follow(struct step *step, int64_t value);
 /* The PCI address of the VF that @key had last, or NULL. */
 const char *device_before(const struct manager *m, const struct port_key *key);
 void device_forget_all(struct manager *m);
 
 /* queue.c: ports of path vmdq */
-void queue_reserve(struct managed_port *p, const struct vf_choice *choice);
 /* Is the failure of its step none yet, since its netdev may still come? Tries again in time. */
 bool queue_retry(struct managed_port *p);
 /* Is its next step to wait? Fills in what the steps before it have found. */
@@ -247,8 +259,6 @@ void queue_look(struct managed_port *p);
 bool queue_leaves(struct managed_port *p);
 /* The port's VLAN, rate, spoofchk or trust may have changed. */
 void queue_settings(struct managed_port *p);
-/* All its steps are undone: others may take the VF. */
-void queue_given_back(struct managed_port *p);
 
 /* job.c */
 void jobs_pump(struct manager *m);

@@ -159,14 +159,6 @@ static bool drop_plan(struct managed_nic *n)
 	return false;
 }
 
-static struct step *numvfs_step(struct managed_nic *n)
-{
-	for (size_t i = 0; i < n->nic.plan.n; i++)
-		if (n->nic.plan.step[i].kind == STEP_NIC_NUMVFS)
-			return &n->nic.plan.step[i];
-	return NULL;
-}
-
 /* What happens next is looked at in another turn. */
 static void begin(struct managed_nic *n, size_t i, bool undo)
 {
@@ -177,18 +169,13 @@ static void begin(struct managed_nic *n, size_t i, bool undo)
 /* Has somebody written another number of VFs since ours? */
 static bool changed_by_others(struct managed_nic *n, const struct vnic_pf *pf)
 {
-	struct step *step = numvfs_step(n);
+	struct step *step = plan_find(&n->nic.plan, STEP_NIC_NUMVFS);
 
 	if (!step || step->state != STEP_DONE)
 		return false;
-	if (pf->num_vfs == step->value) {
-		step->seen = true;
-		return false;
-	}
-	if (step->seen || manager_now(n->own.m) >= n->own.settled_at + SETTLE)
+	if (owner_drifted(&n->own, step, pf->num_vfs == step->value))
 		return true;
-	n->stale = true;
-	manager_wake_before(n->own.m, n->own.settled_at + SETTLE);
+	n->stale |= !step->seen;
 	return false;
 }
 
@@ -215,7 +202,7 @@ static int make_plan(struct managed_nic *n, const struct vnic_pf *pf,
 /* Its VFs are not those that we made: nothing is left of that to undo. */
 static void lost_vfs(struct managed_nic *n, const struct vnic_pf *pf)
 {
-	struct step *step = numvfs_step(n);
+	struct step *step = plan_find(&n->nic.plan, STEP_NIC_NUMVFS);
 
 	if (*pf->driver)
 		tell(n, false, "it has %d VFs, where vnicd had made %d: somebody changed that",
@@ -262,9 +249,10 @@ static void pump_plan(struct managed_nic *n, const struct vnic_pf *pf,
 		lost_vfs(n, pf);
 		return;
 	}
-	if (!numvfs_step(n) && cfg && cfg->vfs && !pf->num_vfs && add_numvfs(n, cfg) < 0)
+	if (!plan_find(&n->nic.plan, STEP_NIC_NUMVFS) && cfg && cfg->vfs && !pf->num_vfs &&
+	    add_numvfs(n, cfg) < 0)
 		return;
-	numvfs = numvfs_step(n);
+	numvfs = plan_find(&n->nic.plan, STEP_NIC_NUMVFS);
 	same = cfg && numvfs && cfg->vfs == numvfs->value;
 	if (!same) {
 		ssize_t last = owner_last(&n->own);

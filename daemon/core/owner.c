@@ -52,6 +52,20 @@ void owner_back_off(struct owner *o)
 	manager_wake_before(o->m, o->retry_at);
 }
 
+bool owner_drifted(struct owner *o, struct step *step, bool shown)
+{
+	uint64_t when = o->settled_at + SETTLE;
+
+	if (shown) {
+		step->seen = true;
+		return false;
+	}
+	if (step->seen || manager_now(o->m) >= when)
+		return true;
+	manager_wake_before(o->m, when);
+	return false;
+}
+
 void owner_redo(struct owner *o, enum step_kind kind)
 {
 	for (size_t i = 0; i < o->plan->n; i++) {

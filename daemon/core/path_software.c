@@ -138,17 +138,22 @@ static int add_host(const struct inventory *inv, const struct vnic_segment *segm
 
 	for (int i = 0; r == 0 && i < segment->n_uplinks; i++) {
 		const struct vnic_link *uplink = inventory_find_name(inv, segment->uplink[i]);
-		const struct vnic_pf *pf = uplink ? inventory_pf_of(inv, uplink) : NULL;
+		const struct vnic_pf *pf =
+			inventory_uplink_switch(inv, segment->uplink[i], segment->bridge);
 		struct step step = { .kind = STEP_NIC_FDB };
 
-		if (!pf || !inventory_bridged(inv, uplink, segment->bridge) || !pf_switches(pf) ||
-		    memcmp(uplink->mac, bridge->mac, sizeof(uplink->mac)) == 0)
+		if (!pf || memcmp(uplink->mac, bridge->mac, sizeof(uplink->mac)) == 0)
 			continue;
 		memcpy(step.dev, pf->addr, sizeof(step.dev));
 		memcpy(step.mac, bridge->mac, sizeof(step.mac));
 		r = plan_add(plan, &step);
 	}
 	return r;
+}
+
+uint32_t path_software_mtu(const struct vnic_segment *segment, const struct vnic_link *bridge)
+{
+	return segment->mtu ? segment->mtu : bridge && bridge->mtu ? bridge->mtu : 1500;
 }
 
 int path_software_shared(const struct inventory *inv, const struct vnic_segment *segment,
@@ -164,7 +169,7 @@ int path_software_shared(const struct inventory *inv, const struct vnic_segment 
 		bridge = NULL;
 	path_software_tap(segment->name, base.ifname);
 	memcpy(base.name, segment->name, sizeof(base.name));
-	base.mtu = segment->mtu ? segment->mtu : bridge && bridge->mtu ? bridge->mtu : 1500;
+	base.mtu = path_software_mtu(segment, bridge);
 
 	step = base;
 	step.kind = STEP_TAP_CREATE;
@@ -208,19 +213,29 @@ int path_software_shared(const struct inventory *inv, const struct vnic_segment 
 	return 0;
 }
 
-int path_software_port(const struct vnic_port *port, struct plan *ret)
+int path_software_socket(const struct vnic_port *port, struct step *ret_step, struct plan *plan)
 {
 	struct step step = { .kind = STEP_SOCK_LISTEN, .vlan = port->vlan };
-	struct plan plan = { 0 };
 	int r;
 
 	memcpy(step.mac, port->spec.key.mac, sizeof(step.mac));
 	memcpy(step.class_name, port->spec.class_name, sizeof(step.class_name));
 	memcpy(step.name, port->spec.name, sizeof(step.name));
-	r = plan_add(&plan, &step);
+	r = plan_add(plan, &step);
 	step.kind = STEP_DP_PORT;
 	if (r == 0)
-		r = plan_add(&plan, &step);
+		r = plan_add(plan, &step);
+	*ret_step = step;
+	return r;
+}
+
+int path_software_port(const struct vnic_port *port, struct plan *ret)
+{
+	struct plan plan = { 0 };
+	struct step step;
+	int r;
+
+	r = path_software_socket(port, &step, &plan);
 	step.kind = STEP_FDB;
 	path_software_tap(port->segment, step.ifname);
 	if (r == 0)

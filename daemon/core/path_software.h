@@ -25,5 +25,11 @@ bool path_software_eligible(const struct inventory *inv, const struct vnic_segme
 int path_software_shared(const struct inventory *inv, const struct vnic_segment *segment,
 			 const struct vlan_set *vlans, int tap_ifindex, struct plan *ret);
 
+/* Of the tap and of ports' own netdevs: what is configured, else the bridge's (NULL: none), else Ethernet's. */
+uint32_t path_software_mtu(const struct vnic_segment *segment, const struct vnic_link *bridge);
+
+/* Appends the steps that every port with a socket has. @ret_step: the last of them, to make others of. */
+int path_software_socket(const struct vnic_port *port, struct step *ret_step, struct plan *plan);
+
 /* A port's own steps: socket, datapath, and last its FDB entry, which is done only while it runs. */
 int path_software_port(const struct vnic_port *port, struct plan *ret);

@@ -378,22 +378,30 @@ int path_sriov_attrs(const struct inventory *inv, const struct vnic_segment *seg
 	return r;
 }
 
+int path_sriov_base(const struct vnic_port *port, const struct vnic_pf *pf, struct step *ret)
+{
+	const struct port_device *device = &port->device;
+
+	if (!pf_vf(pf, device->vf, device->vf_addr))
+		return -ENODEV;
+	*ret = (struct step){ .vf = device->vf };
+	memcpy(ret->dev, device->pf, sizeof(ret->dev));
+	memcpy(ret->vf_addr, device->vf_addr, sizeof(ret->vf_addr));
+	memcpy(ret->mac, port->spec.key.mac, sizeof(ret->mac));
+	return 0;
+}
+
 int path_sriov_device(const struct inventory *inv, const struct vnic_port *port,
 		      const struct vnic_pf *pf, const struct vnic_segment *segment,
 		      struct plan *ret)
 {
-	const struct port_device *device = &port->device;
-	struct step base = { .vf = device->vf }, step;
+	struct step base, step;
 	struct plan plan = { 0 };
 	int r;
 
-	if (device->vf < 0 || device->vf >= pf->n_vf ||
-	    !str_eq(pf->vf[device->vf].addr, device->vf_addr))
-		return -ENODEV;
-	memcpy(base.dev, device->pf, sizeof(base.dev));
-	memcpy(base.vf_addr, device->vf_addr, sizeof(base.vf_addr));
-	memcpy(base.mac, port->spec.key.mac, sizeof(base.mac));
-
+	r = path_sriov_base(port, pf, &base);
+	if (r < 0)
+		return r;
 	/*
 	 * In reverse: out of the guest, attributes as they were, a reset, its driver back, which takes the MAC
 	 * that the PF now says, and last what the netdev was called by.

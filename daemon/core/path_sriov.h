@@ -27,6 +27,9 @@ bool path_sriov_standby(const struct port_spec *spec, char *why, size_t size);
 bool path_sriov_eligible(const struct path_ask *ask, struct alloc_choice *choice,
 			 struct path_reason *ret_reason);
 
+/* What all steps on the VF of @port's device have in common. -ENODEV: it is not there any more; @pf may be NULL. */
+int path_sriov_base(const struct vnic_port *port, const struct vnic_pf *pf, struct step *ret);
+
 /**
  * path_sriov_device() - the steps from a free VF to one in the guest
  * @port: with its device set; the plan goes by its VLAN, rate, spoofchk and trust

@@ -42,7 +42,7 @@ static int build(const struct inventory *inv, const struct vnic_segment *segment
 		 const struct vnic_port *port, const struct vnic_pf *pf, const char *driver,
 		 const struct step *base, struct plan *plan)
 {
-	struct step step = { .vlan = port->vlan };
+	struct step last;
 	int r;
 
 	r = add(plan, base, STEP_VF_NETDEV_MAC);
@@ -59,37 +59,26 @@ static int build(const struct inventory *inv, const struct vnic_segment *segment
 		r = add(plan, base, STEP_QUEUE_NETDEV);
 	if (r == 0)
 		r = add(plan, base, STEP_DP_QUEUE);
-	memcpy(step.mac, port->spec.key.mac, sizeof(step.mac));
-	memcpy(step.class_name, port->spec.class_name, sizeof(step.class_name));
-	memcpy(step.name, port->spec.name, sizeof(step.name));
-	if (r == 0)
-		r = add(plan, &step, STEP_SOCK_LISTEN);
-	if (r == 0)
-		r = add(plan, &step, STEP_DP_PORT);
-	return r;
+	return r == 0 ? path_software_socket(port, &last, plan) : r;
 }
 
 int path_vmdq_port(const struct inventory *inv, const struct vnic_segment *segment,
 		   const struct vnic_port *port, struct plan *ret)
 {
 	const struct vnic_link *bridge = inventory_find_name(inv, segment->bridge);
-	const struct port_device *device = &port->device;
-	const struct vnic_pf *pf = inventory_pf(inv, device->pf);
-	struct step base = { .vf = device->vf };
+	const struct vnic_pf *pf = inventory_pf(inv, port->device.pf);
 	struct plan plan = { 0 };
 	const char *driver;
+	struct step base;
 	int r;
 
-	if (!pf || device->vf < 0 || device->vf >= pf->n_vf ||
-	    !str_eq(pf->vf[device->vf].addr, device->vf_addr))
-		return -ENODEV;
+	r = path_sriov_base(port, pf, &base);
+	if (r < 0)
+		return r;
 	driver = driver_quirks(pf->driver)->vf_driver;
 	if (!driver)
 		return -ENOTSUP;
-	memcpy(base.dev, device->pf, sizeof(base.dev));
-	memcpy(base.vf_addr, device->vf_addr, sizeof(base.vf_addr));
-	memcpy(base.mac, port->spec.key.mac, sizeof(base.mac));
-	base.mtu = segment->mtu ? segment->mtu : bridge && bridge->mtu ? bridge->mtu : 1500;
+	base.mtu = path_software_mtu(segment, bridge);
 	port_dp_segment(port, base.name);
 	r = build(inv, segment, port, pf, driver, &base, &plan);
 	if (r < 0) {

@@ -99,7 +99,7 @@ struct managed_port *port_make(struct manager *m, const struct port_spec *spec,
 	p->port.state = PORT_PREPARING;
 	p->port.generation = ++m->last_generation;
 	if (choice->path == VNIC_PATH_VMDQ)
-		queue_reserve(p, &choice->vf);
+		device_take(&p->port.device, &choice->vf, DEVICE_QUEUE);
 	if (make_plan(m, &p->port) < 0 ||
 	    !share_get(m, config_segment(m->config, choice->segment))) {
 		plan_clear(&p->port.plan);
@@ -182,7 +182,7 @@ static void pump_release(struct managed_port *p)
 		return;
 	last = owner_last(&p->own);
 	if (last < 0 && p->port.device.state == DEVICE_QUEUE)
-		queue_given_back(p);
+		device_let_go(p);
 	if (last >= 0)
 		owner_begin(&p->own, (size_t)last, true);
 	else if (p->port.device.state == DEVICE_NONE)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Which ports get a VF that is free, and whom an administrator keeps from having one. */
 #include <errno.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/errors.h"
+#include "base/cleanup.h"
 #include "daemon/core/manager_priv.h"
 
 /* May @p have a VF, or say why it may not, and has none? */
@@ -25,21 +26,15 @@ static uint32_t priority_of(const struct manager *m, const struct vnic_port *por
 }
 
 /* The class' priority first, then who has waited longest. */
-static struct managed_port *next_in_line(struct manager *m, uint64_t mark)
+static int by_claim(const void *a, const void *b)
 {
-	struct managed_port *best = NULL;
+	const struct managed_port *x = *(struct managed_port *const *)a,
+				  *y = *(struct managed_port *const *)b;
+	uint32_t px = priority_of(x->own.m, &x->port), py = priority_of(y->own.m, &y->port);
 
-	for (struct vnic_port *port = m->ports; port; port = port->hh.next) {
-		struct managed_port *p = managed(port);
-
-		if (!waits_for_vf(p) || p->device_asked == mark)
-			continue;
-		if (!best || priority_of(m, port) > priority_of(m, &best->port) ||
-		    (priority_of(m, port) == priority_of(m, &best->port) &&
-		     port->generation < best->port.generation))
-			best = p;
-	}
-	return best;
+	if (px != py)
+		return px > py ? -1 : 1;
+	return x->port.generation < y->port.generation ? -1 : 1;
 }
 
 /* Why @choice is not a VF: "" where none was wanted. */
@@ -57,7 +52,8 @@ static const char *why_none(const struct alloc_choice *choice, const struct vnic
 /* VFs may have become free, or others wanted: those who wait are asked for, in their order. */
 void devices_promote(struct manager *m)
 {
-	struct managed_port *p;
+	_cleanup_(freep) struct managed_port **line = NULL;
+	size_t n = 0;
 
 	for (struct vnic_port *port = m->ports; port; port = port->hh.next)
 		if (managed(port)->device_retry_at > manager_now(m))
@@ -68,13 +64,20 @@ void devices_promote(struct manager *m)
 		}
 	if (!m->devices_stale || !m->inv->complete)
 		return;
+	line = calloc(HASH_COUNT(m->ports) + 1, sizeof(struct managed_port *));
+	if (!line)
+		return; /* it is tried again in the next turn */
 	m->devices_stale = false;
-	m->promotions++;
-	while ((p = next_in_line(m, m->promotions))) {
+	for (struct vnic_port *port = m->ports; port; port = port->hh.next)
+		if (waits_for_vf(managed(port)))
+			line[n++] = managed(port);
+	qsort(line, n, sizeof(*line), by_claim);
+	for (size_t i = 0; i < n; i++) {
+		struct managed_port *p = line[i];
 		struct alloc_choice choice;
 		struct vnic_err err = VNIC_ERR_INIT;
 
-		p->device_asked = m->promotions;
+		p->device_asked = true;
 		memset(&choice, 0, sizeof(choice));
 		if (manager_alloc(m, &p->port.spec, &choice, &err) == 0 &&
 		    choice.path == VNIC_PATH_SRIOV) {
@@ -108,20 +111,13 @@ static bool may_have(const struct manager *m, const struct vnic_port *port)
 static int find_port(struct manager *m, const struct port_key *key, uint64_t generation,
 		     struct managed_port **ret, struct vnic_err *err)
 {
-	struct vnic_port *port = manager_port(m, key);
+	struct vnic_port *port;
 	char text[PORT_KEY_STR];
+	int r = manager_find_port(m, key, generation, &port, err);
 
+	if (r < 0)
+		return r;
 	port_key_format(key, text);
-	if (!port)
-		return vnic_err_set(err, -ENOENT, VNIC_E_UNKNOWN_PORT,
-				    "there is no port %s: vnicctl port show lists those there are",
-				    text);
-	if (generation && port->generation != generation)
-		return vnic_err_set(
-			err, -ESTALE, VNIC_E_STALE_GENERATION,
-			"port %s has generation %llu, not %llu: it was made anew since; "
-			"look at it again",
-			text, (unsigned long long)port->generation, (unsigned long long)generation);
 	if (managed(port)->gone)
 		return vnic_err_set(err, -EBUSY, VNIC_E_BUSY, "port %s is being released", text);
 	if (!may_have(m, port))
@@ -182,13 +178,12 @@ void manager_devices_found(struct manager *m, uint64_t asked_at, const char (*ad
 	for (struct vnic_port *port = m->ports; port; port = port->hh.next) {
 		struct managed_port *p = managed(port);
 		struct port_device *d = &port->device;
+		struct step *attach = plan_find(&d->plan, STEP_VF_ATTACH);
 
-		if (d->state != DEVICE_ATTACHED || p->gone || p->device_drop ||
+		if (!attach || d->state != DEVICE_ATTACHED || p->gone || p->device_drop ||
 		    p->device_own.busy || p->attached_at >= asked_at || found(d->vf_addr, addr, n))
 			continue;
-		for (size_t i = 0; i < d->plan.n; i++)
-			if (d->plan.step[i].kind == STEP_VF_ATTACH)
-				d->plan.step[i].state = STEP_UNDONE;
+		attach->state = STEP_UNDONE;
 		d->hold = true;
 		device_reason(
 			p, "somebody took its VF out of the guest: 'vnicctl port attach' lets it "

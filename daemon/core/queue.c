@@ -19,31 +19,11 @@
 /* VFs that are made anew are there again within this: then the port stays with its own. */
 #define VF_BACK (5 * SEC)
 
-void queue_reserve(struct managed_port *p, const struct vf_choice *choice)
-{
-	struct port_device *d = &p->port.device;
-
-	memcpy(d->pf, choice->pf, sizeof(d->pf));
-	memcpy(d->vf_addr, choice->vf_addr, sizeof(d->vf_addr));
-	d->vf = choice->vf;
-	d->state = DEVICE_QUEUE;
-}
-
-static struct step *find_step(struct managed_port *p, enum step_kind kind)
-{
-	for (size_t i = 0; i < p->port.plan.n; i++)
-		if (p->port.plan.step[i].kind == kind)
-			return &p->port.plan.step[i];
-	return NULL;
-}
-
 static const struct vnic_vf *vf_there(const struct managed_port *p)
 {
 	const struct port_device *d = &p->port.device;
-	const struct vnic_pf *pf = inventory_pf(p->own.m->inv, d->pf);
 
-	return pf && d->vf < pf->n_vf && str_eq(pf->vf[d->vf].addr, d->vf_addr) ? &pf->vf[d->vf]
-										: NULL;
+	return pf_vf(inventory_pf(p->own.m->inv, d->pf), d->vf, d->vf_addr);
 }
 
 /* What was done to the netdev went with it, and perhaps to the VF: it is bound anew. */
@@ -92,7 +72,7 @@ bool queue_waits(struct managed_port *p, struct step *step)
 	const struct vnic_vf *vf;
 
 	if (step->kind == STEP_DP_QUEUE) {
-		netdev = find_step(p, STEP_QUEUE_NETDEV);
+		netdev = plan_find(&p->port.plan, STEP_QUEUE_NETDEV);
 		step->ifindex = netdev ? netdev->ifindex : 0;
 		memcpy(step->ifname, netdev ? netdev->ifname : "", netdev ? IFNAMSIZ : 1);
 		p->netdev_until = 0;
@@ -111,7 +91,7 @@ bool queue_waits(struct managed_port *p, struct step *step)
 
 void queue_datapath_back(struct managed_port *p)
 {
-	struct step *step = find_step(p, STEP_DP_QUEUE);
+	struct step *step = plan_find(&p->port.plan, STEP_DP_QUEUE);
 
 	if (step && step->state == STEP_DONE)
 		step->state = STEP_BEGUN;
@@ -119,7 +99,7 @@ void queue_datapath_back(struct managed_port *p)
 
 void queue_look(struct managed_port *p)
 {
-	struct step *netdev = find_step(p, STEP_QUEUE_NETDEV);
+	struct step *netdev = plan_find(&p->port.plan, STEP_QUEUE_NETDEV);
 	struct manager *m = p->own.m;
 	const struct vnic_vf *vf = vf_there(p);
 	const struct vnic_link *link;
@@ -139,10 +119,8 @@ void queue_look(struct managed_port *p)
 		return;
 	if (!p->own.settled_at) /* as another vnicd left it */
 		p->own.settled_at = manager_now(m);
-	if (!netdev->seen && manager_now(m) < p->own.settled_at + SETTLE) {
-		manager_wake_before(m, p->own.settled_at + SETTLE);
+	if (!owner_drifted(&p->own, netdev, false))
 		return;
-	}
 	if (!vf) {
 		port_remark(p,
 			    "its VF %s has gone: where it does not come back, vnicd goes on in "
@@ -201,7 +179,7 @@ static void go_on_in_software(struct managed_port *p)
 	p->port.plan = plan;
 	p->leaving = false;
 	p->vf_gone_since = 0;
-	queue_given_back(p);
+	device_let_go(p);
 	p->own.unrecorded = true;
 	port_remark(p, "its VF has gone: in software, until its domain starts anew");
 	manager_tell_port(p->own.m, &p->port);
@@ -247,31 +225,13 @@ void queue_settings(struct managed_port *p)
 		return;
 	for (size_t i = 0; i < wanted.n; i++) {
 		const struct step *want = &wanted.step[i];
+		struct step *step = want->kind == STEP_VF_ATTR
+					    ? plan_find_attr(&p->port.plan, want->attr)
+					    : NULL;
 
-		for (size_t k = 0; want->kind == STEP_VF_ATTR && k < p->port.plan.n; k++) {
-			struct step *step = &p->port.plan.step[k];
-
-			if (step->kind != STEP_VF_ATTR || step->attr != want->attr ||
-			    step->value == want->value)
-				continue;
-			step->value = want->value;
-			if (step->state == STEP_DONE)
-				step->state = STEP_BEGUN;
-		}
+		if (step)
+			step_follow(step, want->value);
 	}
 	plan_clear(&wanted);
 	manager_kick(p->own.m);
-}
-
-void queue_given_back(struct managed_port *p)
-{
-	struct port_device *d = &p->port.device;
-	struct manager *m = p->own.m;
-
-	*d->pf = *d->vf_addr = '\0';
-	d->vf = 0;
-	d->state = DEVICE_NONE;
-	manager_index_port(m, &p->port);
-	m->devices_stale = true;
-	nics_stale(m);
 }

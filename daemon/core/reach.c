@@ -14,41 +14,18 @@ bool reach_step(const struct step *step)
 	return step->kind == STEP_FDB || step->kind == STEP_NIC_FDB;
 }
 
-static struct step *fdb_step(struct managed_port *p, size_t *ret_i)
-{
-	for (size_t i = 0; i < p->port.plan.n; i++)
-		if (p->port.plan.step[i].kind == STEP_FDB) {
-			*ret_i = i;
-			return &p->port.plan.step[i];
-		}
-	return NULL;
-}
-
 static bool acted(const struct step *step)
 {
 	return step->state == STEP_DONE || step->state == STEP_BEGUN;
-}
-
-/* Is @pf one whose own switch is to be told, for ports of @bridge? */
-static bool has_switch(const struct inventory *inv, const struct vnic_pf *pf,
-		       const struct vnic_link *bridge)
-{
-	const struct vnic_link *link = inventory_find(inv, pf->ifindex);
-
-	return link && inventory_bridged(inv, link, bridge->name) && pf_switches(pf);
 }
 
 /* Is a card with VFs among the uplinks? */
 static bool behind_switch(const struct inventory *inv, const struct segment_share *share,
 			  const struct vnic_link *bridge)
 {
-	for (int u = 0; u < share->segment.n_uplinks; u++) {
-		const struct vnic_link *link = inventory_find_name(inv, share->segment.uplink[u]);
-		const struct vnic_pf *pf = link ? inventory_pf_of(inv, link) : NULL;
-
-		if (pf && has_switch(inv, pf, bridge))
+	for (int u = 0; u < share->segment.n_uplinks; u++)
+		if (inventory_uplink_switch(inv, share->segment.uplink[u], bridge->name))
 			return true;
-	}
 	return false;
 }
 
@@ -59,14 +36,14 @@ static bool pump_bridge(struct managed_port *p, const struct segment_share *shar
 	struct manager *m = p->own.m;
 	uint16_t vlan = bridge && bridge->vlan_filtering ? p->port.vlan : 0;
 	/* Some cards bring a PF its own broadcasts back: they must not move the entry. */
-	bool sticky = bridge && behind_switch(m->inv, share, bridge);
+	bool sticky = wanted && behind_switch(m->inv, share, bridge);
+	struct step *step = plan_find(&p->port.plan, STEP_FDB);
 	const struct vnic_link *tap;
-	struct step *step;
-	size_t i = 0;
+	size_t i;
 
-	step = fdb_step(p, &i);
 	if (!step)
 		return false;
+	i = (size_t)(step - p->port.plan.step);
 	if (acted(step) && bridge &&
 	    (step->ifindex != share->tap_ifindex || step->master != bridge->ifindex)) {
 		/* The old entry went with the tap's place in the old bridge. */
@@ -114,7 +91,7 @@ static bool drop_nics(struct managed_port *p, const struct vnic_link *bridge, bo
 		if (step->kind != STEP_NIC_FDB)
 			continue;
 		pf = inventory_pf(inv, step->dev);
-		if (wanted && pf && has_switch(inv, pf, bridge))
+		if (wanted && pf && inventory_switches(inv, pf, bridge->name))
 			continue;
 		if (acted(step)) {
 			owner_begin(&p->own, i, true);
@@ -138,13 +115,12 @@ static bool pump_nics(struct managed_port *p, const struct segment_share *share,
 		return true;
 	memcpy(want.mac, p->port.spec.key.mac, sizeof(want.mac));
 	for (int u = 0; wanted && u < share->segment.n_uplinks; u++) {
-		const struct vnic_link *link =
-			inventory_find_name(m->inv, share->segment.uplink[u]);
-		const struct vnic_pf *pf = link ? inventory_pf_of(m->inv, link) : NULL;
+		const struct vnic_pf *pf =
+			inventory_uplink_switch(m->inv, share->segment.uplink[u], bridge->name);
 		struct step *step;
 		size_t i = 0;
 
-		if (!pf || !has_switch(m->inv, pf, bridge))
+		if (!pf)
 			continue;
 		step = nic_step(p, pf->addr, &i);
 		if (step && step->state == STEP_DONE)
@@ -181,8 +157,7 @@ bool reach_pump(struct managed_port *p)
 /* Its place in the bridge is a new one: what the bridge had learned is gone. */
 void port_fdb_lost(struct managed_port *p)
 {
-	size_t i = 0;
-	struct step *step = fdb_step(p, &i);
+	struct step *step = plan_find(&p->port.plan, STEP_FDB);
 
 	if (!step || step->state != STEP_DONE)
 		return;

@@ -38,10 +38,9 @@ void shares_stale(struct manager *m)
 
 bool share_told(const struct segment_share *share)
 {
-	for (size_t i = 0; i < share->plan.n; i++)
-		if (share->plan.step[i].kind == STEP_DP_SEGMENT)
-			return share->plan.step[i].state == STEP_DONE;
-	return false;
+	const struct step *told = plan_find(&share->plan, STEP_DP_SEGMENT);
+
+	return told && told->state == STEP_DONE;
 }
 
 /* Is there nothing more to expect of it, for now? */
@@ -161,18 +160,11 @@ static bool shown(const struct inventory *inv, const struct step *step)
 /* Was @step done and has somebody else changed its effect since? */
 static bool drifted(struct managed_share *s, struct step *step)
 {
-	struct manager *m = s->own.m;
-
 	if (step->state != STEP_DONE)
 		return false;
-	if (shown(m->inv, step)) {
-		step->seen = true;
-		return false;
-	}
-	if (step->seen || manager_now(m) >= s->own.settled_at + SETTLE)
+	if (owner_drifted(&s->own, step, shown(s->own.m->inv, step)))
 		return true;
-	s->stale = true;
-	manager_wake_before(m, s->own.settled_at + SETTLE);
+	s->stale |= !step->seen;
 	return false;
 }
 

@@ -392,3 +392,19 @@ bool inventory_bridged(const struct inventory *inv, const struct vnic_link *link
 		return port && str_eq(port->bridge, bridge);
 	return master && master->kind == LINK_BRIDGE && link->master == master->ifindex;
 }
+
+bool inventory_switches(const struct inventory *inv, const struct vnic_pf *pf, const char *bridge)
+{
+	const struct vnic_link *link = inventory_find(inv, pf->ifindex);
+
+	return link && inventory_bridged(inv, link, bridge) && pf_switches(pf);
+}
+
+const struct vnic_pf *inventory_uplink_switch(const struct inventory *inv, const char *ifname,
+					      const char *bridge)
+{
+	const struct vnic_link *link = inventory_find_name(inv, ifname);
+	const struct vnic_pf *pf = link ? inventory_pf_of(inv, link) : NULL;
+
+	return pf && inventory_switches(inv, pf, bridge) ? pf : NULL;
+}

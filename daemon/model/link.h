@@ -125,6 +125,11 @@ const struct ovs_port *inventory_ovs_port(const struct inventory *inv, const cha
 /* Is @link a port of the bridge called @bridge, Linux' or Open vSwitch's? */
 bool inventory_bridged(const struct inventory *inv, const struct vnic_link *link,
 		       const char *bridge);
+/* Is @pf in @bridge, with VFs whose embedded switch is to be told which MACs are there? */
+bool inventory_switches(const struct inventory *inv, const struct vnic_pf *pf, const char *bridge);
+/* The PF behind uplink @ifname of @bridge, where that is so; else NULL. */
+const struct vnic_pf *inventory_uplink_switch(const struct inventory *inv, const char *ifname,
+					      const char *bridge);
 
 /* Is it a nic in our sense: an uplink that a segment may use? */
 bool link_is_nic(const struct vnic_link *link);

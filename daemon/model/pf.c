@@ -111,6 +111,13 @@ const char *feature_state_str(enum feature_state state)
 	return state < ARRAY_SIZE(features) ? features[state] : "unknown";
 }
 
+const struct vnic_vf *pf_vf(const struct vnic_pf *pf, int index, const char *addr)
+{
+	return pf && index >= 0 && index < pf->n_vf && str_eq(pf->vf[index].addr, addr)
+		       ? &pf->vf[index]
+		       : NULL;
+}
+
 bool pf_switches(const struct vnic_pf *pf)
 {
 	return pf->num_vfs > 0 && pf->eswitch != ESWITCH_SWITCHDEV;

@@ -120,6 +120,8 @@ bool vf_same(const struct vnic_vf *a, const struct vnic_vf *b);
 struct vnic_vf vf_unknown(int index);
 void pf_clear(struct vnic_pf *pf);
 
+/* The VF at @index while that is the function @addr still; NULL: it has gone, or another is there. @pf may be NULL. */
+const struct vnic_vf *pf_vf(const struct vnic_pf *pf, int index, const char *addr);
 /* Has it an embedded switch of its own, which is to be told what is behind the PF? In switchdev mode it is not. */
 bool pf_switches(const struct vnic_pf *pf);
 

@@ -112,6 +112,22 @@ void plan_clear(struct plan *plan)
 	*plan = (struct plan){ 0 };
 }
 
+struct step *plan_find(const struct plan *plan, enum step_kind kind)
+{
+	for (size_t i = 0; i < plan->n; i++)
+		if (plan->step[i].kind == kind)
+			return &plan->step[i];
+	return NULL;
+}
+
+struct step *plan_find_attr(const struct plan *plan, enum vf_attr attr)
+{
+	for (size_t i = 0; i < plan->n; i++)
+		if (plan->step[i].kind == STEP_VF_ATTR && plan->step[i].attr == attr)
+			return &plan->step[i];
+	return NULL;
+}
+
 /* Of a nic and its VFs. */
 static void describe_function(const struct step *step, char *buf, size_t size)
 {

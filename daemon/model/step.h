@@ -107,6 +107,9 @@ void plan_remove(struct plan *plan, size_t i);
 /* Replace what @dst holds by a copy. */
 int plan_copy(struct plan *dst, const struct plan *src);
 void plan_clear(struct plan *plan);
+/* The first step of @kind, or that sets @attr; NULL: there is none. Its index is what lies between it and plan->step. */
+struct step *plan_find(const struct plan *plan, enum step_kind kind);
+struct step *plan_find_attr(const struct plan *plan, enum vf_attr attr);
 
 const char *step_kind_str(enum step_kind kind);
 int step_kind_parse(const char *s, enum step_kind *ret);
