@@ -309,24 +309,23 @@ static void class_flags(struct json_object *row, char *buf, size_t size)
 		 j_bool(row, "trust") ? ",trust" : "");
 }
 
-static void class_ports(struct json_object *row, char *buf, size_t size)
+/* "3/8", or "3" where there is no limit */
+static void of_at_most(uint64_t n, uint64_t max, char *buf, size_t size)
 {
-	uint64_t max = j_u64(row, "max_ports"), n = j_u64(row, "ports");
-
 	if (max)
 		snprintf(buf, size, "%llu/%llu", (unsigned long long)n, (unsigned long long)max);
 	else
 		snprintf(buf, size, "%llu", (unsigned long long)n);
 }
 
+static void class_ports(struct json_object *row, char *buf, size_t size)
+{
+	of_at_most(j_u64(row, "ports"), j_u64(row, "max_ports"), buf, size);
+}
+
 static void class_vfs(struct json_object *row, char *buf, size_t size)
 {
-	uint64_t max = j_u64(row, "max_vfs"), n = j_u64(row, "vfs");
-
-	if (max)
-		snprintf(buf, size, "%llu/%llu", (unsigned long long)n, (unsigned long long)max);
-	else
-		snprintf(buf, size, "%llu", (unsigned long long)n);
+	of_at_most(j_u64(row, "vfs"), j_u64(row, "max_vfs"), buf, size);
 }
 
 void render_classes(FILE *f, const struct table_style *style, struct json_object *classes)

@@ -49,14 +49,18 @@ static void nic_mtu(struct json_object *row, char *buf, size_t size)
 		snprintf(buf, size, "-");
 }
 
-static void nic_numa(struct json_object *row, char *buf, size_t size)
+/* A number that is not there is negative. */
+static void number_or_dash(int64_t number, char *buf, size_t size)
 {
-	int64_t node = j_i64(row, "numa_node");
-
-	if (node >= 0)
-		snprintf(buf, size, "%lld", (long long)node);
+	if (number >= 0)
+		snprintf(buf, size, "%lld", (long long)number);
 	else
 		snprintf(buf, size, "-");
+}
+
+static void nic_numa(struct json_object *row, char *buf, size_t size)
+{
+	number_or_dash(j_i64(row, "numa_node"), buf, size);
 }
 
 static void nic_vfs(struct json_object *row, char *buf, size_t size)
@@ -122,12 +126,7 @@ void render_nics(FILE *f, const struct table_style *style, struct json_object *n
 
 static void vf_group(struct json_object *row, char *buf, size_t size)
 {
-	int64_t group = j_i64(row, "iommu_group");
-
-	if (group >= 0)
-		snprintf(buf, size, "%lld", (long long)group);
-	else
-		snprintf(buf, size, "-");
+	number_or_dash(j_i64(row, "iommu_group"), buf, size);
 }
 
 /* Drivers say zero where nobody gave it one. */

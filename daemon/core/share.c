@@ -95,9 +95,9 @@ int share_wanted(const struct manager *m, const struct vnic_segment *segment,
 
 	for (const struct vnic_port *p = m->ports; p; p = p->hh.next)
 		if (str_eq(p->segment, segment->name))
-			vlans.bits[p->vlan / 64] |= UINT64_C(1) << p->vlan % 64;
+			vlan_set_add(&vlans, p->vlan);
 	if (and_this)
-		vlans.bits[and_this->vlan / 64] |= UINT64_C(1) << and_this->vlan % 64;
+		vlan_set_add(&vlans, and_this->vlan);
 	return path_software_shared(m->inv, segment, &vlans, tap_ifindex, ret);
 }
 

@@ -43,7 +43,7 @@ static void on_vlan_info(struct port_vlans *pv, const struct bridge_vlan_info *i
 		pv->pvid_untagged = info->flags & BRIDGE_VLAN_INFO_UNTAGGED;
 	}
 	for (uint16_t v = first; v <= info->vid && v <= VNIC_VLAN_MAX; v++)
-		pv->all.bits[v / 64] |= UINT64_C(1) << v % 64;
+		vlan_set_add(&pv->all, v);
 }
 
 static void parse_vlans(const struct nlmsghdr *nlh, void *data)

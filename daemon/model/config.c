@@ -93,7 +93,7 @@ const char *path_list_format(const struct path_list *list, char *buf, size_t siz
 	return buf;
 }
 
-static void vlan_set_add(struct vlan_set *set, unsigned int vlan)
+void vlan_set_add(struct vlan_set *set, unsigned int vlan)
 {
 	set->bits[vlan / 64] |= UINT64_C(1) << vlan % 64;
 }

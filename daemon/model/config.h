@@ -43,6 +43,8 @@ struct vlan_set {
 
 /* "0,10-20,30" */
 int vlan_set_parse(const char *s, struct vlan_set *ret);
+/* @vlan: at most VNIC_VLAN_MAX */
+void vlan_set_add(struct vlan_set *set, unsigned int vlan);
 bool vlan_set_has(const struct vlan_set *set, uint16_t vlan);
 
 #define SEGMENT_UPLINKS_MAX 8

@@ -222,7 +222,7 @@ static int read_trunks(struct ovs_port *p, struct json_object *set)
 								     : -1;
 
 		if (vlan >= 0 && vlan <= VNIC_VLAN_MAX)
-			p->trunks->bits[vlan / 64] |= UINT64_C(1) << vlan % 64;
+			vlan_set_add(p->trunks, (unsigned int)vlan);
 	}
 	return 0;
 }

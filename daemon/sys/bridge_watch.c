@@ -60,7 +60,7 @@ static int set_range(struct vlan_set *set, unsigned int first, unsigned int last
 		return -EBADMSG;
 	for (unsigned int v = first; v <= last; v++)
 		if (on)
-			set->bits[v / 64] |= UINT64_C(1) << v % 64;
+			vlan_set_add(set, v);
 		else
 			set->bits[v / 64] &= ~(UINT64_C(1) << v % 64);
 	return 0;

@@ -350,7 +350,7 @@ int config_finish(struct vnic_config *config, struct vnic_err *err)
 					    c->place.file, c->place.line, c->name);
 		/* Where no VLANs are listed, the class's own is the one allowed. */
 		if (!memcmp(&c->vlans, &none, sizeof(none)))
-			c->vlans.bits[c->vlan / 64] |= UINT64_C(1) << c->vlan % 64;
+			vlan_set_add(&c->vlans, c->vlan);
 	}
 	return 0;
 }
