@@ -48,6 +48,37 @@ void same_as(struct fixture *f, const char *before)
 	assert_string_equal(after, before);
 }
 
+void says(const char *text, const char *words)
+{
+	if (!strstr(text, words))
+		fail_msg("'%s' is not in: %s", words, text);
+}
+
+void swap(struct fixture *f, struct vnic_config *config)
+{
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	assert_int_equal(manager_config_swap(f->h.m, config, &err), 0);
+	fake_run(&f->h, 5 * SECOND);
+}
+
+void give_vfs(struct fixture *f, struct vnic_config *config, int vfs)
+{
+	fake_add_pf(&f->h, PF0, "eth0", 7);
+	free(f->before);
+	f->before = fake_snapshot(&f->h);
+	swap(f, config);
+	assert_int_equal(f->h.pf[0].pf.n_vf, vfs);
+}
+
+struct vnic_port *port_of(struct fixture *f, const struct port_spec *spec)
+{
+	struct vnic_port *port = manager_port(f->h.m, &spec->key);
+
+	assert_non_null(port);
+	return port;
+}
+
 struct manager_job *prepare(struct fixture *f, struct port_spec *specs, size_t n)
 {
 	struct domain_request req = { .op = REQUEST_PREPARE, .specs = specs, .n_specs = n };
@@ -83,6 +114,5 @@ void refused(struct fixture *f, const char *code, const char *words)
 {
 	assert_true(f->o.answered);
 	assert_string_equal(f->o.err.code, code);
-	if (!strstr(f->o.err.message, words))
-		fail_msg("'%s' is not in: %s", words, f->o.err.message);
+	says(f->o.err.message, words);
 }

@@ -5,6 +5,7 @@
 #include "tests/unit/fake_host.h"
 
 #define SECOND 1000000u
+#define PF0    "0000:03:00.0"
 
 struct outcome {
 	bool answered;
@@ -29,6 +30,14 @@ void answered(void *arg, const struct vnic_err *err, struct vnic_port *const *po
 void refused(struct fixture *f, const char *code, const char *words);
 /* The host reads as in @before. */
 void same_as(struct fixture *f, const char *before);
+
+/* @words are in @text. */
+void says(const char *text, const char *words);
+/* Another configuration, and time for what comes of it. */
+void swap(struct fixture *f, struct vnic_config *config);
+/* eth0 becomes a PF, which gets what @config wants: @vfs VFs; that is the host to come back to, without them. */
+void give_vfs(struct fixture *f, struct vnic_config *config, int vfs);
+struct vnic_port *port_of(struct fixture *f, const struct port_spec *spec);
 
 struct manager_job *prepare(struct fixture *f, struct port_spec *specs, size_t n);
 /* A port that was prepared, started and runs. */

@@ -10,8 +10,6 @@
 #include "base/cleanup.h"
 #include "tests/unit/manager_bed.h"
 
-#define PF0 "0000:03:00.0"
-
 static struct vnic_config *config_with(int vfs)
 {
 	struct vnic_config *config = fake_config();
@@ -23,16 +21,8 @@ static struct vnic_config *config_with(int vfs)
 /* A host with a PF that has been given its VFs. */
 static struct fixture *with_vfs(void **state, int vfs)
 {
-	struct fixture *f = *state;
-	struct vnic_err err = VNIC_ERR_INIT;
-
-	fake_add_pf(&f->h, PF0, "eth0", 7);
-	free(f->before);
-	f->before = fake_snapshot(&f->h);
-	assert_int_equal(manager_config_swap(f->h.m, config_with(vfs), &err), 0);
-	fake_run(&f->h, SECOND);
-	assert_int_equal(f->h.pf[0].pf.n_vf, vfs);
-	return f;
+	give_vfs(*state, config_with(vfs), vfs);
+	return *state;
 }
 
 static struct port_spec standby_spec(unsigned int domain)
@@ -41,28 +31,6 @@ static struct port_spec standby_spec(unsigned int domain)
 
 	strcpy(spec.standby, "ua-net0");
 	return spec;
-}
-
-static struct vnic_port *port_of(struct fixture *f, const struct port_spec *spec)
-{
-	struct vnic_port *port = manager_port(f->h.m, &spec->key);
-
-	assert_non_null(port);
-	return port;
-}
-
-static void swap(struct fixture *f, struct vnic_config *config)
-{
-	struct vnic_err err = VNIC_ERR_INIT;
-
-	assert_int_equal(manager_config_swap(f->h.m, config, &err), 0);
-	fake_run(&f->h, 5 * SECOND);
-}
-
-static void says(const char *text, const char *words)
-{
-	if (!strstr(text, words))
-		fail_msg("'%s' is not in: %s", words, text);
 }
 
 static bool has_fdb(struct fixture *f, const struct port_spec *spec)

@@ -9,8 +9,6 @@
 #include "api/errors.h"
 #include "tests/unit/manager_bed.h"
 
-#define PF0 "0000:03:00.0"
-
 static struct vnic_config *config_with(int vfs)
 {
 	struct vnic_config *config = fake_config();
@@ -20,47 +18,18 @@ static struct vnic_config *config_with(int vfs)
 	return config;
 }
 
-static void swap(struct fixture *f, struct vnic_config *config)
-{
-	struct vnic_err err = VNIC_ERR_INIT;
-
-	assert_int_equal(manager_config_swap(f->h.m, config, &err), 0);
-	fake_run(&f->h, 5 * SECOND);
-}
-
 static struct fixture *with_vfs(void **state, int vfs)
 {
-	struct fixture *f = *state;
-
-	fake_add_pf(&f->h, PF0, "eth0", 7);
-	free(f->before);
-	f->before = fake_snapshot(&f->h);
-	swap(f, config_with(vfs));
-	assert_int_equal(f->h.pf[0].pf.n_vf, vfs);
-	return f;
-}
-
-static struct vnic_port *port_of(struct fixture *f, const struct port_spec *spec)
-{
-	struct vnic_port *port = manager_port(f->h.m, &spec->key);
-
-	assert_non_null(port);
-	return port;
-}
-
-static void says(const char *text, const char *words)
-{
-	if (!strstr(text, words))
-		fail_msg("'%s' is not in: %s", words, text);
+	give_vfs(*state, config_with(vfs), vfs);
+	return *state;
 }
 
 static const struct step *netdev_step(const struct vnic_port *port)
 {
-	for (size_t i = 0; i < port->plan.n; i++)
-		if (port->plan.step[i].kind == STEP_QUEUE_NETDEV)
-			return &port->plan.step[i];
-	fail_msg("no netdev is planned");
-	return NULL;
+	const struct step *step = plan_find(&port->plan, STEP_QUEUE_NETDEV);
+
+	assert_non_null(step);
+	return step;
 }
 
 /* The netdev that the datapath has for the port is the VF's own, as it is now. */
