@@ -423,18 +423,23 @@ static void io_step_undo(void *data, struct step *step, const struct vnic_segmen
 static void on_forgotten(void *arg, int error, const struct vnic_err *err,
 			 struct json_object *answer)
 {
-	(void)arg;
+	struct dp_call *call = arg;
+
 	(void)answer;
-	if (error < 0 && error != -ENOTCONN)
-		log_warning("the datapath did not forget a port that is not ours: %s",
+	if (error < 0 && error != -ENOTCONN && error != -ENOENT)
+		log_warning("the datapath did not forget a port that is not ours, and is asked "
+			    "again: %s",
 			    err->message);
+	call->done(call->arg, error, err);
+	call_free(call);
 }
 
-static void io_dp_forget_port(void *data, const struct port_key *key, uint64_t generation)
+static void io_dp_forget_port(void *data, const struct port_key *key, uint64_t generation,
+			      manager_step_done done, void *arg)
 {
 	struct outside *o = data;
 
-	port_del(o, key, generation, on_forgotten, NULL);
+	port_del(o, key, generation, on_forgotten, call_new(o, done, arg));
 }
 
 static void on_counters(void *arg, int error, const struct vnic_err *err,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The datapath as the manager knows it: whether it is there, and what it says on a new connection that it has. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/errors.h"
@@ -112,7 +114,104 @@ void manager_datapath_port(struct manager *m, const struct dp_port_status *statu
 	else if (m->dp_state == MANAGER_DP_SYNCING && !m->dp_met)
 		orphan_take(m, status);
 	else if (m->dp_state == MANAGER_DP_SYNCING)
-		m->io.dp_forget_port(m->io.data, &status->key, status->generation);
+		stray_forget(m, status);
+}
+
+/* A port that the datapath has and we have not: who asks it to forget that, on this connection. */
+struct dp_stray {
+	struct manager *m;
+	struct port_key key;
+	uint64_t generation;
+	bool asking;
+	uint64_t retry_at, backoff;
+	struct dp_stray *next;
+};
+
+static void stray_drop(struct dp_stray *stray)
+{
+	struct dp_stray **at = &stray->m->strays;
+
+	while (*at != stray)
+		at = &(*at)->next;
+	*at = stray->next;
+	free(stray);
+}
+
+static void stray_answered(void *arg, int error, const struct vnic_err *err)
+{
+	struct dp_stray *stray = arg;
+	struct manager *m = stray->m;
+
+	(void)err;
+	stray->asking = false;
+	if (error >= 0 || error == -ENOENT || error == -ENOTCONN) {
+		stray_drop(stray);
+		return;
+	}
+	stray->backoff = backoff_next(stray->backoff);
+	stray->retry_at = manager_now(m) + stray->backoff;
+	manager_wake_before(m, stray->retry_at);
+}
+
+/* A port that was made of its key since has taken its place in the datapath. */
+static void stray_pump(struct dp_stray *stray)
+{
+	struct manager *m = stray->m;
+
+	if (stray->asking)
+		return;
+	if (manager_port(m, &stray->key)) {
+		stray_drop(stray);
+		return;
+	}
+	if (manager_now(m) < stray->retry_at) {
+		manager_wake_before(m, stray->retry_at);
+		return;
+	}
+	stray->asking = true;
+	m->io.dp_forget_port(m->io.data, &stray->key, stray->generation, stray_answered, stray);
+}
+
+void strays_pump(struct manager *m)
+{
+	struct dp_stray *next;
+
+	for (struct dp_stray *stray = m->strays; stray; stray = next) {
+		next = stray->next;
+		stray_pump(stray);
+	}
+}
+
+/* The next connection lists them anew. Who asks has its answer, that the connection is lost, after this. */
+static void strays_lost(struct manager *m)
+{
+	struct dp_stray *next;
+
+	for (struct dp_stray *stray = m->strays; stray; stray = next) {
+		next = stray->next;
+		if (!stray->asking)
+			stray_drop(stray);
+	}
+}
+
+void strays_free(struct manager *m)
+{
+	while (m->strays)
+		stray_drop(m->strays);
+}
+
+void stray_forget(struct manager *m, const struct dp_port_status *status)
+{
+	struct dp_stray *stray = calloc(1, sizeof(*stray));
+
+	if (!stray)
+		return; /* the next connection tells of it again */
+	stray->m = m;
+	stray->key = status->key;
+	stray->generation = status->generation;
+	stray->next = m->strays;
+	m->strays = stray;
+	manager_kick(m);
 }
 
 static void share_datapath_back(struct managed_share *s)
@@ -159,6 +258,7 @@ void manager_datapath_lost(struct manager *m, const char *reason)
 	m->dp_down_since = manager_now(m);
 	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
 		port_datapath_lost(managed(p));
+	strays_lost(m);
 	tell_datapath(m);
 	manager_wake_before(m, m->dp_down_since + DP_GRACE);
 }

@@ -40,6 +40,7 @@ struct manager *manager_free(struct manager *m)
 	if (!m)
 		return NULL;
 	jobs_free(m);
+	strays_free(m);
 	HASH_ITER(hh, m->ports, port, ptmp)
 	{
 		HASH_DEL(m->ports, port);
@@ -163,6 +164,7 @@ static void pump(struct manager *m)
 	struct vnic_port *port, *ptmp;
 
 	m->dirty = false;
+	strays_pump(m); /* first: their segments can't go before them */
 	jobs_pump(m);
 	HASH_ITER(hh, m->ports, port, ptmp)
 	{

@@ -36,7 +36,8 @@ typedef void (*manager_step_done)(void *arg, int error, const struct vnic_err *e
  *	@segment: of every step; @port: of a port's own, else NULL.
  * @step_undo: put back; also right for a step that was begun and never acted. -ENOENT, -ENODEV and
  *	-ENOTCONN from it count as done: what is gone needs no undoing.
- * @dp_forget_port: tell the datapath to drop a port that no record knows
+ * @dp_forget_port: tell the datapath to drop a port that no record knows; @done once, possibly before this
+ *	returns; -ENOENT and -ENOTCONN from it count as done. Told again later where it fails.
  * @dp_counters: fetch a port's counters; @done once, then the manager updates the port
  * @record_port, @erase_port, @record_shared, @erase_shared, @record_nic, @erase_nic: write or remove a record, at once; erasing what
  *	is not there is 0
@@ -56,7 +57,8 @@ struct manager_io {
 			const struct vnic_port *port, manager_step_done done, void *arg);
 	void (*step_undo)(void *data, struct step *step, const struct vnic_segment *segment,
 			  const struct vnic_port *port, manager_step_done done, void *arg);
-	void (*dp_forget_port)(void *data, const struct port_key *key, uint64_t generation);
+	void (*dp_forget_port)(void *data, const struct port_key *key, uint64_t generation,
+			       manager_step_done done, void *arg);
 	void (*dp_counters)(void *data, const struct port_key *key, manager_step_done done,
 			    void *arg);
 	int (*record_port)(void *data, const struct vnic_port *port);
@@ -156,6 +158,7 @@ struct manager {
 	bool in_wake, dirty;
 	uint64_t wake_at;
 	bool dp_met; /* the datapath has told what it has, once */
+	struct dp_stray *strays; /* datapath.c's: ports that it is to forget */
 	bool sweep; /* sockets may be left of ports that nobody knows any more */
 	bool asking; /* libvirt, for the domains that run */
 	uint64_t ask_at, ask_backoff;

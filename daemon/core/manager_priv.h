@@ -128,7 +128,15 @@ int manager_dp_error(const struct manager *m, struct vnic_err *err);
 /* It is not known yet what the datapath serves: nothing may be taken from it. Looks again in time. */
 bool manager_dp_unmet(struct manager *m);
 
+/* datapath.c */
+/* The datapath is to forget the port of that status, which is none of ours: told until it has, or is gone itself. */
+void stray_forget(struct manager *m, const struct dp_port_status *status);
+void strays_pump(struct manager *m);
+void strays_free(struct manager *m);
+
 /* owner.c */
+/* How long to wait after another failure, where @before was waited after the last one (0: it was the first). */
+uint64_t backoff_next(uint64_t before);
 void owner_init(struct owner *o, struct manager *m, struct plan *plan,
 		const struct vnic_segment *segment, struct vnic_port *port);
 /* Begin step @i: do it (recorded as begun first), or undo it. */

@@ -38,7 +38,7 @@ void orphan_take(struct manager *m, const struct dp_port_status *status)
 		p = calloc(1, sizeof(*p));
 	if (!p || plan_add(&p->port.plan, &step) < 0) {
 		free(p);
-		m->io.dp_forget_port(m->io.data, &status->key, status->generation);
+		stray_forget(m, status);
 		return;
 	}
 	p->port.spec.key = status->key;

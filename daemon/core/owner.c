@@ -43,11 +43,16 @@ ssize_t owner_last(const struct owner *o)
 	return -1;
 }
 
+uint64_t backoff_next(uint64_t before)
+{
+	uint64_t next = before ? before * 2 : BACKOFF_MIN;
+
+	return next < BACKOFF_MAX ? next : BACKOFF_MAX;
+}
+
 void owner_back_off(struct owner *o)
 {
-	o->backoff = o->backoff ? o->backoff * 2 : BACKOFF_MIN;
-	if (o->backoff > BACKOFF_MAX)
-		o->backoff = BACKOFF_MAX;
+	o->backoff = backoff_next(o->backoff);
 	o->retry_at = manager_now(o->m) + o->backoff;
 	manager_wake_before(o->m, o->retry_at);
 }

@@ -543,13 +543,21 @@ static void wake_at(void *data, uint64_t when)
 	((struct fake_host *)data)->wake_at = when;
 }
 
-static void dp_forget_port(void *data, const struct port_key *key, uint64_t generation)
+static void dp_forget_port(void *data, const struct port_key *key, uint64_t generation,
+			   manager_step_done done, void *arg)
 {
 	struct fake_host *h = data;
 	ssize_t i = dp_find_port(h, key);
 
+	h->n_forgets++;
+	if (h->forget_fails) {
+		h->forget_fails--;
+		done(arg, -ETIMEDOUT, NULL);
+		return;
+	}
 	assert_true(i >= 0 && h->dp_port[i].generation == generation);
 	dp_drop_port(h, (size_t)i);
+	done(arg, 0, NULL);
 }
 
 static void dp_counters(void *data, const struct port_key *key, manager_step_done done, void *arg)

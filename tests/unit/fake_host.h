@@ -81,6 +81,8 @@ struct fake_host {
 	char dp_port_socket[FAKE_MAX][PORT_SOCK_FILE_MAX]; /* whose listener it has */
 	enum port_standby dp_standby[FAKE_MAX];
 	size_t n_dp_ports;
+	unsigned int forget_fails; /* so many times yet, to forget a port */
+	unsigned int n_forgets;
 	/* the records: what survives the daemon */
 	struct vnic_port *port_record[FAKE_MAX];
 	size_t n_port_records;

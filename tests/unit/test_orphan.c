@@ -53,6 +53,70 @@ static void datapath_has_strays(void **state)
 	same_as(f, f->before);
 }
 
+/* The datapath is away while a port is released: once back it still has it, and somebody's port beside it. */
+static void come_back_with_a_stray(struct fixture *f, struct port_spec *spec)
+{
+	struct dp_port_status stray = { .key = spec->key, .generation = 5, .state = PORT_READY };
+
+	manager_datapath_lost(f->h.m, "it hung up");
+	f->h.dp_up = false;
+	strcpy(stray.segment, "lan");
+	f->h.dp_port[f->h.n_dp_ports++] = stray;
+	fake_run(&f->h, SECOND);
+	fake_dp_connect(&f->h);
+}
+
+static void a_stray_that_is_not_forgotten_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+
+	f->h.forget_fails = 4;
+	come_back_with_a_stray(f, &spec);
+	/* 1, 2, 4 and 8 s after the last */
+	fake_run(&f->h, 500000);
+	assert_int_equal(f->h.n_forgets, 1);
+	fake_run(&f->h, 6 * SECOND);
+	assert_int_equal(f->h.n_forgets, 3);
+	assert_int_equal(f->h.n_dp_ports, 1);
+	fake_run(&f->h, 20 * SECOND);
+	assert_int_equal(f->h.n_forgets, 5);
+	same_as(f, f->before);
+	fake_run(&f->h, 100 * SECOND);
+	assert_int_equal(f->h.n_forgets, 5);
+}
+
+/* The next connection says whether it is still there. */
+static void a_stray_of_the_last_connection(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+
+	f->h.forget_fails = 3;
+	come_back_with_a_stray(f, &spec);
+	fake_run(&f->h, 500000);
+	fake_dp_restart(&f->h);
+	fake_run(&f->h, 100 * SECOND);
+	assert_int_equal(f->h.n_forgets, 1);
+	same_as(f, f->before);
+}
+
+static void a_port_in_a_strays_place(void **state)
+{
+	struct fixture *f = *state;
+	struct port_spec spec = fake_spec(1, 1);
+
+	f->h.forget_fails = 1;
+	come_back_with_a_stray(f, &spec);
+	fake_run(&f->h, 500000);
+	run_port(f, &spec);
+	fake_run(&f->h, 100 * SECOND);
+	assert_int_equal(f->h.n_forgets, 1);
+	assert_int_equal(f->h.n_dp_ports, 1);
+	end_domain(f, &spec);
+	same_as(f, f->before);
+}
+
 static void a_guest_without_its_record(void **state)
 {
 	struct fixture *f = *state;
@@ -391,6 +455,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(datapath_has_strays),
+		TEST(a_stray_that_is_not_forgotten_at_once),
+		TEST(a_stray_of_the_last_connection),
+		TEST(a_port_in_a_strays_place),
 		TEST(a_guest_without_its_record),
 		TEST(an_orphan_while_libvirt_is_away),
 		TEST(libvirt_comes_back),
