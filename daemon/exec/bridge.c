@@ -313,6 +313,31 @@ int pvid_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 			    flags_of(old == step->vlan, step->prev & PREV_VLAN_UNTAGGED), err);
 }
 
+/*
+ * What tells an entry of ours from others wherever it is: the kernel keeps this flag ("activity_notify" to ip-bridge)
+ * where a frame moves the entry, and takes it off where somebody replaces it (net/bridge/br_fdb.c).
+ */
+static void put_mark(struct nlmsghdr *nlh)
+{
+	struct nlattr *nest = mnl_attr_nest_start(nlh, NDA_FDB_EXT_ATTRS);
+
+	mnl_attr_put_u8(nlh, NFEA_ACTIVITY_NOTIFY, FDB_NOTIFY_BIT);
+	mnl_attr_nest_end(nlh, nest);
+}
+
+static bool has_mark(const struct nlattr *nest)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each_nested(a, nest)
+	{
+		if (mnl_attr_get_type(a) == NFEA_ACTIVITY_NOTIFY &&
+		    mnl_attr_validate(a, MNL_TYPE_U8) >= 0)
+			return mnl_attr_get_u8(a) & FDB_NOTIFY_BIT;
+	}
+	return false;
+}
+
 static int fdb_request(struct exec *exec, const struct step *step, uint16_t type, uint16_t flags,
 		       uint16_t vlan, struct vnic_err *err)
 {
@@ -329,7 +354,81 @@ static int fdb_request(struct exec *exec, const struct step *step, uint16_t type
 	mnl_attr_put(req.nlh, NDA_LLADDR, VNIC_MAC_LEN, step->mac);
 	if (vlan)
 		mnl_attr_put_u16(req.nlh, NDA_VLAN, vlan);
+	if (type == RTM_NEWNEIGH)
+		put_mark(req.nlh);
 	return nl_call(exec->nl, &req, NULL, NULL, err);
+}
+
+/* The entry of a MAC and VLAN in a bridge. */
+struct fdb_entry {
+	int ifindex; /* behind which it is; 0: there is none */
+	bool ours;
+};
+
+static void parse_entry(const struct nlmsghdr *nlh, void *data)
+{
+	const struct ndmsg *ndm = mnl_nlmsg_get_payload(nlh);
+	struct fdb_entry *entry = data;
+	const struct nlattr *a;
+
+	if (nlh->nlmsg_type != RTM_NEWNEIGH || mnl_nlmsg_get_payload_len(nlh) < sizeof(*ndm) ||
+	    ndm->ndm_family != AF_BRIDGE)
+		return;
+	entry->ifindex = ndm->ndm_ifindex;
+	mnl_attr_for_each(a, nlh, sizeof(*ndm))
+	{
+		if (mnl_attr_get_type(a) == NDA_FDB_EXT_ATTRS)
+			entry->ours = ndm->ndm_state == NUD_NOARP && has_mark(a);
+	}
+}
+
+/* Where the bridge of @step's tap has its MAC now. */
+static int get_entry(struct exec *exec, const struct step *step, uint16_t vlan,
+		     struct fdb_entry *ret, struct vnic_err *err)
+{
+	struct ndmsg ndm = { .ndm_family = AF_BRIDGE,
+			     .ndm_ifindex = step->ifindex,
+			     .ndm_flags = NTF_MASTER };
+	struct nl_request req;
+	int r;
+
+	*ret = (struct fdb_entry){ 0 };
+	nl_start(&req, RTM_GETNEIGH, 0, &ndm, sizeof(ndm));
+	mnl_attr_put(req.nlh, NDA_LLADDR, VNIC_MAC_LEN, step->mac);
+	if (vlan)
+		mnl_attr_put_u16(req.nlh, NDA_VLAN, vlan);
+	r = nl_call(exec->nl, &req, parse_entry, ret, err);
+	return r == -ENOENT ? 0 : r;
+}
+
+/*
+ * A frame of that MAC from elsewhere (its guest's, that has migrated or has another way out) took the entry there: it
+ * never ages, so it would stay for good. Behind another tap of ours it is another port's by now.
+ */
+static int drop_moved(struct exec *exec, const struct step *step, uint16_t vlan,
+		      struct vnic_err *err)
+{
+	struct step there = *step;
+	struct fdb_entry entry;
+	struct nl_link port;
+	int r;
+
+	/* It may move on, or back, in between. */
+	for (int tries = 0; tries < 5; tries++) {
+		r = get_entry(exec, step, vlan, &entry, err);
+		if (r < 0 || !entry.ours)
+			return r;
+		if (entry.ifindex != step->ifindex) {
+			r = nl_get_link(exec->nl, entry.ifindex, NULL, &port, err);
+			if (r < 0 || tap_is_ours(&port, ""))
+				return r == -ENODEV ? 0 : r;
+		}
+		there.ifindex = entry.ifindex;
+		r = fdb_request(exec, &there, RTM_DELNEIGH, 0, vlan, err);
+		if (r != -ENOENT)
+			return r;
+	}
+	return 0;
 }
 
 /* The VLAN of @step's entry as the bridge counts: 0 where it does not, the port's PVID for untagged. */
@@ -383,6 +482,7 @@ int fdb_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 		r = fdb_vlan(exec, step, &bridge, &vlan, err);
 	if (r < 0)
 		return r;
+	/* Success says little: without VLANs it was one of several entries (see fdb_do()'s request). */
 	r = fdb_request(exec, step, RTM_DELNEIGH, 0, vlan, err);
-	return r == -ENOENT ? 0 : r;
+	return r < 0 && r != -ENOENT ? r : drop_moved(exec, step, vlan, err);
 }

@@ -347,6 +347,61 @@ def fdb_moved():
         assert {e["ifname"] for e in fdb()} == {"vn0-lan"}
 
 
+def frame_from(dev, mac):
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
+        s.bind((dev, 0))
+        s.send(b"\xff" * 6 + bytes.fromhex(mac.replace(":", "")) + b"\x88\xb5" + bytes(46))
+
+
+@scenario("fdb: an entry of ours that a frame from elsewhere moved is undone there")
+def fdb_moved_by_frame():
+    with Exec() as x:
+        Bridge("br0")
+        ip("link", "add", "v0", "type", "veth", "peer", "name", "v1")
+        ip("link", "set", "v0", "master", "br0")
+        for dev in ("br0", "v0", "v1"):
+            ip("link", "set", dev, "up")
+        i = x.tap()
+        x.step("do", "link-master", ifindex=i, master=index("br0"))
+        wait_for("the veth to forward", lambda: "forwarding" in run("bridge", "link", "show", "dev", "v0"))
+        before = state()
+        x.step("do", "fdb", ifindex=i, mac=MAC)
+        frame_from("v1", MAC)
+        wait_for("the entry to move", lambda: "v0" in {e["ifname"] for e in fdb()})
+        assert {e["state"] for e in fdb()} == {"static"}, fdb()
+        for _ in range(2):
+            x.step("undo", "fdb", ifindex=i, mac=MAC)
+            assert fdb() == [], fdb()
+            same(before)
+        # What the bridge learned there is not ours, nor is what ages.
+        frame_from("v1", MAC)
+        wait_for("the bridge to learn", lambda: fdb())
+        x.step("undo", "fdb", ifindex=i, mac=MAC)
+        assert {e["ifname"] for e in fdb()} == {"v0"}, fdb()
+        # Moved, and then somebody's own.
+        x.step("do", "fdb", ifindex=i, mac=MAC)
+        frame_from("v1", MAC)
+        wait_for("the entry to move", lambda: "v0" in {e["ifname"] for e in fdb()})
+        run("bridge", "fdb", "replace", MAC, "dev", "v0", "master", "static")
+        x.step("undo", "fdb", ifindex=i, mac=MAC)
+        assert {e["ifname"] for e in fdb()} == {"v0"}, fdb()
+
+
+@scenario("fdb: an entry that moved to another tap of ours is another port's")
+def fdb_moved_to_ours():
+    with Exec() as x:
+        Bridge("br0")
+        i, j = x.tap(), x.tap("vn0-lan2", "lan2")
+        for tap in (i, j):
+            x.step("do", "link-master", ifindex=tap, master=index("br0"))
+        x.step("do", "fdb", ifindex=i, mac=MAC)
+        x.step("do", "fdb", ifindex=j, mac=MAC)
+        x.step("undo", "fdb", ifindex=i, mac=MAC)
+        assert {e["ifname"] for e in fdb()} == {"vn0-lan2"}, fdb()
+        x.step("undo", "fdb", ifindex=j, mac=MAC)
+        assert fdb() == []
+
+
 def vlan_bridge():
     p = run("ip", "link", "add", "br0", "type", "bridge", "vlan_filtering", "1", check=False)
     if p.returncode != 0:

@@ -10,6 +10,7 @@
 
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 
 #include "daemon/exec/exec_priv.h"
@@ -24,6 +25,12 @@ static struct {
 	uint16_t vlan[8]; /* of port vlan_port */
 	size_t n_vlans;
 	int vlan_port;
+	struct {
+		int ifindex; /* 0: none */
+		uint16_t vlan, state;
+		bool marked;
+	} fdb; /* of the one MAC */
+	int deleted_at;
 	unsigned int n_writes;
 	uint16_t written;
 } kernel;
@@ -68,6 +75,48 @@ static void dump_vlans(nl_answer_fn fn, void *data)
 	fn(req.nlh, data);
 }
 
+static uint16_t vlan_asked(const struct nl_request *req)
+{
+	const struct nlattr *a;
+
+	mnl_attr_for_each(a, req->nlh, sizeof(struct ndmsg))
+	{
+		if (mnl_attr_get_type(a) == NDA_VLAN)
+			return mnl_attr_get_u16(a);
+	}
+	return 0;
+}
+
+static int answer_fdb(const struct nl_request *asked, nl_answer_fn fn, void *data)
+{
+	struct ndmsg ndm = { .ndm_family = AF_BRIDGE,
+			     .ndm_ifindex = kernel.fdb.ifindex,
+			     .ndm_state = kernel.fdb.state };
+	struct nl_request req;
+	struct nlattr *nest;
+
+	if (!kernel.fdb.ifindex || vlan_asked(asked) != kernel.fdb.vlan)
+		return -ENOENT;
+	nl_start(&req, RTM_NEWNEIGH, 0, &ndm, sizeof(ndm));
+	nest = mnl_attr_nest_start(req.nlh, NDA_FDB_EXT_ATTRS);
+	if (kernel.fdb.marked)
+		mnl_attr_put_u8(req.nlh, NFEA_ACTIVITY_NOTIFY, FDB_NOTIFY_BIT);
+	mnl_attr_nest_end(req.nlh, nest);
+	fn(req.nlh, data);
+	return 0;
+}
+
+static int delete_fdb(const struct nl_request *req)
+{
+	const struct ndmsg *ndm = mnl_nlmsg_get_payload(req->nlh);
+
+	if (ndm->ndm_ifindex != kernel.fdb.ifindex || vlan_asked(req) != kernel.fdb.vlan)
+		return -ENOENT;
+	kernel.deleted_at = kernel.fdb.ifindex;
+	kernel.fdb.ifindex = 0;
+	return 0;
+}
+
 int nl_call(struct nl *nl, struct nl_request *req, nl_answer_fn fn, void *data,
 	    struct vnic_err *err)
 {
@@ -77,9 +126,11 @@ int nl_call(struct nl *nl, struct nl_request *req, nl_answer_fn fn, void *data,
 		dump_vlans(fn, data);
 		return 0;
 	}
+	if (req->nlh->nlmsg_type == RTM_GETNEIGH)
+		return answer_fdb(req, fn, data);
 	kernel.n_writes++;
 	kernel.written = req->nlh->nlmsg_type;
-	return 0;
+	return req->nlh->nlmsg_type == RTM_DELNEIGH ? delete_fdb(req) : 0;
 }
 
 int nl_bridge_has_ports(struct nl *nl, int ifindex, struct vnic_err *err)
@@ -210,15 +261,47 @@ static void fdb_of_a_number_given_out_again(void **state)
 	assert_int_equal(kernel.n_writes, 1);
 }
 
+static void fdb_entry_that_moved(void **state)
+{
+	static const struct {
+		int ifindex;
+		uint16_t vlan, state;
+		bool marked, goes;
+	} rows[] = {
+		{ UPLINK, 12, NUD_NOARP, true, true }, /* by a frame */
+		{ UPLINK, 12, NUD_NOARP, false, false }, /* by somebody's replace */
+		{ UPLINK, 12, NUD_REACHABLE, true, false }, /* it ages */
+		{ UPLINK, 13, NUD_NOARP, true, false }, /* of another VLAN */
+		{ TAP + 1, 12, NUD_NOARP, true, false }, /* another port's */
+		{ UPLINK + 90, 12, NUD_NOARP, true, false }, /* gone since */
+		{ TAP, 12, NUD_NOARP, true, true },
+	};
+	struct step step = {
+		.kind = STEP_FDB, .ifindex = TAP, .vlan = 12, .mac = { 0x52, 0x54, 0, 0, 0, 1 }
+	};
+
+	kernel.link[3] = kernel.link[1];
+	kernel.link[3].ifindex = TAP + 1;
+	kernel.n_links = 4;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		kernel.fdb.ifindex = rows[i].ifindex;
+		kernel.fdb.vlan = rows[i].vlan;
+		kernel.fdb.state = rows[i].state;
+		kernel.fdb.marked = rows[i].marked;
+		kernel.deleted_at = 0;
+		assert_int_equal(fdb_undo(*state, &step, NULL), 0);
+		assert_int_equal(kernel.deleted_at, rows[i].goes ? rows[i].ifindex : 0);
+	}
+}
+
 #define TEST(t) cmocka_unit_test_setup(t, set_up)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(vlan_of_a_port),
-		TEST(number_given_out_again),
-		TEST(uplink_with_another_mac),
-		TEST(fdb_of_a_number_given_out_again),
+		TEST(vlan_of_a_port),	       TEST(number_given_out_again),
+		TEST(uplink_with_another_mac), TEST(fdb_of_a_number_given_out_again),
+		TEST(fdb_entry_that_moved),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
