@@ -137,6 +137,7 @@ def taken():
 def reboot():
     web()
     h = bed._host
+    h.sh("sync")  # what the test itself has written, as the configuration
     h.stop()
     h.boot()
     h.sh("ip netns add out; ip link set outside netns out; "

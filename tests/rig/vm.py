@@ -425,7 +425,8 @@ class Vm:
         self._load(payload)
         self.sh("blockdev --flushbufs /dev/vdb; tar -x --no-overwrite-dir -f /dev/vdb -C /", 120)
         self.put(os.path.join(store.HERE, "guest/installed"), "/run/rig-installed")
-        self.sh("sh /run/rig-installed", 120)
+        # Synced as dpkg does it: a power cut must not leave files without content.
+        self.sh("sh /run/rig-installed && sync", 120)
         return self
 
     def _load(self, payload):
@@ -439,13 +440,15 @@ class Vm:
             to.truncate(PAYLOAD)
 
     def boot(self, detach=False):
-        """Boot from its disk as it is: after a power cut, or cold."""
+        """Boot from its disk as it is, after a power cut or cold; until systemd says that the boot is over."""
         snap = self.snapshot()
         self._spawn(self.machine() + self.cables() + self._drives("disk", "payload") +
                     self._boot_args(os.path.join(snap, "initrd")) +
                     ["-object", f"memory-backend-memfd,id=mem,size={MEMORY}M,share=off"], detach)
         try:
             self.wait(BOOT_LIMIT)
+            # The agent answers long before udev has loaded every driver and named every netdev.
+            self.sh("systemctl is-system-running --wait >/dev/null || true; udevadm settle", BOOT_LIMIT)
         except BaseException:
             self.kill()
             raise
