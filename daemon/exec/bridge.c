@@ -100,7 +100,7 @@ static int get_vlans(struct exec *exec, int ifindex, uint16_t vlan, struct port_
 static bool is_meant(const struct step *step, const struct nl_link *link)
 {
 	if (mac_is_zero(step->mac) || step->kind == STEP_FDB)
-		return tap_is_ours(link, "");
+		return tap_is_meant(link);
 	return !memcmp(link->mac, step->mac, VNIC_MAC_LEN) ||
 	       !memcmp(link->perm_mac, step->mac, VNIC_MAC_LEN);
 }
@@ -420,7 +420,7 @@ static int drop_moved(struct exec *exec, const struct step *step, uint16_t vlan,
 			return r;
 		if (entry.ifindex != step->ifindex) {
 			r = nl_get_link(exec->nl, entry.ifindex, NULL, &port, err);
-			if (r < 0 || tap_is_ours(&port, ""))
+			if (r < 0 || tap_is_meant(&port))
 				return r == -ENODEV ? 0 : r;
 		}
 		there.ifindex = entry.ifindex;

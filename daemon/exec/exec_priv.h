@@ -34,6 +34,11 @@ void held_drop(struct held_fd **table, const char *id);
 
 /* @link is a tap that vnicd made for @segment (empty: for any). */
 bool tap_is_ours(const struct nl_link *link, const char *segment);
+/*
+ * @link, asked for by a number that was a tap's of ours in this boot, is still that: an alias is for people, who may
+ * change it, so the head of its MAC will do.
+ */
+bool tap_is_meant(const struct nl_link *link);
 /* The link of @step, which must be one of our taps: -ENODEV, -ESTALE. */
 int tap_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
 		struct vnic_err *err);

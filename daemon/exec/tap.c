@@ -26,6 +26,22 @@ bool tap_is_ours(const struct nl_link *link, const char *segment)
 	return !*segment || str_eq(link->alias + strlen(TAP_ALIAS), segment);
 }
 
+/* How the MACs begin that our taps get. */
+static const uint8_t mac_head[] = { 0xfe, 0xff };
+
+bool tap_is_meant(const struct nl_link *link)
+{
+	return tap_is_ours(link, "") ||
+	       (link->tap && !memcmp(link->mac, mac_head, sizeof(mac_head)));
+}
+
+/* Is @link the tap that @step has made in this boot, whatever its alias says by now? */
+static bool is_recorded(const struct step *step, const struct nl_link *link)
+{
+	return link->tap && link->ifindex == step->ifindex && !mac_is_zero(step->mac) &&
+	       !memcmp(link->mac, step->mac, sizeof(link->mac));
+}
+
 int tap_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
 		struct vnic_err *err)
 {
@@ -37,10 +53,11 @@ int tap_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
 	r = nl_get_link(exec->nl, step->ifindex, NULL, &link, err);
 	if (r < 0)
 		return r;
-	if (!tap_is_ours(&link, ""))
+	if (!tap_is_meant(&link))
 		return vnic_err_set(err, -ESTALE, VNIC_E_STEP_FAILED,
-				    "ifindex %d is %s by now, which has not the alias of vnicd's "
-				    "taps; where it is one, delete it with 'ip link del %s'",
+				    "ifindex %d is %s by now, which has neither alias nor MAC of a "
+				    "tap of vnicd's; where it is one, delete it with 'ip link del "
+				    "%s'",
 				    link.ifindex, link.name, link.name);
 	*ret = link;
 	return 0;
@@ -50,21 +67,18 @@ int tap_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
  * Whose it is, and a MAC that sorts behind any other: a bridge that nobody gave a MAC takes the least of its
  * ports', and must not take ours (net/bridge/br_stp_if.c, br_stp_recalculate_bridge_id()).
  */
-static int set_identity(struct exec *exec, const struct nl_link *link, const char *segment,
+static int set_identity(struct exec *exec, struct nl_link *link, const char *segment,
 			struct vnic_err *err)
 {
 	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC, .ifi_index = link->ifindex };
-	uint8_t mac[VNIC_MAC_LEN];
 	char alias[sizeof(TAP_ALIAS) + VNIC_NAME_MAX];
 	struct nl_request req;
 
 	snprintf(alias, sizeof(alias), TAP_ALIAS "%s", segment);
 	nl_start(&req, RTM_SETLINK, 0, &ifi, sizeof(ifi));
 	mnl_attr_put_strz(req.nlh, IFLA_IFALIAS, alias);
-	memcpy(mac, link->mac, sizeof(mac));
-	mac[0] = 0xfe;
-	mac[1] = 0xff;
-	mnl_attr_put(req.nlh, IFLA_ADDRESS, sizeof(mac), mac);
+	memcpy(link->mac, mac_head, sizeof(mac_head));
+	mnl_attr_put(req.nlh, IFLA_ADDRESS, sizeof(link->mac), link->mac);
 	return nl_call(exec->nl, &req, NULL, NULL, err);
 }
 
@@ -105,6 +119,7 @@ static int tap_attach(struct exec *exec, const struct nl_link *link, struct step
 	int fd, r;
 
 	step->ifindex = link->ifindex;
+	memcpy(step->mac, link->mac, sizeof(step->mac));
 	if (held_get(exec->taps, link->name) >= 0)
 		return 0;
 	fd = tap_open(link->name, err);
@@ -133,10 +148,15 @@ int tap_create(struct exec *exec, struct step *step, struct vnic_err *err)
 	if (r < 0 && r != -ENODEV)
 		return vnic_err_set(err, r, VNIC_E_STEP_FAILED, "looking for %s: %s", step->ifname,
 				    strerror(-r));
-	if (r == 0 && !tap_is_ours(&link, step->name))
+	if (r == 0 && !tap_is_ours(&link, step->name) && is_recorded(step, &link)) {
+		r = set_identity(exec, &link, step->name, err);
+		if (r < 0)
+			return r;
+	} else if (r == 0 && !tap_is_ours(&link, step->name)) {
 		return vnic_err_set(err, -EEXIST, VNIC_E_STEP_FAILED,
 				    "there is an interface of that name which vnicd did not make "
 				    "for this segment: remove or rename it");
+	}
 	if (r == 0)
 		return tap_attach(exec, &link, step, err);
 	/* What was held by that name is the descriptor of a tap that somebody deleted. */
@@ -160,6 +180,7 @@ int tap_create(struct exec *exec, struct step *step, struct vnic_err *err)
 	}
 	take_fd(&fd);
 	step->ifindex = link.ifindex;
+	memcpy(step->mac, link.mac, sizeof(step->mac));
 	return 0;
 }
 
@@ -176,14 +197,14 @@ int tap_delete(struct exec *exec, const struct step *step, struct vnic_err *err)
 		return 0;
 	if (r < 0)
 		return r;
-	if (!tap_is_ours(&link, step->name)) {
+	if (!tap_is_ours(&link, step->name) && !is_recorded(step, &link)) {
 		/* Begun and never made; the name is somebody else's. */
 		if (step->ifindex == 0)
 			return 0;
 		return vnic_err_set(
 			err, -ESTALE, VNIC_E_STEP_FAILED,
-			"ifindex %d is %s by now, which has not that tap's alias; where "
-			"it is that tap, delete it with 'ip link del %s'",
+			"ifindex %d is %s by now, which has neither alias nor MAC of that "
+			"tap; where it is that tap, delete it with 'ip link del %s'",
 			link.ifindex, link.name, link.name);
 	}
 	ifi.ifi_index = link.ifindex;

@@ -73,7 +73,8 @@ struct step {
 	uint32_t mtu;
 	uint16_t vlan;
 	uint8_t mac
-		[VNIC_MAC_LEN]; /* of STEP_BRIDGE_VLAN: an uplink's, which tells it from another */
+		[VNIC_MAC_LEN]; /* of STEP_BRIDGE_VLAN: an uplink's, which tells it from another; of
+				   STEP_TAP_CREATE the tap's, filled in when done */
 	char class_name[VNIC_NAME_MAX],
 		name[VNIC_NAME_MAX]; /* of STEP_SOCK_LISTEN; name also of segments */
 	char dev[DEV_ADDR_MAX]; /* a PF's PCI address */

@@ -248,6 +248,21 @@ def _():
     as_before()
 
 
+@test("the tap's alias is changed, and vnicd started anew: it is known and goes all the same")
+def _():
+    v = house()
+    prepared()
+    assert ask("started").get("ok")
+    with Living():
+        ip("link", "set", "vn0-lan", "alias", "mine")
+        v.daemon.stop()
+        v.daemon.start()
+        v.wait_connected()
+        assert v.ports()[MAC]["state"] == "ready"
+    released()
+    as_before()
+
+
 @test("the bridge is renamed: the segment says so; renamed back, all is well")
 def _():
     v = house()

@@ -166,6 +166,33 @@ def tap_renamed():
         assert "other" not in links()
 
 
+@scenario("tap whose alias was changed by somebody is still ours by ifindex and MAC")
+def tap_alias_changed():
+    with Exec() as x:
+        Bridge("br0")
+        before = state()
+        i = x.tap()
+        mac, br = links()["vn0-lan"]["address"], index("br0")
+        assert mac.startswith("fe:ff:"), mac
+        x.step("do", "link-master", ifindex=i, master=br)
+        x.step("do", "fdb", ifindex=i, mac=MAC)
+        ip("link", "set", "vn0-lan", "alias", "mine")
+        x.step("undo", "fdb", ifindex=i, mac=MAC)
+        assert fdb() == []
+        x.step("do", "fdb", ifindex=i, mac=MAC)
+        # Without a record of it, or with that of another, it is a stranger.
+        for known in ({}, {"ifindex": i}, {"ifindex": i + 1, "mac": mac}, {"ifindex": i, "mac": "fe:ff:00:00:00:01"}):
+            x.step("do", "tap-create", "EEXIST", ifname="vn0-lan", name="lan", **known)
+            assert links()["vn0-lan"]["ifalias"] == "mine"
+        x.step("undo", "tap-create", "ESTALE", ifname="vn0-lan", name="lan", ifindex=i, mac="fe:ff:00:00:00:01")
+        assert x.step("do", "tap-create", ifname="vn0-lan", name="lan", ifindex=i, mac=mac)["ifindex"] == i
+        assert links()["vn0-lan"]["ifalias"] == "vnicd segment lan"
+        ip("link", "set", "vn0-lan", "alias", "mine")
+        x.step("undo", "link-master", ifindex=i, master=br, prev=0)
+        x.step("undo", "tap-create", ifname="vn0-lan", name="lan", ifindex=i, mac=mac)
+        same(before)
+
+
 @scenario("foreign interface of the tap's name is never touched")
 def tap_foreign():
     with Exec() as x:
