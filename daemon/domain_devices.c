@@ -76,9 +76,43 @@ static int grow(void **array, size_t n, size_t size, struct vnic_err *err)
 	return 0;
 }
 
-static int take_device(struct json_object *o, const char *name, const struct vnic_port *ports,
-		       struct domain_device **array, size_t *n, struct found_devices *found,
-		       struct vnic_err *err)
+static int opt_str(struct json_object *o, const char *key, const char **ret, struct vnic_err *err)
+{
+	*ret = NULL;
+	return json_has(o, key) ? json_get_str(o, key, ret, err) : 0;
+}
+
+/* Of an interface: its MAC, and what <vnic:ports> says of it. */
+static int take_wishes(struct json_object *o, struct domain_device *device, struct vnic_err *err)
+{
+	const char *mac, *class, *rate;
+	int r;
+
+	r = opt_str(o, "mac", &mac, err);
+	if (r == 0)
+		r = opt_str(o, "class", &class, err);
+	if (r == 0)
+		r = opt_str(o, "rate", &rate, err);
+	if (r == 0 && json_has(o, "unread"))
+		r = json_get_bool(o, "unread", &device->unread, err);
+	if (r < 0)
+		return r;
+	device->has_mac = mac;
+	device->has_rate = rate;
+	if (mac && mac_parse(mac, device->mac) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_LIBVIRT, "'%.40s' is no MAC", mac);
+	if (class && (!name_valid(class) ||
+		      str_copy(device->class_name, sizeof(device->class_name), class) < 0))
+		return vnic_err_set(err, -EINVAL, VNIC_E_LIBVIRT, "'%.40s' is no class' name",
+				    class);
+	if (rate && rate_parse(rate, &device->rate) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_LIBVIRT, "'%.40s' is no rate", rate);
+	return 0;
+}
+
+static int take_device(struct json_object *o, const char *name, const uint8_t *uuid,
+		       const struct vnic_port *ports, struct domain_device **array, size_t *n,
+		       struct found_devices *found, struct vnic_err *err)
 {
 	struct domain_device *device;
 	const char *address;
@@ -97,14 +131,17 @@ static int take_device(struct json_object *o, const char *name, const struct vni
 		return r;
 	device = &(*array)[*n];
 	memset(device, 0, sizeof(*device));
+	memcpy(device->uuid, uuid, sizeof(device->uuid));
 	if (str_copy(device->addr, sizeof(device->addr), address) < 0)
 		return vnic_err_set(err, -EINVAL, VNIC_E_LIBVIRT,
 				    "field \"address\" is longer than %zu characters",
 				    sizeof(device->addr) - 1);
 	snprintf(device->domain, sizeof(device->domain), "%s", name);
 	str_make_utf8(device->domain);
-	(*n)++;
-	return 0;
+	r = take_wishes(o, device, err);
+	if (r == 0)
+		(*n)++;
+	return r;
 }
 
 static int take_domain(struct json_object *o, const struct vnic_port *ports,
@@ -132,8 +169,8 @@ static int take_domain(struct json_object *o, const struct vnic_port *ports,
 	}
 	r = json_get_array(o, "devices", PAGE_MAX, &list, err);
 	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++)
-		r = take_device(json_object_array_get_idx(list, i), name, ports, array, n, found,
-				err);
+		r = take_device(json_object_array_get_idx(list, i), name, bytes, ports, array, n,
+				found, err);
 	return r;
 }
 
@@ -185,6 +222,7 @@ static void on_page(void *arg, const struct vnic_err *err, struct json_object *a
 	}
 	d->asking = d->silent = false;
 	d->tell(d->arg, d->device, d->n);
+	manager_hostdevs_found(d->manager, d->device, d->n, d->found.partial);
 	if (!d->found.partial)
 		manager_devices_found(d->manager, d->asked_at, d->found.addr, d->found.n);
 	forget(d);

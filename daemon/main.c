@@ -131,6 +131,24 @@ static void on_port_noted(void *data, const struct vnic_port *port, const char *
 		 port->spec.domain, text);
 }
 
+static void on_hostdev(void *data, const struct vnic_hostdev *hostdev)
+{
+	const struct domain_device *dev = &hostdev->device;
+	const struct vnic_log_fields fields = { .domain = dev->domain };
+
+	(void)data;
+	if (*hostdev->reason)
+		vnic_log(LOG_WARNING, &fields, "VF %s of domain %s: %s", dev->addr, dev->domain,
+			 hostdev->reason);
+	else if (hostdev->state == HOSTDEV_SET)
+		vnic_log(LOG_INFO, &fields,
+			 "VF %s of domain %s, which libvirt manages: set as class %s says",
+			 dev->addr, dev->domain, hostdev->class_name);
+	else if (hostdev->state == HOSTDEV_NONE)
+		vnic_log(LOG_INFO, &fields, "VF %s, which libvirt manages: as it was before",
+			 dev->addr);
+}
+
 static void on_segment(void *data, const char *name)
 {
 	struct daemon *d = data;
@@ -230,6 +248,7 @@ static int start(struct daemon *d)
 	}
 	d->observer = (struct manager_observer){ .data = d,
 						 .port_noted = on_port_noted,
+						 .hostdev_changed = on_hostdev,
 						 .segment_changed = on_segment };
 	manager_observe(d->manager, &d->observer);
 	manager_start(d->manager);

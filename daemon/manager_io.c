@@ -526,6 +526,22 @@ static int io_erase_nic(void *data, const char *pf)
 	return logged(records_erase_nic(o->records, pf, &err), &err);
 }
 
+static int io_record_hostdev(void *data, const char *addr, const struct plan *plan)
+{
+	struct outside *o = data;
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	return logged(records_write_hostdev(o->records, addr, plan, &err), &err);
+}
+
+static int io_erase_hostdev(void *data, const char *addr)
+{
+	struct outside *o = data;
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	return logged(records_erase_hostdev(o->records, addr, &err), &err);
+}
+
 static int io_domain_alive(void *data, const char *pidfile)
 {
 	(void)data;
@@ -574,6 +590,8 @@ struct manager_io outside_io(struct outside *o)
 		.erase_shared = io_erase_shared,
 		.record_nic = io_record_nic,
 		.erase_nic = io_erase_nic,
+		.record_hostdev = io_record_hostdev,
+		.erase_hostdev = io_erase_hostdev,
 		.domain_alive = io_domain_alive,
 		.ask_domains = io_ask_domains,
 		.sweep_sockets = io_sweep_sockets,
@@ -669,6 +687,15 @@ static void on_record_nic(void *userdata, const char *pf, struct plan *plan, boo
 		log_err("the record of nic %s cannot be taken up: %s", pf, err.message);
 }
 
+static void on_record_hostdev(void *userdata, const char *addr, struct plan *plan)
+{
+	struct outside *o = userdata;
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	if (manager_restore_hostdev(o->manager, addr, plan, &err) < 0)
+		log_err("the record of VF %s cannot be taken up: %s", addr, err.message);
+}
+
 static void on_record_problem(void *userdata, const char *file, const struct vnic_err *err)
 {
 	(void)userdata;
@@ -679,6 +706,7 @@ static const struct records_ops record_ops = {
 	.port = on_record_port,
 	.shared = on_record_shared,
 	.nic = on_record_nic,
+	.hostdev = on_record_hostdev,
 	.problem = on_record_problem,
 };
 

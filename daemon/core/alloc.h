@@ -9,6 +9,7 @@
 #include "daemon/core/alloc_index.h"
 #include "daemon/model/config.h"
 #include "daemon/core/nic_share.h"
+#include "daemon/model/hostdev.h"
 #include "daemon/model/link.h"
 #include "daemon/model/port.h"
 
@@ -49,6 +50,7 @@ struct alloc_choice {
  * @ports: the ports there are (uthash by key); one of the same key is not counted against what is asked
  * @index: of @ports, as its owner keeps it; NULL: it is made for this call
  * @before: the PCI address of the VF that this key had last, or NULL: it gets the same where it can
+ * @hostdevs: VFs that are domains' by their own XML, or are being put back after that (uthash by address)
  * @nics: what vnicd does about nics' VFs (uthash by PF): a drained one gives none
  */
 struct alloc_host {
@@ -58,7 +60,11 @@ struct alloc_host {
 	const struct alloc_index *index;
 	const char *before;
 	const struct nic_share *nics;
+	const struct vnic_hostdev *hostdevs;
 };
+
+/* Is there something of the VF at @addr that vnicd still has to put back? @all: as in struct alloc_host */
+bool hostdev_holds(const struct vnic_hostdev *all, const char *addr);
 
 /**
  * alloc() - choose a path for @spec

@@ -59,6 +59,12 @@ struct manager *manager_free(struct manager *m)
 		HASH_DEL(m->nics, m->nics);
 		nic_free(nic);
 	}
+	while (m->hostdevs) {
+		struct managed_hostdev *hostdev = managed_hostdev(m->hostdevs);
+
+		HASH_DEL(m->hostdevs, m->hostdevs);
+		hostdev_free(hostdev);
+	}
 	device_forget_all(m);
 	alloc_index_free(m->index);
 	config_free(m->config);
@@ -161,6 +167,7 @@ static void pump(struct manager *m)
 {
 	struct segment_share *share, *stmp;
 	struct nic_share *nic, *ntmp;
+	struct vnic_hostdev *hostdev, *dtmp;
 	struct vnic_port *port, *ptmp;
 
 	m->dirty = false;
@@ -177,6 +184,10 @@ static void pump(struct manager *m)
 	HASH_ITER(hh, m->nics, nic, ntmp)
 	{
 		nic_pump(managed_nic(nic));
+	}
+	HASH_ITER(hh, m->hostdevs, hostdev, dtmp)
+	{
+		hostdev_pump(managed_hostdev(hostdev));
 	}
 	devices_promote(m);
 }
@@ -298,6 +309,17 @@ int manager_restore_nic(struct manager *m, const char *pf, struct plan *plan, bo
 	return vnic_err_set(err, -EINVAL, VNIC_E_INTERNAL, "nic '%.64s' is recorded twice", pf);
 }
 
+int manager_restore_hostdev(struct manager *m, const char *addr, struct plan *plan,
+			    struct vnic_err *err)
+{
+	if (hostdev_restore(m, addr, plan) == 0)
+		return 0;
+	plan_clear(plan);
+	return vnic_err_set(err, -EINVAL, VNIC_E_INTERNAL,
+			    "VF '%.64s' is recorded twice, or with steps that are none of its",
+			    addr);
+}
+
 void manager_start(struct manager *m)
 {
 	m->started = true;
@@ -320,7 +342,7 @@ void manager_link_changed(struct manager *m, int ifindex)
 			o->link_changed(o->data, ifindex, link);
 	for (struct segment_share *s = m->shares; s; s = s->hh.next)
 		managed_share(s)->stale = true;
-	if (m->shares)
+	if (m->shares || m->hostdevs)
 		manager_kick(m);
 }
 
@@ -396,6 +418,7 @@ int manager_config_swap(struct manager *m, struct vnic_config *config, struct vn
 		managed(p)->unsure |= p->orphan;
 	shares_stale(m);
 	nics_stale(m);
+	hostdevs_config(m);
 	m->devices_stale = true;
 	m->config_refused[0] = '\0';
 	config_changed(m);
@@ -437,7 +460,8 @@ int manager_alloc(const struct manager *m, const struct port_spec *spec, struct 
 				   .ports = m->ports,
 				   .index = m->index,
 				   .before = device_before(m, &spec->key),
-				   .nics = m->nics };
+				   .nics = m->nics,
+				   .hostdevs = m->hostdevs };
 
 	return alloc(&host, spec, ret, err);
 }

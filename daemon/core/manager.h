@@ -17,6 +17,7 @@
 #include "daemon/core/request.h"
 #include "daemon/model/bridge_gone.h"
 #include "daemon/model/config.h"
+#include "daemon/model/hostdev.h"
 #include "daemon/model/link.h"
 #include "daemon/model/port.h"
 
@@ -39,8 +40,8 @@ typedef void (*manager_step_done)(void *arg, int error, const struct vnic_err *e
  * @dp_forget_port: tell the datapath to drop a port that no record knows; @done once, possibly before this
  *	returns; -ENOENT and -ENOTCONN from it count as done. Told again later where it fails.
  * @dp_counters: fetch a port's counters; @done once, then the manager updates the port
- * @record_port, @erase_port, @record_shared, @erase_shared, @record_nic, @erase_nic: write or remove a record, at once; erasing what
- *	is not there is 0
+ * @record_port, @erase_port, @record_shared, @erase_shared, @record_nic, @erase_nic, @record_hostdev,
+ *	@erase_hostdev: write or remove a record, at once; erasing what is not there is 0
  * @domain_alive: 1 while a process holds the lock on @pidfile, 0 where none does or there is no such
  *	file, negative errno where it cannot be told
  * @ask_domains: ask libvirt which domains run; manager_domains() is called once with the answer, later
@@ -67,6 +68,8 @@ struct manager_io {
 	int (*erase_shared)(void *data, const char *segment);
 	int (*record_nic)(void *data, const char *pf, const struct plan *plan, bool drained);
 	int (*erase_nic)(void *data, const char *pf);
+	int (*record_hostdev)(void *data, const char *addr, const struct plan *plan);
+	int (*erase_hostdev)(void *data, const char *addr);
 	int (*domain_alive)(void *data, const char *pidfile);
 	void (*ask_domains)(void *data);
 	void (*sweep_sockets)(void *data);
@@ -111,6 +114,7 @@ struct dp_port_status {
  * @link_changed: @link is NULL where it is gone
  * @segment_changed: its share was made, changed or undone
  * @nic_changed, @nic_removed: what vnicd does about its VFs
+ * @hostdev_changed: a VF that a domain has by its own XML, and what vnicd sets of it
  * @pf_changed: the inventory's word of it; it may be gone
  * @vdpa_changed: the inventory's vDPA devices or mdev types
  * @port_noted: a line of its history was written, for the log
@@ -126,6 +130,7 @@ struct manager_observer {
 	void (*segment_changed)(void *data, const char *segment);
 	void (*nic_changed)(void *data, const struct nic_share *nic);
 	void (*nic_removed)(void *data, const char *pf);
+	void (*hostdev_changed)(void *data, const struct vnic_hostdev *hostdev);
 	void (*pf_changed)(void *data, const char *pf);
 	void (*vdpa_changed)(void *data);
 	void (*config_changed)(void *data);
@@ -144,6 +149,7 @@ struct manager {
 	struct alloc_index *index; /* of them; NULL where there was no memory for it */
 	struct segment_share *shares;
 	struct nic_share *nics; /* uthash by pf */
+	struct vnic_hostdev *hostdevs; /* uthash by device.addr */
 	struct memory *memory; /* device.c's */
 	bool devices_stale; /* a VF may have become free */
 	enum manager_dp_state dp_state;
@@ -183,6 +189,8 @@ int manager_restore_shared(struct manager *m, const char *segment, struct plan *
 			   struct vnic_err *err);
 int manager_restore_nic(struct manager *m, const char *pf, struct plan *plan, bool drained,
 			struct vnic_err *err);
+int manager_restore_hostdev(struct manager *m, const char *addr, struct plan *plan,
+			    struct vnic_err *err);
 void manager_start(struct manager *m);
 
 /* What wake_at asked for. */
@@ -269,6 +277,16 @@ void manager_devices_found(struct manager *m, uint64_t asked_at, const char (*ad
 			   size_t n);
 
 /**
+ * manager_hostdevs_found() - which devices domains have by their own XML, says libvirt
+ * @device: all of them; those that vnicd plugged in itself are left out
+ * @partial: of some domain it is not known: who is not listed may have its device still
+ *
+ * Of those that are VFs what libvirt does not set is set as their class says, and put back when they are listed no more.
+ */
+void manager_hostdevs_found(struct manager *m, const struct domain_device *device, size_t n,
+			    bool partial);
+
+/**
  * manager_device_hold() - take the VF of a port out of its guest and give it none, or let it have one again
  * @generation: as in manager_port_del()
  *
@@ -285,6 +303,8 @@ void manager_port_counters(struct manager *m, const struct port_key *key, manage
 struct vnic_port *manager_port(const struct manager *m, const struct port_key *key);
 struct segment_share *manager_share(const struct manager *m, const char *segment);
 struct nic_share *manager_nic(const struct manager *m, const char *pf);
+/* The VF of that address, where a domain has it by its own XML or it is still to be put back; else NULL. */
+struct vnic_hostdev *manager_hostdev(const struct manager *m, const char *addr);
 /* The section of the configuration that means @pf, or NULL. */
 const struct vnic_nic_config *manager_nic_config(const struct manager *m, const struct vnic_pf *pf);
 

@@ -31,6 +31,7 @@ struct owner {
 	const struct vnic_segment *segment;
 	struct vnic_port *port; /* NULL: a share */
 	const struct nic_share *nic; /* of a nic's VFs; then there is no segment */
+	const struct vnic_hostdev *hostdev; /* of a VF of libvirt's; nor is there one then */
 	bool busy, undoing;
 	bool unrecorded; /* the record says "begun" of something that has ended */
 	bool redo; /* what the step under way tells has changed meanwhile: once more */
@@ -105,6 +106,20 @@ struct managed_nic {
 static inline struct managed_nic *managed_nic(struct nic_share *nic)
 {
 	return (struct managed_nic *)((char *)nic - offsetof(struct managed_nic, nic));
+}
+
+struct managed_hostdev {
+	struct vnic_hostdev dev;
+	struct owner own;
+	bool listed; /* libvirt said last that a domain has it */
+	bool unheard; /* it is from a record, and libvirt has not said anything yet */
+	uint32_t refused; /* 1 << enum vf_attr: failed, to be tried again later */
+	struct contest contest;
+};
+
+static inline struct managed_hostdev *managed_hostdev(struct vnic_hostdev *dev)
+{
+	return (struct managed_hostdev *)((char *)dev - offsetof(struct managed_hostdev, dev));
 }
 
 static inline uint64_t manager_now(const struct manager *m)
@@ -233,6 +248,13 @@ void nics_stale(struct manager *m);
 int nic_restore(struct manager *m, const char *pf, struct plan *plan, bool drained);
 bool nic_is_drained(const struct manager *m, const char *pf);
 struct managed_nic *nic_free(struct managed_nic *n);
+
+/* hostdev.c */
+void hostdev_pump(struct managed_hostdev *h);
+int hostdev_restore(struct manager *m, const char *addr, struct plan *plan);
+struct managed_hostdev *hostdev_free(struct managed_hostdev *h);
+/* Classes and sections of nics may be others. */
+void hostdevs_config(struct manager *m);
 
 /* device.c */
 /* Why it has no VF, or what is wrong with it; empty: nothing */

@@ -26,9 +26,10 @@ int owner_record(struct owner *o)
 
 	if (o->port && o->port->orphan)
 		return 0; /* there is nothing true to write */
-	r = o->port  ? io->record_port(io->data, o->port)
-	    : o->nic ? io->record_nic(io->data, o->nic->pf, o->plan, o->nic->drained)
-		     : io->record_shared(io->data, o->segment->name, o->plan);
+	r = o->port	 ? io->record_port(io->data, o->port)
+	    : o->nic	 ? io->record_nic(io->data, o->nic->pf, o->plan, o->nic->drained)
+	    : o->hostdev ? io->record_hostdev(io->data, o->hostdev->device.addr, o->plan)
+			 : io->record_shared(io->data, o->segment->name, o->plan);
 
 	if (r >= 0)
 		o->unrecorded = false;

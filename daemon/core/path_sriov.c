@@ -38,7 +38,7 @@ static bool taken(const struct path_ask *ask, const struct alloc_index_pf *held,
 	const struct vnic_port *holder = alloc_index_holder(held, vf->index);
 
 	if (!holder)
-		return vf->user != VF_FREE;
+		return vf->user != VF_FREE || hostdev_holds(ask->host->hostdevs, vf->addr);
 	return !port_key_eq(&holder->spec.key, &ask->spec->key);
 }
 
@@ -72,29 +72,38 @@ static const char *unfit_reason(const struct path_ask *ask, const struct vnic_pf
 	return "it has no VF that could be given to a guest";
 }
 
-/* The attributes that the port needs set, in words where the driver cannot. NULL: it can all. */
-static const char *cannot_set(const struct candidate *c, const struct vnic_vf *vf,
-			      const struct alloc_choice *choice, enum vf_attr *ret)
+void path_sriov_cannot(const struct vnic_pf *pf, enum vf_attr attr, char *why, size_t size)
 {
-	const struct {
-		enum vf_attr attr;
-		bool wanted;
-		const char *what;
-	} needs[] = {
-		{ VF_MAC, true, "give a VF its MAC" },
-		{ VF_VLAN, choice->vlan && c->pf->eswitch != ESWITCH_SWITCHDEV,
-		  "put a VF into a VLAN" },
-		{ VF_RATE, choice->rate != 0, "limit a VF's rate" },
-		{ VF_SPOOFCHK, choice->spoofchk, "check a VF's source MAC" },
-		{ VF_TRUST, choice->trust, "trust a VF" },
+	static const char *const words[VF_ATTR_COUNT] = {
+		[VF_MAC] = "give a VF its MAC",
+		[VF_VLAN] = "put a VF into a VLAN",
+		[VF_RATE] = "limit a VF's rate",
+		[VF_SPOOFCHK] = "check a VF's source MAC",
+		[VF_TRUST] = "trust a VF",
+		[VF_LINK_STATE] = "set a VF's link",
+		[VF_RSS_QUERY] = "let a VF see its hash key",
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
-		if (needs[i].wanted && !driver_sets(c->pf, vf, needs[i].attr)) {
-			*ret = needs[i].attr;
-			return needs[i].what;
-		}
-	return NULL;
+	snprintf(why, size, "its driver %s cannot %s (%s)", pf->driver, words[attr],
+		 vf_attr_str(attr));
+}
+
+/* Of the attributes that the port needs set, the first that the driver cannot. VF_ATTR_COUNT: it can all. */
+static enum vf_attr cannot_set(const struct candidate *c, const struct vnic_vf *vf,
+			       const struct alloc_choice *choice)
+{
+	const bool wanted[VF_ATTR_COUNT] = {
+		[VF_MAC] = true,
+		[VF_VLAN] = choice->vlan && c->pf->eswitch != ESWITCH_SWITCHDEV,
+		[VF_RATE] = choice->rate != 0,
+		[VF_SPOOFCHK] = choice->spoofchk,
+		[VF_TRUST] = choice->trust,
+	};
+	enum vf_attr attr = 0;
+
+	while (attr < VF_ATTR_COUNT && !(wanted[attr] && !driver_sets(c->pf, vf, attr)))
+		attr++;
+	return attr;
 }
 
 /* The free VF to take: the one it had, else the first. */
@@ -105,7 +114,6 @@ static void look_for_vf(const struct path_ask *ask, const struct alloc_choice *c
 	const struct vnic_pf *pf = c->pf;
 	bool any_fit = false, unreachable = false;
 	enum vf_attr attr;
-	const char *what;
 
 	for (int i = 0; i < pf->n_vf; i++) {
 		const struct vnic_vf *vf = &pf->vf[i];
@@ -141,9 +149,9 @@ static void look_for_vf(const struct path_ask *ask, const struct alloc_choice *c
 			  "other bridge");
 		return;
 	}
-	what = cannot_set(c, c->vf, choice, &attr);
-	if (what)
-		refuse(c, "its driver %s cannot %s (%s)", pf->driver, what, vf_attr_str(attr));
+	attr = cannot_set(c, c->vf, choice);
+	if (attr != VF_ATTR_COUNT)
+		path_sriov_cannot(pf, attr, c->why_not, sizeof(c->why_not));
 	else if (choice->rate && driver_quirks(pf->driver)->rate_needs_link && !c->link->carrier)
 		refuse(c, "its driver %s takes no rate while there is no carrier", pf->driver);
 	if (*c->why_not)

@@ -55,6 +55,9 @@ int path_sriov_attrs(const struct inventory *inv, const struct vnic_segment *seg
 		     const struct vnic_port *port, const struct vnic_pf *pf,
 		     const struct step *base, struct plan *plan);
 
+/* Why what needs @attr of a VF cannot be: its PF's driver does not set that. */
+void path_sriov_cannot(const struct vnic_pf *pf, enum vf_attr attr, char *why, size_t size);
+
 /* Could this function be given to a guest, were it free? */
 bool path_sriov_fit(const struct vnic_vf *vf);
 

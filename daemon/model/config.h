@@ -93,6 +93,8 @@ struct vnic_nic_config {
 	char address[DEV_ADDR_MAX]; /* PCI; empty: the nic is the one with that name */
 	int vfs; /* -1: as they are */
 	bool autoprobe; /* new VFs get drivers of the host; default no: they are for guests */
+	char hostdev_class
+		[VNIC_NAME_MAX]; /* of its VFs that domains have by their own XML, where that names none */
 	struct config_place place;
 	UT_hash_handle hh;
 };

@@ -55,6 +55,13 @@ enum vf_user {
 struct domain_device {
 	char addr[DEV_ADDR_MAX];
 	char domain[64]; /* its name, cut where it is longer */
+	uint8_t uuid[VNIC_UUID_LEN]; /* the domain's */
+	bool has_mac; /* it is that of an interface */
+	uint8_t mac[VNIC_MAC_LEN];
+	char class_name[VNIC_NAME_MAX]; /* that the XML names for it; empty: none */
+	bool has_rate; /* and a rate of its own, in bits/s */
+	uint64_t rate;
+	bool unread; /* what the XML says of it to vnicd cannot be read */
 };
 
 struct vnic_vf {

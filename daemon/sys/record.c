@@ -400,12 +400,18 @@ int record_decode_port(const char *data, size_t size, const char *boot, struct v
 	return 0;
 }
 
+static const char *const kinds[] = {
+	[RECORD_SEGMENT] = "segment",
+	[RECORD_NIC] = "nic",
+	[RECORD_VF] = "vf",
+};
+
 int record_encode_shared(const struct record_owner *owner, const struct plan *plan,
 			 const char *boot, char **ret, size_t *ret_size)
 {
 	_cleanup_(json_putp) struct json_object *o = new_record(boot);
 
-	record_add_text(o, owner->nic ? "nic" : "segment", owner->name);
+	record_add_text(o, kinds[owner->kind], owner->name);
 	if (owner->drained)
 		json_add_bool(o, "drained", true);
 	add_object(o, "plan", record_plan_to_json(plan));
@@ -424,14 +430,16 @@ int record_decode_shared(const char *data, size_t size, const char *boot,
 	r = unseal(data, size, boot, &record, err);
 	if (r != 0)
 		return r;
-	owner.nic = json_has(record, "nic");
+	owner.kind = json_has(record, "nic")  ? RECORD_NIC
+		     : json_has(record, "vf") ? RECORD_VF
+					      : RECORD_SEGMENT;
 	owner.drained = false;
-	if (owner.nic && json_has(record, "drained") &&
+	if (owner.kind == RECORD_NIC && json_has(record, "drained") &&
 	    json_get_bool(record, "drained", &owner.drained, err) < 0)
 		return -EBADMSG;
-	if (record_get_name(record, owner.nic ? "nic" : "segment",
-			    owner.nic ? record_sysfs_name : name_valid, false, owner.name,
-			    owner.nic ? DEV_ADDR_MAX : VNIC_NAME_MAX, err) < 0 ||
+	if (record_get_name(record, kinds[owner.kind], owner.kind ? record_sysfs_name : name_valid,
+			    false, owner.name, owner.kind ? DEV_ADDR_MAX : VNIC_NAME_MAX,
+			    err) < 0 ||
 	    json_get_array(record, "plan", PLAN_STEPS_LIMIT, &array, err) < 0 ||
 	    record_plan_from_json(array, ret_plan, err) < 0)
 		return -EBADMSG;

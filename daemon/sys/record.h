@@ -37,9 +37,11 @@ int record_encode_port(const struct vnic_port *port, const char *boot, char **re
 int record_decode_port(const char *data, size_t size, const char *boot, struct vnic_port **ret,
 		       struct vnic_err *err);
 
-/* Whose shared plan a record holds: a segment's by its name, or a nic's by its PF's address. */
+enum record_kind { RECORD_SEGMENT, RECORD_NIC, RECORD_VF };
+
+/* Whose plan a record holds: a segment's by its name, a nic's by its PF's address, or a VF's by its own. */
 struct record_owner {
-	bool nic;
+	enum record_kind kind;
 	bool drained; /* a nic */
 	char name[DEV_ADDR_MAX > VNIC_NAME_MAX ? DEV_ADDR_MAX : VNIC_NAME_MAX];
 };

@@ -115,19 +115,26 @@ static void port_file(const struct port_key *key, char file[RECORD_FILE_STR])
 		 mac_format(key->mac, mac));
 }
 
-/* A segment's name has no ':', so that a nic's record is never mistaken for one. */
+/* A segment's name has no ':', so that no other record is ever mistaken for one. */
 static void shared_file(const struct record_owner *owner, char file[RECORD_FILE_STR])
 {
-	snprintf(file, RECORD_FILE_STR, "%s%s.json", owner->nic ? "nic:" : "", owner->name);
+	static const char *const prefix[] = {
+		[RECORD_SEGMENT] = "",
+		[RECORD_NIC] = "nic:",
+		[RECORD_VF] = "vf:",
+	};
+
+	snprintf(file, RECORD_FILE_STR, "%s%s.json", prefix[owner->kind], owner->name);
 }
 
 /* Return: 0, or -EINVAL for what names none. */
-static int make_owner(const char *name, bool nic, struct record_owner *ret, struct vnic_err *err)
+static int make_owner(const char *name, enum record_kind kind, struct record_owner *ret,
+		      struct vnic_err *err)
 {
-	if (nic ? !*name || strchr(name, '/') : !name_valid(name))
+	if (kind ? !*name || strchr(name, '/') : !name_valid(name))
 		return fail_file(err, -EINVAL, name);
-	ret->nic = nic;
-	return str_copy(ret->name, nic ? DEV_ADDR_MAX : VNIC_NAME_MAX, name);
+	ret->kind = kind;
+	return str_copy(ret->name, kind ? DEV_ADDR_MAX : VNIC_NAME_MAX, name);
 }
 
 static void kept_id(const struct records *records, int dirfd, const char *file, char *id,
@@ -178,8 +185,8 @@ int records_write_port(struct records *records, const struct vnic_port *port, st
 	return write_file(records, records->ports_fd, file, data, size, err);
 }
 
-static int write_shared(struct records *records, const char *name, bool nic, bool drained,
-			const struct plan *plan, struct vnic_err *err)
+static int write_shared(struct records *records, const char *name, enum record_kind kind,
+			bool drained, const struct plan *plan, struct vnic_err *err)
 {
 	_cleanup_(freep) char *data = NULL;
 	struct record_owner owner = { .drained = drained };
@@ -187,7 +194,7 @@ static int write_shared(struct records *records, const char *name, bool nic, boo
 	size_t size;
 	int r;
 
-	r = make_owner(name, nic, &owner, err);
+	r = make_owner(name, kind, &owner, err);
 	if (r < 0)
 		return r;
 	shared_file(&owner, file);
@@ -200,13 +207,19 @@ static int write_shared(struct records *records, const char *name, bool nic, boo
 int records_write_shared(struct records *records, const char *segment, const struct plan *plan,
 			 struct vnic_err *err)
 {
-	return write_shared(records, segment, false, false, plan, err);
+	return write_shared(records, segment, RECORD_SEGMENT, false, plan, err);
 }
 
 int records_write_nic(struct records *records, const char *pf, const struct plan *plan,
 		      bool drained, struct vnic_err *err)
 {
-	return write_shared(records, pf, true, drained, plan, err);
+	return write_shared(records, pf, RECORD_NIC, drained, plan, err);
+}
+
+int records_write_hostdev(struct records *records, const char *addr, const struct plan *plan,
+			  struct vnic_err *err)
+{
+	return write_shared(records, addr, RECORD_VF, false, plan, err);
 }
 
 static int erase_file(struct records *records, int dirfd, const char *file, struct vnic_err *err)
@@ -227,13 +240,14 @@ int records_erase_port(struct records *records, const struct port_key *key, stru
 	return erase_file(records, records->ports_fd, file, err);
 }
 
-static int erase_shared(struct records *records, const char *name, bool nic, struct vnic_err *err)
+static int erase_shared(struct records *records, const char *name, enum record_kind kind,
+			struct vnic_err *err)
 {
 	struct record_owner owner;
 	char file[RECORD_FILE_STR];
 	int r;
 
-	r = make_owner(name, nic, &owner, err);
+	r = make_owner(name, kind, &owner, err);
 	if (r < 0)
 		return r;
 	shared_file(&owner, file);
@@ -242,12 +256,17 @@ static int erase_shared(struct records *records, const char *name, bool nic, str
 
 int records_erase_shared(struct records *records, const char *segment, struct vnic_err *err)
 {
-	return erase_shared(records, segment, false, err);
+	return erase_shared(records, segment, RECORD_SEGMENT, err);
 }
 
 int records_erase_nic(struct records *records, const char *pf, struct vnic_err *err)
 {
-	return erase_shared(records, pf, true, err);
+	return erase_shared(records, pf, RECORD_NIC, err);
+}
+
+int records_erase_hostdev(struct records *records, const char *addr, struct vnic_err *err)
+{
+	return erase_shared(records, addr, RECORD_VF, err);
 }
 
 /* One record's content to @ops. Return: as record_decode_port(). */
@@ -286,12 +305,14 @@ static int take_shared(struct records *records, const char *file, const char *da
 	if (!str_eq(expected, file)) {
 		plan_clear(&plan);
 		return vnic_err_set(err, -EBADMSG, VNIC_E_INVALID_MESSAGE,
-				    "it is another segment's or nic's, %s", expected);
+				    "it is another segment's, nic's or VF's, %s", expected);
 	}
-	if (!owner.nic)
+	if (owner.kind == RECORD_SEGMENT)
 		ops->shared(userdata, owner.name, &plan);
-	else if (ops->nic)
+	else if (owner.kind == RECORD_NIC && ops->nic)
 		ops->nic(userdata, owner.name, &plan, owner.drained);
+	else if (owner.kind == RECORD_VF && ops->hostdev)
+		ops->hostdev(userdata, owner.name, &plan);
 	else
 		plan_clear(&plan);
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The records' files: one a port, UUID-MAC.json; one a segment, NAME.json; one a nic whose VFs we made,
- * nic:ADDRESS.json, beside the segments'. Each is replaced as a whole
+ * nic:ADDRESS.json, and one a VF that a domain has by its own XML, vf:ADDRESS.json, beside the segments'. Each is replaced as a whole
  * before the first step of its plan acts and after the last, so that a vnicd that was killed knows what to put
  * back. They describe what a reboot ends, and live where it ends them.
  */
@@ -19,6 +19,8 @@ struct records_ops {
 	void (*shared)(void *userdata, const char *segment, struct plan *plan);
 	/* A nic's; the callee clears @plan. NULL: not asked for. */
 	void (*nic)(void *userdata, const char *pf, struct plan *plan, bool drained);
+	/* A VF's that a domain has by its own XML; the callee clears @plan. NULL: not asked for. */
+	void (*hostdev)(void *userdata, const char *addr, struct plan *plan);
 	/* @file could not be used; @err says why, and what became of it. For the log. */
 	void (*problem)(void *userdata, const char *file, const struct vnic_err *err);
 };
@@ -48,8 +50,11 @@ int records_write_shared(struct records *records, const char *segment, const str
 			 struct vnic_err *err);
 int records_write_nic(struct records *records, const char *pf, const struct plan *plan,
 		      bool drained, struct vnic_err *err);
+int records_write_hostdev(struct records *records, const char *addr, const struct plan *plan,
+			  struct vnic_err *err);
 
 /* Remove; 0 where there is none. */
 int records_erase_port(struct records *records, const struct port_key *key, struct vnic_err *err);
 int records_erase_shared(struct records *records, const char *segment, struct vnic_err *err);
 int records_erase_nic(struct records *records, const char *pf, struct vnic_err *err);
+int records_erase_hostdev(struct records *records, const char *addr, struct vnic_err *err);

@@ -18,6 +18,7 @@ void fake_init(struct fake_host *h)
 	h->wake_at = UINT64_MAX;
 	h->shared_records.what = "segment";
 	h->nic_records.what = "nic";
+	h->hostdev_records.what = "VF";
 	fake_add_link(h, "lo", LINK_LOOPBACK, NULL);
 	fake_add_link(h, "br0", LINK_BRIDGE, NULL);
 	fake_add_link(h, "eth0", LINK_PHYSICAL, "br0");
@@ -584,6 +585,8 @@ void fake_start(struct fake_host *h, struct vnic_config *config)
 		.record_shared = fake_record_shared,
 		.erase_shared = fake_erase_shared,
 		.record_nic = fake_record_nic,
+		.record_hostdev = fake_record_hostdev,
+		.erase_hostdev = fake_erase_hostdev,
 		.erase_nic = fake_erase_nic,
 		.domain_alive = domain_alive,
 		.ask_domains = ask_domains,
@@ -719,6 +722,8 @@ char *fake_snapshot(const struct fake_host *h)
 		fprintf(f, "record of segment %s\n", h->shared_records.record[i].name);
 	for (size_t i = 0; i < h->nic_records.n; i++)
 		fprintf(f, "record of nic %s\n", h->nic_records.record[i].name);
+	for (size_t i = 0; i < h->hostdev_records.n; i++)
+		fprintf(f, "record of VF %s\n", h->hostdev_records.record[i].name);
 	fake_print_pfs(h, f);
 	fake_print_ovs(h, f);
 	fclose(f);

@@ -66,6 +66,9 @@ struct fake_host {
 		struct port_key key;
 	} plugged[FAKE_MAX]; /* libvirt's: VFs in guests */
 	size_t n_plugged;
+	struct domain_device hostdev[FAKE_MAX]; /* libvirt's: what domains have by their own XML */
+	size_t n_hostdevs;
+	uint32_t refuse_attrs; /* 1 << enum vf_attr: the PFs' driver sets none of these */
 	bool no_netdevs; /* drivers that were bound make none */
 	enum step_kind refuse; /* steps of this kind fail with -EIO */
 	/* the datapath */
@@ -86,7 +89,7 @@ struct fake_host {
 	/* the records: what survives the daemon */
 	struct vnic_port *port_record[FAKE_MAX];
 	size_t n_port_records;
-	struct fake_plan_records shared_records, nic_records;
+	struct fake_plan_records shared_records, nic_records, hostdev_records;
 	/* domains that live */
 	char alive[FAKE_MAX][512];
 	size_t n_alive;
@@ -137,6 +140,13 @@ void fake_switchdev(struct fake_pf *pf); /* its VFs will have representors "rep0
 void fake_del_pf(struct fake_host *h, const char *addr);
 /* As somebody else would: echo N > sriov_numvfs. */
 void fake_numvfs(struct fake_host *h, struct fake_pf *pf, int n);
+/*
+ * Domain number @domain gets, by its own XML, VF @vf of @pf as an interface of @class_name ("": names none), or gives
+ * back what it has (NULL); libvirt's list tells, whole.
+ */
+struct domain_device *fake_hostdev(struct fake_host *h, unsigned int domain,
+				   const struct fake_pf *pf, int vf, const char *class_name);
+void fake_tell_hostdevs(struct fake_host *h);
 /* The VF that the guest of @key has; NULL: none. */
 struct vnic_vf *fake_plugged(struct fake_host *h, const struct port_key *key);
 

@@ -25,6 +25,8 @@ int fake_record_shared(void *data, const char *segment, const struct plan *plan)
 int fake_erase_shared(void *data, const char *segment);
 int fake_record_nic(void *data, const char *pf, const struct plan *plan, bool drained);
 int fake_erase_nic(void *data, const char *pf);
+int fake_record_hostdev(void *data, const char *addr, const struct plan *plan);
+int fake_erase_hostdev(void *data, const char *addr);
 void fake_restore(struct fake_host *h);
 void fake_forget_records(struct fake_host *h);
 

@@ -120,8 +120,13 @@ static void show_netdev(struct fake_host *h, struct vnic_vf *vf)
 static void set_user(struct fake_host *h, struct vnic_vf *vf)
 {
 	const struct fake_link *f = netdev_of(h, vf);
+	bool domains = false;
 
-	if (f && f->link.up)
+	for (size_t i = 0; i < h->n_hostdevs; i++)
+		domains |= str_eq(h->hostdev[i].addr, vf->addr);
+	if (domains || vf->user == VF_USER_DOMAIN)
+		vf->user = domains ? VF_USER_DOMAIN : VF_FREE;
+	else if (f && f->link.up)
 		vf->user = VF_USER_NETDEV;
 	else if (vf->user == VF_USER_NETDEV)
 		vf->user = VF_FREE;
@@ -315,6 +320,8 @@ int fake_pf_act(struct fake_host *h, struct step *step, const struct vnic_port *
 
 	if (step->kind == h->refuse && !undo)
 		return -EIO;
+	if (step->kind == STEP_VF_ATTR && h->refuse_attrs & 1u << step->attr && !undo)
+		return -EINVAL;
 	if (!f || (*step->vf_addr && !vf))
 		return undo ? 0 : -ENODEV;
 	if (undo && !step->has_prev && step->kind != STEP_VF_ATTACH &&
@@ -369,6 +376,35 @@ struct vnic_vf *fake_plugged(struct fake_host *h, const struct port_key *key)
 				if (str_eq(h->pf[p].pf.vf[v].addr, h->plugged[i].vf_addr))
 					return &h->pf[p].pf.vf[v];
 	return NULL;
+}
+
+struct domain_device *fake_hostdev(struct fake_host *h, unsigned int domain,
+				   const struct fake_pf *pf, int vf, const char *class_name)
+{
+	const struct port_spec spec = fake_spec(domain, 9);
+	struct domain_device *d = NULL;
+	size_t i = 0;
+
+	while (i < h->n_hostdevs && memcmp(h->hostdev[i].uuid, spec.key.uuid, VNIC_UUID_LEN) != 0)
+		i++;
+	if (i < h->n_hostdevs)
+		FAKE_DROP(h->hostdev, h->n_hostdevs, i);
+	if (pf) {
+		d = &h->hostdev[h->n_hostdevs++];
+		memset(d, 0, sizeof(*d));
+		strcpy(d->addr, pf->pf.vf[vf].addr);
+		snprintf(d->domain, sizeof(d->domain), "own%u", domain);
+		memcpy(d->uuid, spec.key.uuid, sizeof(d->uuid));
+		memcpy(d->mac, spec.key.mac, sizeof(d->mac));
+		d->has_mac = true;
+		strcpy(d->class_name, class_name);
+	}
+	return d;
+}
+
+void fake_tell_hostdevs(struct fake_host *h)
+{
+	manager_hostdevs_found(h->m, h->hostdev, h->n_hostdevs, false);
 }
 
 void fake_print_pfs(const struct fake_host *h, FILE *f)

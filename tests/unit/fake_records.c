@@ -120,6 +120,18 @@ int fake_erase_nic(void *data, const char *pf)
 	return fake_record_nic(data, pf, NULL, false);
 }
 
+int fake_record_hostdev(void *data, const char *addr, const struct plan *plan)
+{
+	struct fake_host *h = data;
+
+	return record_plan(h, &h->hostdev_records, addr, plan);
+}
+
+int fake_erase_hostdev(void *data, const char *addr)
+{
+	return fake_record_hostdev(data, addr, NULL);
+}
+
 void fake_restore(struct fake_host *h)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
@@ -137,6 +149,12 @@ void fake_restore(struct fake_host *h)
 		assert_int_equal(plan_copy(&plan, &r->plan), 0);
 		assert_int_equal(manager_restore_nic(h->m, r->name, &plan, r->drained, &err), 0);
 	}
+	for (size_t i = 0; i < h->hostdev_records.n; i++) {
+		struct fake_plan_record *r = &h->hostdev_records.record[i];
+
+		assert_int_equal(plan_copy(&plan, &r->plan), 0);
+		assert_int_equal(manager_restore_hostdev(h->m, r->name, &plan, &err), 0);
+	}
 	for (size_t i = 0; i < h->n_port_records; i++) {
 		struct vnic_port *copy = port_new(&h->port_record[i]->spec);
 
@@ -153,4 +171,6 @@ void fake_forget_records(struct fake_host *h)
 		plan_clear(&h->shared_records.record[--h->shared_records.n].plan);
 	while (h->nic_records.n)
 		plan_clear(&h->nic_records.record[--h->nic_records.n].plan);
+	while (h->hostdev_records.n)
+		plan_clear(&h->hostdev_records.record[--h->hostdev_records.n].plan);
 }

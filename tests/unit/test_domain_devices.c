@@ -161,6 +161,51 @@ static void a_helper_that_cannot_live_is_left_for_a_while(void **state)
 	assert_int_equal(event_base_get_num_events(base, EVENT_BASE_COUNT_ADDED), 1);
 }
 
+#define ONE(more)                                                                          \
+	"{\"domains\":[{\"uuid\":\"00000000-0000-0000-0000-000000000001\",\"name\":\"a\"," \
+	"\"devices\":[{\"address\":\"0000:03:10.2\"," more "}]}]}"
+
+static struct domain_device take_one(const char *text)
+{
+	_cleanup_(json_putp) struct json_object *o = NULL;
+	struct vnic_err err = VNIC_ERR_INIT;
+	struct domain_device *array = NULL, one;
+	struct found_devices found = { 0 };
+	char last[VNIC_UUID_STR] = "";
+	size_t n = 0;
+
+	assert_int_equal(json_parse(text, strlen(text), &o, NULL), 0);
+	if (domain_devices_take(o, NULL, &array, &n, &found, last, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_int_equal(n, 1);
+	one = *array;
+	free(array);
+	return one;
+}
+
+static void what_an_interface_wants(void **state)
+{
+	struct domain_device d =
+		take_one(ONE("\"alias\":\"hostdev0\",\"mac\":\"52:54:00:00:00:09\","
+			     "\"class\":\"gold\",\"rate\":\"2gbit\""));
+
+	(void)state;
+	assert_true(d.has_mac);
+	assert_int_equal(d.mac[5], 9);
+	assert_int_equal(d.uuid[15], 1);
+	assert_string_equal(d.class_name, "gold");
+	assert_true(d.has_rate);
+	assert_int_equal(d.rate, UINT64_C(2000000000));
+	assert_false(d.unread);
+	d = take_one(
+		ONE("\"mac\":\"52:54:00:00:00:09\",\"class\":null,\"rate\":null,\"unread\":true"));
+	assert_true(d.has_mac && d.unread);
+	assert_string_equal(d.class_name, "");
+	assert_false(d.has_rate);
+	d = take_one(ONE("\"alias\":null"));
+	assert_false(d.has_mac || d.has_rate || d.unread);
+}
+
 static void bad_answers(void **state)
 {
 	static const char *const rows[] = {
@@ -179,6 +224,13 @@ static void bad_answers(void **state)
 		"{\"domains\":[{\"uuid\":\"00000000-0000-0000-0000-000000000001\",\"name\":\"a\","
 		"\"devices\":[{\"address\":\"x123456789x123456789x123456789x123456789x123456789x12"
 		"3456789x123456789\"}]}]}",
+		ONE("\"mac\":\"52:54:00\""),
+		ONE("\"mac\":7"),
+		ONE("\"class\":\"a/b\""),
+		ONE("\"class\":\"\""),
+		ONE("\"rate\":\"fast\""),
+		ONE("\"rate\":1000"),
+		ONE("\"unread\":1"),
 	};
 
 	(void)state;
@@ -209,6 +261,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_change_is_looked_at, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_helper_that_cannot_live_is_left_for_a_while,
 						set_up, tear_down),
+		cmocka_unit_test(what_an_interface_wants),
 		cmocka_unit_test(bad_answers),
 	};
 

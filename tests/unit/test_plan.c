@@ -5,7 +5,8 @@
  *
  * One life of a domain with two NICs (untagged and VLAN 12, behind a bridge that filters VLANs) is played; one where
  * both get a VF of a nic that is given its VFs first; the same with that nic in switchdev mode; one where
- * these VFs are their virtio NICs' queues; and one where the bridge is Open vSwitch's. An undisturbed one of each says which calls there are. Each call times each kind of fault
+ * these VFs are their virtio NICs' queues; one where the bridge is Open vSwitch's; and one where the domain has a VF by
+ * its own XML, too, whose settings vnicd sees to. An undisturbed one of each says which calls there are. Each call times each kind of fault
  * is a test; their list is tests/tables/plan-faults.md ("test_plan --table" prints it).
  */
 #include "tests/unit/unit.h"
@@ -23,8 +24,8 @@
 
 enum phase { START, PREPARE, RUN, STOP, RELEASE, END, PHASES };
 static const char *const phase_names[] = { "start", "prepare", "run", "stop", "release", "end" };
-enum world { PLAIN, VF, SWITCHDEV, VMDQ, OVS };
-static const char *const world_names[] = { "", "vf ", "switchdev ", "vmdq ", "ovs " };
+enum world { PLAIN, VF, SWITCHDEV, VMDQ, OVS, HOSTDEV };
+static const char *const world_names[] = { "", "vf ", "switchdev ", "vmdq ", "ovs ", "hostdev " };
 
 struct outcome {
 	bool answered;
@@ -56,6 +57,7 @@ static void make_host(struct fake_host *h, enum world world)
 	fake_init(h);
 	if (with_vfs(world))
 		fake_add_pf(h, "0000:03:00.0", "eth0", 7)->pf.autoprobe = true;
+	fake_link(h, "eth0")->link.carrier = true;
 	if (world == SWITCHDEV)
 		fake_switchdev(&h->pf[0]);
 	fake_link(h, "br0")->link.vlan_filtering = true;
@@ -75,6 +77,14 @@ static struct vnic_config *make_config(enum world world, int vfs)
 		fake_want_vfs(config, "eth0", vfs);
 	if (world == VMDQ)
 		config_class(config, "gold")->paths.path[0] = VNIC_PATH_VMDQ;
+	if (world == HOSTDEV) {
+		struct vnic_class *gold = config_class(config, "gold");
+
+		gold->paths = (struct path_list){ .path = { VNIC_PATH_SOFTWARE } };
+		gold->trust = true;
+		gold->spoofchk = false;
+		gold->rate = 1000000000;
+	}
 	return config;
 }
 
@@ -110,13 +120,18 @@ static void play(struct fake_host *h, enum world world, enum phase phase, struct
 		fake_run(h, 1000000);
 		break;
 	case RUN:
+		if (world == HOSTDEV)
+			fake_hostdev(h, 1, &h->pf[0], 2, "gold");
 		fake_set_alive(h, specs[0].pidfile, true);
+		fake_tell_hostdevs(h);
 		manager_domain_started(h->m, req.uuid);
 		for (int i = 0; i < 2 && !h->dead; i++)
 			fake_peer(h, &specs[i].key, PORT_RUNNING);
 		fake_run(h, 10000000);
 		break;
 	case STOP:
+		fake_hostdev(h, 1, NULL, 0, NULL);
+		fake_tell_hostdevs(h);
 		for (int i = 0; i < 2 && !h->dead; i++)
 			fake_peer(h, &specs[i].key, PORT_READY);
 		fake_set_alive(h, specs[0].pidfile, false);
@@ -190,7 +205,13 @@ static void find_rows(enum world world)
 			fprintf(stderr, "prepare: %s\n", o.err.message);
 			abort();
 		}
+		if (phase == RUN && world == HOSTDEV && h.hostdev_records.n != 1)
+			abort();
 		for (unsigned int i = 0; i < h.calls; i++) {
+			/* Of all else the other worlds tell. */
+			if (world == HOSTDEV &&
+			    ((phase != RUN && phase != STOP) || !strstr(h.call[i], "VF")))
+				continue;
 			add_row(world, (enum phase)phase, i + 1, FAIL, false, false, h.call[i]);
 			add_row(world, (enum phase)phase, i + 1, FAIL, true, false, h.call[i]);
 			for (int k = KILL_BEFORE; k <= KILL_AFTER; k++) {
@@ -228,6 +249,7 @@ static void restart(struct fake_host *h, const struct row *row, enum phase phase
 		h->n_dp_ports = h->n_dp_segments = 0;
 	fake_start(h, make_config(row->world, phase == END ? 0 : 3));
 	fake_run(h, 1000000);
+	fake_tell_hostdevs(h);
 	if (phase == START && with_vfs(row->world))
 		assert_int_equal(h->pf[0].pf.n_vf, 3);
 	if (phase != RUN)
@@ -240,7 +262,14 @@ static void restart(struct fake_host *h, const struct row *row, enum phase phase
 	manager_domain_started(h->m, uuid);
 	fake_run(h, 40000000);
 	assert_int_equal(h->n_plugged, row->world == VF || row->world == SWITCHDEV ? 2 : 0);
-	assert_int_equal(h->n_fdb, row->world == PLAIN ? 2 : 0);
+	if (row->world == HOSTDEV) {
+		const struct vnic_vf *vf = &h->pf[0].pf.vf[2];
+
+		assert_int_equal(vf->value[VF_TRUST], 1);
+		assert_int_equal(vf->value[VF_SPOOFCHK], 0);
+		assert_int_equal(vf->value[VF_RATE], 1000);
+	}
+	assert_int_equal(h->n_fdb, row->world == PLAIN || row->world == HOSTDEV ? 2 : 0);
 	assert_int_equal(h->n_dp_segments, row->world == VMDQ ? 3 : 1);
 }
 
@@ -323,6 +352,7 @@ int main(int argc, char **argv)
 	find_rows(SWITCHDEV);
 	find_rows(VMDQ);
 	find_rows(OVS);
+	find_rows(HOSTDEV);
 	if (argc > 1 && !strcmp(argv[1], "--table")) {
 		print_table();
 		free(rows);

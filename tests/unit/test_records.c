@@ -151,7 +151,10 @@ static void shared_round_trip(void **state)
 	struct vnic_port *port = sample();
 	_cleanup_(freep) char *data = NULL;
 	const struct record_owner lan = { .name = "lan" },
-				  nic = { .nic = true, .drained = true, .name = "0000:03:00.0" };
+				  nic = { .kind = RECORD_NIC,
+					  .drained = true,
+					  .name = "0000:03:00.0" },
+				  vf = { .kind = RECORD_VF, .name = "0000:03:10.0" };
 	struct record_owner owner;
 	struct plan plan = { 0 };
 	size_t size;
@@ -162,7 +165,7 @@ static void shared_round_trip(void **state)
 			 RECORD_OTHER_BOOT);
 	assert_int_equal(record_decode_shared(data, size, BOOT, &owner, &plan, NULL), 0);
 	assert_string_equal(owner.name, "lan");
-	assert_false(owner.nic);
+	assert_int_equal(owner.kind, RECORD_SEGMENT);
 	assert_false(owner.drained);
 	assert_int_equal(plan.n, 2);
 	same_step(&plan.step[1], &port->plan.step[1]);
@@ -170,9 +173,16 @@ static void shared_round_trip(void **state)
 	freep(&data);
 	assert_int_equal(record_encode_shared(&nic, &port->plan, BOOT, &data, &size), 0);
 	assert_int_equal(record_decode_shared(data, size, BOOT, &owner, &plan, NULL), 0);
-	assert_true(owner.nic);
+	assert_int_equal(owner.kind, RECORD_NIC);
 	assert_true(owner.drained);
 	assert_string_equal(owner.name, nic.name);
+	plan_clear(&plan);
+	freep(&data);
+	assert_int_equal(record_encode_shared(&vf, &port->plan, BOOT, &data, &size), 0);
+	assert_int_equal(record_decode_shared(data, size, BOOT, &owner, &plan, NULL), 0);
+	assert_int_equal(owner.kind, RECORD_VF);
+	assert_false(owner.drained);
+	assert_string_equal(owner.name, vf.name);
 	plan_clear(&plan);
 	/* A port's is no segment's. */
 	freep(&data);
