@@ -13,6 +13,7 @@
 #include "api/errors.h"
 #include "daemon/core/manager_priv.h"
 #include "daemon/core/path_sriov.h"
+#include "daemon/core/path_vmdq.h"
 
 /* Which VF a key had last; the oldest is forgotten. */
 #define MEMORY_MAX 4096
@@ -232,7 +233,7 @@ bool device_carries(struct managed_port *p)
 	return false;
 }
 
-void step_follow(struct step *step, int64_t value)
+static void step_follow(struct step *step, int64_t value)
 {
 	if (step->value == value)
 		return;
@@ -242,38 +243,55 @@ void step_follow(struct step *step, int64_t value)
 		step->state = STEP_BEGUN;
 }
 
-void device_settings(struct managed_port *p)
+/* Attributes are set as in @wanted, new ones in their place there; a rate that is not wanted is no limit. */
+static int follow_attrs(struct plan *held, const struct plan *wanted)
 {
-	struct port_device *d = &p->port.device;
-	const struct vnic_pf *pf = pf_there(p->own.m, d);
-	struct plan wanted = { 0 };
-	struct step *rate;
+	struct step *step = plan_find(held, STEP_VF_RESET);
+	size_t at = step ? (size_t)(step - held->step) + 1 : held->n;
 
-	if (!d->plan.n || !pf || p->device_drop)
-		return;
-	if (p->device_own.busy) {
-		/* The plan may not change under the step: once it has ended. */
-		p->device_stale = true;
-		return;
-	}
-	if (make_plan(p, pf, &wanted) < 0)
-		return;
-	p->device_stale = false;
-	for (size_t i = 0; i < wanted.n; i++) {
-		const struct step *want = &wanted.step[i];
-		struct step *step;
+	for (size_t i = 0; i < wanted->n; i++) {
+		const struct step *want = &wanted->step[i];
+		int r;
 
 		if (want->kind != STEP_VF_ATTR)
 			continue;
-		step = plan_find_attr(&d->plan, want->attr);
-		if (step)
+		step = plan_find_attr(held, want->attr);
+		if (step) {
 			step_follow(step, want->value);
-		else if (plan_add(&d->plan, want) < 0)
-			device_reason(p, "out of memory");
+			at = (size_t)(step - held->step) + 1;
+			continue;
+		}
+		r = plan_insert(held, at++, want);
+		if (r < 0)
+			return r;
 	}
-	rate = plan_find_attr(&d->plan, VF_RATE);
-	if (rate && !plan_find_attr(&wanted, VF_RATE))
-		step_follow(rate, 0);
+	step = plan_find_attr(held, VF_RATE);
+	if (step && !plan_find_attr(wanted, VF_RATE))
+		step_follow(step, 0);
+	return 0;
+}
+
+void device_settings(struct managed_port *p)
+{
+	struct port_device *d = &p->port.device;
+	bool queue = d->state == DEVICE_QUEUE;
+	struct owner *o = queue ? &p->own : &p->device_own;
+	const struct vnic_pf *pf = pf_there(p->own.m, d);
+	struct plan wanted = { 0 };
+	int r;
+
+	if (!o->plan->n || p->device_drop || !o->segment || (!pf && !queue))
+		return;
+	/* The plan may not change under the step: once it has ended. And a queue's VF may come back. */
+	p->device_stale = o->busy || !pf;
+	if (p->device_stale)
+		return;
+	r = queue ? path_vmdq_port(p->own.m->inv, p->own.segment, &p->port, &wanted)
+		  : make_plan(p, pf, &wanted);
+	if (r == 0)
+		r = follow_attrs(o->plan, &wanted);
+	if (r == -ENOMEM)
+		device_reason(p, "out of memory");
 	plan_clear(&wanted);
 	manager_kick(p->own.m);
 }

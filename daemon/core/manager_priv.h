@@ -269,10 +269,8 @@ void device_reserve(struct managed_port *p, const struct vf_choice *choice);
 void device_pump(struct managed_port *p);
 /* Do the guest's frames go by its VF, so that nobody needs to look for its MAC behind the tap? */
 bool device_carries(struct managed_port *p);
-/* The port's VLAN, rate, spoofchk or trust may have changed. */
+/* The port's VLAN, rate, spoofchk or trust may have changed: its VF's follow, be it in its guest or its queue. */
 void device_settings(struct managed_port *p);
-/* Have @step set @value, again where it is done. */
-void step_follow(struct step *step, int64_t value);
 /* The PCI address of the VF that @key had last, or NULL. */
 const char *device_before(const struct manager *m, const struct port_key *key);
 void device_forget_all(struct manager *m);
@@ -287,8 +285,6 @@ void queue_datapath_back(struct managed_port *p);
 void queue_look(struct managed_port *p);
 /* Is its VF gone for good, and the port on its way to the path software? Then there is nothing else to do for it. */
 bool queue_leaves(struct managed_port *p);
-/* The port's VLAN, rate, spoofchk or trust may have changed. */
-void queue_settings(struct managed_port *p);
 
 /* job.c */
 void jobs_pump(struct manager *m);

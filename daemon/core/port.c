@@ -381,6 +381,8 @@ void port_pump(struct managed_port *p)
 	device_pump(p);
 	if (p->own.busy)
 		return;
+	if (p->device_stale && p->port.device.state == DEVICE_QUEUE)
+		device_settings(p);
 	if (p->gone)
 		pump_release(p);
 	else if (p->port.state == PORT_PREPARING)
@@ -480,7 +482,6 @@ void port_settings(struct managed_port *p)
 	p->port.trust = class->trust;
 	owner_redo(&p->own, STEP_DP_PORT);
 	device_settings(p);
-	queue_settings(p);
 	port_event(p, "settings changed with the configuration");
 	manager_tell_port(p->own.m, &p->port);
 }

@@ -10,7 +10,6 @@
 #include "api/errors.h"
 #include "daemon/core/manager_priv.h"
 #include "daemon/core/path_software.h"
-#include "daemon/core/path_vmdq.h"
 
 /* Drivers make a netdev when they are bound, or, where they first talk to the PF, somewhat later. */
 #define NETDEV_MAX (10 * SEC)
@@ -214,24 +213,4 @@ bool queue_leaves(struct managed_port *p)
 	else
 		go_on_in_software(p);
 	return true;
-}
-
-void queue_settings(struct managed_port *p)
-{
-	struct plan wanted = { 0 };
-
-	if (p->port.device.state != DEVICE_QUEUE || !p->own.segment ||
-	    path_vmdq_port(p->own.m->inv, p->own.segment, &p->port, &wanted) < 0)
-		return;
-	for (size_t i = 0; i < wanted.n; i++) {
-		const struct step *want = &wanted.step[i];
-		struct step *step = want->kind == STEP_VF_ATTR
-					    ? plan_find_attr(&p->port.plan, want->attr)
-					    : NULL;
-
-		if (step)
-			step_follow(step, want->value);
-	}
-	plan_clear(&wanted);
-	manager_kick(p->own.m);
 }

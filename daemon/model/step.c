@@ -72,6 +72,11 @@ int step_state_parse(const char *s, enum step_state *ret)
 
 int plan_add(struct plan *plan, const struct step *step)
 {
+	return plan_insert(plan, plan->n, step);
+}
+
+int plan_insert(struct plan *plan, size_t i, const struct step *step)
+{
 	struct step *more;
 
 	if (plan->n >= PLAN_STEPS_LIMIT)
@@ -80,7 +85,9 @@ int plan_add(struct plan *plan, const struct step *step)
 	if (!more)
 		return -ENOMEM;
 	plan->step = more;
-	plan->step[plan->n++] = *step;
+	memmove(more + i + 1, more + i, (plan->n - i) * sizeof(*more));
+	more[i] = *step;
+	plan->n++;
 	return 0;
 }
 

@@ -103,6 +103,8 @@ struct plan {
 
 /* Append a copy of @step; pointers into the plan are void after it. 0, -ENOMEM, -E2BIG */
 int plan_add(struct plan *plan, const struct step *step);
+/* The same before step @i, or at the end where that is how many there are. */
+int plan_insert(struct plan *plan, size_t i, const struct step *step);
 /* Forget step @i: the later ones move up. */
 void plan_remove(struct plan *plan, size_t i);
 /* Replace what @dst holds by a copy. */

@@ -76,6 +76,14 @@ static void plans(void **state)
 	}
 	plan_remove(&plan, 0);
 	plan_remove(&plan, 98);
+	step.ifindex = 200;
+	assert_int_equal(plan_insert(&plan, 1, &step), 0);
+	assert_int_equal(plan.n, 99);
+	assert_int_equal(plan.step[0].ifindex, 1);
+	assert_int_equal(plan.step[1].ifindex, 200);
+	assert_int_equal(plan.step[2].ifindex, 2);
+	assert_int_equal(plan.step[98].ifindex, 98);
+	plan_remove(&plan, 1);
 	assert_int_equal(plan.n, 98);
 	assert_int_equal(plan.step[0].ifindex, 1);
 	assert_int_equal(plan.step[97].ifindex, 98);

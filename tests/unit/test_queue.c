@@ -240,6 +240,87 @@ static void settings_reach_the_card(void **state)
 	same_as(f, f->before);
 }
 
+static struct vnic_config *config_with_rate(uint64_t rate)
+{
+	struct vnic_config *config = config_with(1);
+
+	config_class(config, "gold")->rate = rate;
+	return config;
+}
+
+static void a_rate_is_set_and_taken_off(void **state)
+{
+	struct fixture *f = with_vfs(state, 1);
+	struct port_spec spec = fake_spec(1, 1);
+	const int64_t *rate = &f->h.pf[0].pf.vf[0].value[VF_RATE];
+
+	run_port(f, &spec);
+	assert_int_equal(*rate, 0);
+	swap(f, config_with_rate(2000000000));
+	assert_int_equal(*rate, 2000);
+	feeds(f, &spec);
+	/* What is given to its VF when that comes back. */
+	fake_numvfs(&f->h, &f->h.pf[0], 0);
+	fake_run(&f->h, 5 * SECOND);
+	feeds(f, &spec);
+	assert_int_equal(f->h.pf[0].pf.vf[0].value[VF_RATE], 2000);
+	swap(f, config_with(1));
+	assert_int_equal(f->h.pf[0].pf.vf[0].value[VF_RATE], 0);
+	swap(f, config_with_rate(3000000000));
+	assert_int_equal(f->h.pf[0].pf.vf[0].value[VF_RATE], 3000);
+	end_domain(f, &spec);
+	swap(f, config_with(0));
+	same_as(f, f->before);
+}
+
+/* While a step of the port is under way its plan stays as it is, and follows once that has ended. */
+static void a_rate_is_set_during_a_step(void **state)
+{
+	struct fixture *f = with_vfs(state, 1);
+	struct port_spec spec = fake_spec(1, 1);
+	const struct step *driver;
+
+	f->h.async = true;
+	f->h.hold = STEP_QUEUE_NETDEV;
+	assert_non_null(prepare(f, &spec, 1));
+	fake_run(&f->h, SECOND);
+	swap(f, config_with_rate(2000000000));
+	assert_null(plan_find_attr(&port_of(f, &spec)->plan, VF_RATE));
+	f->h.hold = 0;
+	fake_run(&f->h, SECOND);
+	assert_true(f->o.answered);
+	assert_string_equal(f->o.err.message, "");
+	assert_int_equal(f->h.pf[0].pf.vf[0].value[VF_RATE], 2000);
+	/* In the place that it has from the start on: before the driver of the host. */
+	driver = plan_find(&port_of(f, &spec)->plan, STEP_QUEUE_NETDEV) - 1;
+	assert_int_equal(driver->kind, STEP_VF_DRIVER);
+	assert_true(plan_find_attr(&port_of(f, &spec)->plan, VF_RATE) < driver);
+	feeds(f, &spec);
+}
+
+/* The one that it gets back has it. */
+static void a_rate_is_set_while_its_vf_is_away(void **state)
+{
+	struct fixture *f = with_vfs(state, 1);
+	struct port_spec spec = fake_spec(1, 1);
+	struct vnic_config *config = config_with_rate(2000000000);
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	run_port(f, &spec);
+	fake_run(&f->h, 5 * SECOND);
+	f->h.pf[0].stuck = true;
+	fake_numvfs(&f->h, &f->h.pf[0], 0);
+	fake_run(&f->h, SECOND);
+	assert_int_equal(manager_config_swap(f->h.m, config, &err), 0);
+	fake_run(&f->h, SECOND);
+	f->h.pf[0].stuck = false;
+	fake_numvfs(&f->h, &f->h.pf[0], 1);
+	fake_run(&f->h, 5 * SECOND);
+	assert_int_equal(port_of(f, &spec)->path, VNIC_PATH_VMDQ);
+	assert_int_equal(f->h.pf[0].pf.vf[0].value[VF_RATE], 2000);
+	feeds(f, &spec);
+}
+
 static void datapath_is_told_again(void **state)
 {
 	struct fixture *f = with_vfs(state, 1);
@@ -290,6 +371,9 @@ int main(void)
 		TEST(netdev_that_never_comes),
 		TEST(late_netdev_is_waited_for),
 		TEST(settings_reach_the_card),
+		TEST(a_rate_is_set_and_taken_off),
+		TEST(a_rate_is_set_during_a_step),
+		TEST(a_rate_is_set_while_its_vf_is_away),
 		TEST(datapath_is_told_again),
 		TEST(stray_segment_is_forgotten),
 		TEST(queue_is_no_device_to_detach),
