@@ -233,7 +233,7 @@ bool device_carries(struct managed_port *p)
 	return false;
 }
 
-static void step_follow(struct step *step, int64_t value)
+void step_follow(struct step *step, int64_t value)
 {
 	if (step->value == value)
 		return;

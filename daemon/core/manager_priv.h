@@ -271,6 +271,8 @@ void device_pump(struct managed_port *p);
 bool device_carries(struct managed_port *p);
 /* The port's VLAN, rate, spoofchk or trust may have changed: its VF's follow, be it in its guest or its queue. */
 void device_settings(struct managed_port *p);
+/* Have @step set @value, again where it is done. */
+void step_follow(struct step *step, int64_t value);
 /* The PCI address of the VF that @key had last, or NULL. */
 const char *device_before(const struct manager *m, const struct port_key *key);
 void device_forget_all(struct manager *m);
