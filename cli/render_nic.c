@@ -198,6 +198,16 @@ static void vf_port(struct json_object *row, char *buf, size_t size)
 		 j_str(row, "device_state"));
 }
 
+/* "domain own, class gold": what of its class is not in force yet, or any more, is said */
+static void vf_domain(struct json_object *row, char *buf, size_t size)
+{
+	const char *class = j_str(row, "class"), *settings = j_str(row, "settings");
+	bool settled = !*settings || !strcmp(settings, "set") || !strcmp(settings, "none");
+
+	snprintf(buf, size, "domain %s%s%s%s%s", j_str(row, "user_name"), *class ? ", class " : "",
+		 class, settled ? "" : ", ", settled ? "" : settings);
+}
+
 static void vf_user(struct json_object *row, char *buf, size_t size)
 {
 	const char *user = j_str(row, "user"), *name = j_str(row, "user_name");
@@ -206,6 +216,8 @@ static void vf_user(struct json_object *row, char *buf, size_t size)
 		vf_free(row, buf, size);
 	else if (!strcmp(user, "port"))
 		vf_port(row, buf, size);
+	else if (!strcmp(user, "domain"))
+		vf_domain(row, buf, size);
 	else if (!strcmp(user, "netdev"))
 		snprintf(buf, size, "this host%s%s", *name ? ": " : "", name);
 	else if (!strcmp(user, "netns"))
@@ -241,6 +253,13 @@ static void render_vfs(FILE *f, const struct table_style *style, struct json_obj
 
 	if (json_object_array_length(vfs) > 0)
 		table_print(f, style, columns, ARRAY_SIZE(columns), vfs);
+	for (size_t i = 0; i < json_object_array_length(vfs); i++) {
+		struct json_object *vf = json_object_array_get_idx(vfs, i);
+		const char *reason = j_str(vf, "settings_reason");
+
+		if (*reason)
+			fprintf(f, "VF %llu: %s\n", (unsigned long long)j_u64(vf, "index"), reason);
+	}
 }
 
 static const char *plural(uint64_t n)

@@ -201,6 +201,22 @@ static int check_device(struct client *c, struct vnic_err *err)
 	return 0;
 }
 
+/* What libvirt manages gets the rest from its class, once it runs: there is to be one. */
+static int check_hostdevs(struct client *c, struct vnic_err *err)
+{
+	for (size_t i = 0; i < c->req.n_hostdevs; i++) {
+		const struct port_spec *spec = &c->req.hostdevs[i];
+		char mac[VNIC_MAC_STR];
+
+		if (!config_class(c->server->manager->config, spec->class_name))
+			return vnic_err_set(err, -ENOENT, VNIC_E_UNKNOWN_CLASS,
+					    "<vnic:port mac='%s'>: there is no class '%s': vnicctl "
+					    "class show lists those there are",
+					    mac_format(spec->key.mac, mac), spec->class_name);
+	}
+	return 0;
+}
+
 static void work_on(struct client *c)
 {
 	struct manager *m = c->server->manager;
@@ -208,6 +224,11 @@ static void work_on(struct client *c)
 
 	switch (c->req.op) {
 	case REQUEST_PREPARE:
+		if (check_hostdevs(c, &err) < 0) {
+			answer_at_once(c, &err);
+			return;
+		}
+		/* fall through */
 	case REQUEST_RECONNECT:
 		if (!c->req.n_specs) {
 			answer_at_once(c, NULL);

@@ -33,6 +33,7 @@ void domain_deinit(struct domain *d)
 	for (size_t i = 0; i < d->n_overrides; i++) {
 		struct domain_override *o = &d->overrides[i];
 
+		free(o->class_name);
 		free(o->vlan);
 		free(o->rate);
 		free(o->weight);
@@ -97,6 +98,40 @@ bool domain_nic_is_ours(const struct domain_nic *nic)
 	const char *socket = vhostuser_socket(nic);
 
 	return socket && !strncmp(socket, VNIC_SOCK_DIR "/", strlen(VNIC_SOCK_DIR "/"));
+}
+
+bool domain_nic_is_hostdev(const struct domain_nic *nic)
+{
+	return str_eq(nic->type, "hostdev") || str_eq(nic->type, "network");
+}
+
+static const struct domain_nic *find_nic(const struct domain *d, const uint8_t mac[VNIC_MAC_LEN],
+					 bool (*is)(const struct domain_nic *nic))
+{
+	for (size_t i = 0; i < d->n_nics; i++)
+		if (is(&d->nics[i]) && d->nics[i].has_mac &&
+		    !memcmp(d->nics[i].mac, mac, VNIC_MAC_LEN))
+			return &d->nics[i];
+	return NULL;
+}
+
+const struct domain_nic *domain_nic_ours(const struct domain *d, const uint8_t mac[VNIC_MAC_LEN])
+{
+	return find_nic(d, mac, domain_nic_is_ours);
+}
+
+const struct domain_nic *domain_nic_hostdev(const struct domain *d, const uint8_t mac[VNIC_MAC_LEN])
+{
+	return find_nic(d, mac, domain_nic_is_hostdev);
+}
+
+const struct domain_override *domain_override_of(const struct domain *d,
+						 const uint8_t mac[VNIC_MAC_LEN])
+{
+	for (size_t i = 0; i < d->n_overrides; i++)
+		if (!memcmp(d->overrides[i].mac, mac, VNIC_MAC_LEN))
+			return &d->overrides[i];
+	return NULL;
 }
 
 bool domain_nic_is_misspelt(const struct domain_nic *nic)

@@ -141,9 +141,20 @@ static void check_memory(struct check *c)
 		    "huge pages only");
 }
 
+static void check_class(struct check *c, const uint8_t *mac, const char *who, const char *name)
+{
+	char list[160];
+
+	if (class_known(c, name))
+		return;
+	class_list(c, list, sizeof(list));
+	add(c, FINDING_ERROR, "UnknownClass", mac, NULL, "%s: there is no class '%s'; known: %s",
+	    who, name, list);
+}
+
 static void check_socket(struct check *c, const struct domain_nic *n, const char *name)
 {
-	char class_name[VNIC_NAME_MAX], port[VNIC_NAME_MAX], list[160];
+	char class_name[VNIC_NAME_MAX], port[VNIC_NAME_MAX];
 
 	if (socket_split(n->source_path, class_name, port) < 0) {
 		add(c, FINDING_ERROR, "BadSocketPath", nic_mac(n),
@@ -154,11 +165,7 @@ static void check_socket(struct check *c, const struct domain_nic *n, const char
 		    name, n->source_path, DOMAIN_SOCKET_MAX);
 		return;
 	}
-	if (class_known(c, class_name))
-		return;
-	class_list(c, list, sizeof(list));
-	add(c, FINDING_ERROR, "UnknownClass", nic_mac(n), NULL,
-	    "%s: there is no class '%s'; known: %s", name, class_name, list);
+	check_class(c, nic_mac(n), name, class_name);
 }
 
 static void check_shape(struct check *c, const struct domain_nic *n, const char *name)
@@ -242,20 +249,48 @@ static void check_nic(struct check *c, const struct domain_nic *n)
 	check_twins(c, n, name);
 }
 
+/* Of a VF that libvirt manages: its class, and a rate. */
+static void check_hostdev(struct check *c, const struct domain_override *o, const char *who)
+{
+	check_class(c, o->mac, who, o->class_name);
+	if (o->vlan || o->weight || o->paths)
+		add(c, FINDING_ERROR, "MisplacedOverride", o->mac, NULL,
+		    "%s takes class and rate only: the VF of this interface is libvirt's, which "
+		    "sets its "
+		    "VLAN by <vlan> in the interface",
+		    who);
+}
+
+static void check_match(struct check *c, const struct domain_override *o, const char *who)
+{
+	const struct domain_nic *ours = domain_nic_ours(c->d, o->mac);
+	const struct domain_nic *hostdev = domain_nic_hostdev(c->d, o->mac);
+
+	if (ours && o->class_name)
+		add(c, FINDING_ERROR, "MisplacedClass", o->mac, NULL,
+		    "%s: leave class= out: the class of a NIC of vnicd's is the folder of its "
+		    "socket, "
+		    "/run/vnicd/sock/CLASS/NAME.sock",
+		    who);
+	else if (!ours && hostdev && o->class_name)
+		check_hostdev(c, o, who);
+	else if (!ours && hostdev)
+		add(c, FINDING_ERROR, "MissingClass", o->mac, NULL,
+		    "%s: the interface with this MAC address has no socket of vnicd's; where it "
+		    "has a VF "
+		    "that libvirt manages, say of which class it is: class='NAME'",
+		    who);
+	else if (!ours)
+		add(c, FINDING_ERROR, "UnmatchedOverride", o->mac, NULL,
+		    "%s: no interface of vnicd's has this MAC address", who);
+}
+
 static void check_override(struct check *c, const struct domain_override *o)
 {
-	char mac[VNIC_MAC_STR];
-	bool matched = false;
+	char mac[VNIC_MAC_STR], who[80];
 
-	for (size_t i = 0; i < c->d->n_nics && !matched; i++)
-		matched = domain_nic_is_ours(&c->d->nics[i]) && c->d->nics[i].has_mac &&
-			  !memcmp(c->d->nics[i].mac, o->mac, VNIC_MAC_LEN);
-	mac_format(o->mac, mac);
-	if (!matched)
-		add(c, FINDING_ERROR, "UnmatchedOverride", o->mac, NULL,
-		    "<vnic:port mac='%s'> in <metadata>: no interface of vnicd's has this MAC "
-		    "address",
-		    mac);
+	snprintf(who, sizeof(who), "<vnic:port mac='%s'> in <metadata>", mac_format(o->mac, mac));
+	check_match(c, o, who);
 	for (const struct domain_override *p = c->d->overrides; p < o; p++)
 		if (!memcmp(p->mac, o->mac, VNIC_MAC_LEN)) {
 			add(c, FINDING_ERROR, "DuplicateOverride", o->mac, NULL,

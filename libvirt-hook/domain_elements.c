@@ -87,15 +87,17 @@ static int on_port_attr(struct reader *r, struct domain_override *o, const char 
 		return reader_keep(r, &o->weight, "weight", value);
 	if (!strcmp(name, "paths"))
 		return reader_keep(r, &o->paths, "paths", value);
+	if (!strcmp(name, "class") && !name_valid(value))
+		return reader_fail(r, -EBADMSG, VNIC_E_INVALID_XML,
+				   "<vnic:port class='%.40s'> is not of A-Z a-z 0-9 . _ - and at "
+				   "most %d long",
+				   value, VNIC_NAME_MAX - 1);
 	if (!strcmp(name, "class"))
-		return reader_fail(
-			r, -EBADMSG, VNIC_E_INVALID_XML,
-			"<vnic:port> takes no attribute 'class': the class is the folder of "
-			"the interface's socket, /run/vnicd/sock/CLASS/NAME.sock");
+		return reader_keep(r, &o->class_name, "class", value);
 	return reader_fail(
 		r, -EBADMSG, VNIC_E_INVALID_XML,
-		"<vnic:port> has an unknown attribute '%.60s'; known are mac, vlan, rate, weight, "
-		"paths",
+		"<vnic:port> has an unknown attribute '%.60s'; known are mac, class, vlan, rate, "
+		"weight, paths",
 		local ? local + 1 : name);
 }
 

@@ -82,6 +82,8 @@ struct json_object *domain_json_overrides(const struct domain *d)
 		struct json_object *o = json_object_new_object();
 
 		add_mac(o, ov->mac);
+		if (ov->class_name)
+			json_add_str(o, "class", ov->class_name);
 		if (ov->vlan)
 			json_add_str(o, "vlan", ov->vlan);
 		if (ov->rate)
@@ -93,6 +95,68 @@ struct json_object *domain_json_overrides(const struct domain *d)
 		json_append(array, o);
 	}
 	return array;
+}
+
+static struct json_object *add_device(struct json_object *list, const char *address,
+				      const char *alias)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_add_str(o, "address", address);
+	json_add_str(o, "alias", alias);
+	json_append(list, o);
+	return o;
+}
+
+/* Of which class it is, says <vnic:port>; or its standby, where that is vnicd's. */
+static void add_wishes(struct json_object *o, const struct domain *d, const struct domain_nic *n)
+{
+	const struct domain_override *wish = domain_override_of(d, n->mac);
+	const struct domain_nic *standby = domain_nic_ours(d, n->mac);
+	char class[VNIC_NAME_MAX], name[VNIC_NAME_MAX];
+	uint64_t rate;
+
+	if (standby && socket_split(standby->source_path, class, name) == 0)
+		json_add_str(o, "class", class);
+	else if (wish && wish->class_name)
+		json_add_str(o, "class", wish->class_name);
+	else
+		return;
+	if (wish && wish->rate && rate_parse(wish->rate, &rate) == 0)
+		json_add_str(o, "rate", wish->rate);
+	else if (wish && wish->rate)
+		json_add_bool(o, "unread", true);
+}
+
+static void add_nics(struct json_object *list, const struct domain *d, bool unread)
+{
+	for (size_t i = 0; i < d->n_nics; i++) {
+		const struct domain_nic *n = &d->nics[i];
+		char mac[VNIC_MAC_STR];
+		struct json_object *o;
+
+		if (!n->hostdev)
+			continue;
+		/* One of a hostdev network says which it was given, too. */
+		o = add_device(list, n->hostdev, n->alias);
+		if (!n->has_mac)
+			continue;
+		json_add_str(o, "mac", mac_format(n->mac, mac));
+		add_wishes(o, d, n);
+		if (unread)
+			json_add_bool(o, "unread", true);
+	}
+}
+
+struct json_object *domain_json_devices(const struct domain *d, bool unread)
+{
+	struct json_object *list = json_object_new_array();
+
+	add_nics(list, d, unread);
+	for (size_t i = 0; i < d->n_hostdevs; i++)
+		if (d->hostdevs[i].address)
+			add_device(list, d->hostdevs[i].address, d->hostdevs[i].alias);
+	return list;
 }
 
 struct json_object *domain_json_findings(const struct findings *f)

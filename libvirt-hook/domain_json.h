@@ -15,6 +15,12 @@ struct json_object *domain_json_nic(const struct domain_nic *n);
 /* [{"mac":…,"vlan":…}] */
 struct json_object *domain_json_overrides(const struct domain *d);
 
+/*
+ * [{"address":…,"alias":…,"mac":…,"class":…}]: its PCI devices of this host, with what vnicd is to set of those that
+ * are interfaces. @unread: what <vnic:ports> says is not known
+ */
+struct json_object *domain_json_devices(const struct domain *d, bool unread);
+
 /* [{"severity":…,…}] */
 struct json_object *domain_json_findings(const struct findings *f);
 

@@ -72,6 +72,7 @@ struct domain_hostdev {
 struct domain_override {
 	unsigned long line;
 	uint8_t mac[VNIC_MAC_LEN];
+	char *class_name; /* a valid name; of a VF that libvirt manages */
 	char *vlan, *rate, *weight, *paths;
 };
 
@@ -149,6 +150,18 @@ bool domain_nic_is_ours(const struct domain_nic *nic);
  * a slip, for vnicd would not make it and QEMU wait for it for ever.
  */
 bool domain_nic_is_misspelt(const struct domain_nic *nic);
+
+/* Has it a VF that libvirt manages, or may it get one from its network? */
+bool domain_nic_is_hostdev(const struct domain_nic *nic);
+
+/* The interface with @mac that is vnicd's, and the one that is libvirt's to give a VF; NULL: there is none. */
+const struct domain_nic *domain_nic_ours(const struct domain *d, const uint8_t mac[VNIC_MAC_LEN]);
+const struct domain_nic *domain_nic_hostdev(const struct domain *d,
+					    const uint8_t mac[VNIC_MAC_LEN]);
+
+/* The <vnic:port> of that MAC, or NULL. */
+const struct domain_override *domain_override_of(const struct domain *d,
+						 const uint8_t mac[VNIC_MAC_LEN]);
 
 /* Is it an alias that the XML's author chose, which libvirt keeps: ua-NAME? Others change with each start. */
 bool domain_alias_is_users(const char *alias);

@@ -102,6 +102,13 @@ static void on_added(_unused_ virConnectPtr conn, _unused_ virDomainPtr dom,
 	devices_changed(data);
 }
 
+/* <vnic:ports> says of which class a VF is. */
+static void on_metadata(_unused_ virConnectPtr conn, _unused_ virDomainPtr dom, _unused_ int type,
+			_unused_ const char *nsuri, void *data)
+{
+	devices_changed(data);
+}
+
 static void on_closed(_unused_ virConnectPtr conn, _unused_ int reason, void *data)
 {
 	devices_changed(data);
@@ -148,6 +155,7 @@ static bool listen(struct virt *v)
 		{ VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
 		  VIR_DOMAIN_EVENT_CALLBACK(on_removal_failed) },
 		{ VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_added) },
+		{ VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata) },
 		{ VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle) },
 	};
 

@@ -45,32 +45,18 @@ static struct json_object *describe_domain(virDomainPtr dom, const char *uuid)
 	return o;
 }
 
-static void add_device(struct json_object *list, const char *address, const char *alias)
-{
-	struct json_object *o = json_object_new_object();
-
-	json_add_str(o, "address", address);
-	json_add_str(o, "alias", alias);
-	json_append(list, o);
-}
-
 static struct json_object *describe_devices(virDomainPtr dom, const char *uuid)
 {
 	_cleanup_(domain_freep) struct domain *d = NULL;
 	_cleanup_(json_putp) struct json_object *list = NULL;
 	struct vnic_err err = VNIC_ERR_INIT;
+	/* What it has it has, whatever stands in its metadata. */
+	bool unread = virt_read_domain(dom, 0, &d, &err) < 0;
 	struct json_object *o;
 
-	if (virt_read_devices(dom, &d, &err) < 0)
+	if (unread && virt_read_devices(dom, &d, &err) < 0)
 		return virDomainIsActive(dom) == 1 ? unreadable(dom, uuid, &err) : NULL;
-	list = json_object_new_array();
-	/* One of a hostdev network says which it was given, too. */
-	for (size_t i = 0; i < d->n_nics; i++)
-		if (d->nics[i].hostdev)
-			add_device(list, d->nics[i].hostdev, d->nics[i].alias);
-	for (size_t i = 0; i < d->n_hostdevs; i++)
-		if (d->hostdevs[i].address)
-			add_device(list, d->hostdevs[i].address, d->hostdevs[i].alias);
+	list = domain_json_devices(d, unread);
 	if (!json_object_array_length(list))
 		return NULL;
 	o = json_object_new_object();

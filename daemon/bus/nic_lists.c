@@ -49,8 +49,10 @@ static uint64_t mix_text(uint64_t h, const char *text)
 	return mix(h, text, strlen(text) + 1);
 }
 
-uint64_t bus_vf_digest(const struct vnic_vf *vf, const struct vnic_port *holder)
+uint64_t bus_vf_digest(const struct bus *bus, const struct vnic_vf *vf,
+		       const struct vnic_port *holder)
 {
+	const struct vnic_hostdev *hostdev = manager_hostdev(bus->manager, vf->addr);
 	const int numbers[] = { vf->iommu_group, vf->group_shared, vf->numa_node, vf->ifindex,
 				vf->representor, (int)vf->known,   (int)vf->user };
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
@@ -61,6 +63,10 @@ uint64_t bus_vf_digest(const struct vnic_vf *vf, const struct vnic_port *holder)
 	if (holder) {
 		h = mix(h, &holder->spec.key, sizeof(holder->spec.key));
 		h = mix(h, &holder->device.state, sizeof(holder->device.state));
+	}
+	if (hostdev) {
+		h = mix(h, &hostdev->state, sizeof(hostdev->state));
+		h = mix_text(mix_text(h, hostdev->class_name), hostdev->reason);
 	}
 	return h;
 }
@@ -103,8 +109,11 @@ static int append_attr(sd_bus_message *m, enum vf_attr attr, int64_t value)
 }
 
 /* Who has it: a port of ours before what the kernel makes of that. */
-static int append_user(sd_bus_message *m, const struct vnic_vf *vf, const struct vnic_port *holder)
+static int append_user(sd_bus_message *m, const struct vnic_vf *vf, const struct vnic_port *holder,
+		       const struct vnic_hostdev *hostdev)
 {
+	/* What is still to be put back is nobody else's yet. */
+	bool kept = vf->user == VF_FREE && hostdev && hostdev->plan.n;
 	char name[sizeof(holder->spec.domain)], key[PORT_KEY_STR];
 
 	if (holder) {
@@ -116,15 +125,26 @@ static int append_user(sd_bus_message *m, const struct vnic_vf *vf, const struct
 					     "device_state", "s",
 					     device_state_str(holder->device.state));
 	}
-	snprintf(name, sizeof(name), "%s", vf->user_name);
+	snprintf(name, sizeof(name), "%s", kept ? hostdev->device.domain : vf->user_name);
 	str_make_utf8(name);
-	return sd_bus_message_append(m, "{sv}{sv}", "user", "s", vf_user_str(vf->user), "user_name",
+	return sd_bus_message_append(m, "{sv}{sv}", "user", "s",
+				     vf_user_str(kept ? VF_USER_DOMAIN : vf->user), "user_name",
 				     "s", name);
 }
 
-static int append_vf(sd_bus_message *m, const struct inventory *inv, const struct vnic_vf *vf,
+/* What libvirt does not set of its own. */
+static int append_settings(sd_bus_message *m, const struct vnic_hostdev *hostdev)
+{
+	return sd_bus_message_append(m, "{sv}{sv}{sv}", "class", "s", hostdev->class_name,
+				     "settings", "s", hostdev_state_str(hostdev->state),
+				     "settings_reason", "s", hostdev->reason);
+}
+
+static int append_vf(sd_bus_message *m, const struct manager *manager, const struct vnic_vf *vf,
 		     const struct vnic_port *holder)
 {
+	const struct vnic_hostdev *hostdev = manager_hostdev(manager, vf->addr);
+	const struct inventory *inv = manager->inv;
 	int r = sd_bus_message_open_container(m, 'a', "{sv}");
 
 	if (r >= 0)
@@ -142,7 +162,9 @@ static int append_vf(sd_bus_message *m, const struct inventory *inv, const struc
 		if (vf->known & 1U << i)
 			r = append_attr(m, (enum vf_attr)i, vf->value[i]);
 	if (r >= 0)
-		r = append_user(m, vf, holder);
+		r = append_user(m, vf, holder, hostdev);
+	if (r >= 0 && hostdev && (*hostdev->class_name || *hostdev->reason))
+		r = append_settings(m, hostdev);
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -156,7 +178,7 @@ static int append_vfs(sd_bus_message *m, const struct bus *bus, const struct vni
 	if (!holder)
 		return -ENOMEM;
 	for (uint32_t i = first; r >= 0 && i < (uint32_t)pf->n_vf && i - first < VFS_PER_CALL; i++)
-		r = append_vf(m, bus->manager->inv, &pf->vf[i], holder[i]);
+		r = append_vf(m, bus->manager, &pf->vf[i], holder[i]);
 	return r;
 }
 

@@ -46,7 +46,8 @@ static void view_vfs(const struct bus *bus, const struct vnic_pf *pf, struct bus
 	_cleanup_(freep) const struct vnic_port **holder = bus_vf_holders(bus, pf);
 
 	for (int i = 0; i < pf->n_vf; i++) {
-		if (pf->vf[i].user != VF_FREE || (holder && holder[i]))
+		if (pf->vf[i].user != VF_FREE || (holder && holder[i]) ||
+		    hostdev_holds(bus->manager->hostdevs, pf->vf[i].addr))
 			ret->taken++;
 		else if (path_sriov_fit(&pf->vf[i]))
 			ret->free++;

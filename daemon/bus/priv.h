@@ -165,7 +165,8 @@ int bus_list_host_mdev_types(sd_bus_message *m, void *userdata, sd_bus_error *er
 /* The ports that hold VFs of @pf, by VF index; NULL where memory is out. The caller frees it. */
 const struct vnic_port **bus_vf_holders(const struct bus *bus, const struct vnic_pf *pf);
 /* What differs where anything differs that ListVfs tells of @vf; @holder: its port or NULL. */
-uint64_t bus_vf_digest(const struct vnic_vf *vf, const struct vnic_port *holder);
+uint64_t bus_vf_digest(const struct bus *bus, const struct vnic_vf *vf,
+		       const struct vnic_port *holder);
 
 /* The objects: their vtables */
 extern const sd_bus_vtable bus_manager_vtable[], bus_nic_vtable[], bus_port_vtable[];

@@ -227,7 +227,7 @@ static void flush_vfs(struct bus *bus, struct bus_seen_nic *seen, const struct v
 	}
 	for (int i = 0; i < n || i < seen->n_vf; i++) {
 		if (i < n)
-			vf[i] = bus_vf_digest(&pf->vf[i], holder[i]);
+			vf[i] = bus_vf_digest(bus, &pf->vf[i], holder[i]);
 		if (i < n && i < seen->n_vf && vf[i] == seen->vf[i])
 			continue;
 		if (first < 0)
@@ -377,6 +377,12 @@ static void pf_changed(void *data, const char *pf)
 	vfs_changed(data);
 }
 
+static void hostdev_changed(void *data, const struct vnic_hostdev *hostdev)
+{
+	(void)hostdev;
+	vfs_changed(data);
+}
+
 static void vdpa_changed(void *data)
 {
 	vfs_changed(data);
@@ -437,6 +443,7 @@ int bus_watch_start(struct bus *bus)
 		.segment_changed = segment_changed,
 		.nic_changed = nic_changed,
 		.nic_removed = nic_removed,
+		.hostdev_changed = hostdev_changed,
 		.pf_changed = pf_changed,
 		.vdpa_changed = vdpa_changed,
 		.config_changed = config_changed,

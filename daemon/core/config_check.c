@@ -143,6 +143,10 @@ static int check_nic(const struct vnic_config *config, const struct vnic_nic_con
 			return bad(err, &n->place, "nic", n->name, "address",
 				   "%s is the address of [nic %s] too (%s:%d): remove one section",
 				   n->address, o->name, o->place.file, o->place.line);
+	if (*n->hostdev_class && !config_class(config, n->hostdev_class))
+		return bad(err, &n->place, "nic", n->name, "hostdev-class",
+			   "there is no class %s: add [class %s]", n->hostdev_class,
+			   n->hostdev_class);
 	return 0;
 }
 

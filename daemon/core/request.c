@@ -220,10 +220,40 @@ static int parse_interface(struct json_object *o, struct port_spec *spec, struct
 	return r < 0 ? r : r == 0;
 }
 
+/* Of a VF that libvirt manages: its interface has no socket that would say of which class it is. */
+static int parse_hostdev(const uint8_t mac[VNIC_MAC_LEN], const char *class, const char *rate,
+			 struct domain_request *req, struct vnic_err *err)
+{
+	struct port_spec spec = { .key = { { 0 } } }, *more;
+	int r;
+
+	if (!name_valid(class))
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+				    "class='%.40s' is not of A-Z a-z 0-9 . _ - and at most %d long",
+				    class, VNIC_NAME_MAX - 1);
+	for (size_t i = 0; i < req->n_specs; i++)
+		if (memcmp(req->specs[i].key.mac, mac, VNIC_MAC_LEN) == 0)
+			return vnic_err_set(
+				err, -EINVAL, VNIC_E_INVALID_XML,
+				"leave class= out: the class of a NIC of vnicd's is the "
+				"folder of its socket");
+	r = request_overrides(&spec, NULL, rate, NULL, NULL, err);
+	if (r < 0)
+		return r;
+	memcpy(spec.key.mac, mac, VNIC_MAC_LEN);
+	str_copy(spec.class_name, sizeof(spec.class_name), class);
+	more = reallocarray(req->hostdevs, req->n_hostdevs + 1, sizeof(*more));
+	if (!more)
+		return -ENOMEM;
+	req->hostdevs = more;
+	req->hostdevs[req->n_hostdevs++] = spec;
+	return 0;
+}
+
 static int parse_override(struct json_object *o, struct domain_request *req, uint64_t *seen,
 			  struct vnic_err *err)
 {
-	const char *mac, *vlan, *rate, *weight, *paths;
+	const char *mac, *class, *vlan, *rate, *weight, *paths;
 	uint8_t m[VNIC_MAC_LEN];
 	int r;
 
@@ -233,7 +263,9 @@ static int parse_override(struct json_object *o, struct domain_request *req, uin
 	if (mac_parse(mac, m) < 0)
 		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
 				    "<vnic:port mac='%.40s'>: this is no MAC address", mac);
-	r = get_opt_str(o, "vlan", &vlan, err);
+	r = get_opt_str(o, "class", &class, err);
+	if (r == 0)
+		r = get_opt_str(o, "vlan", &vlan, err);
 	if (r == 0)
 		r = get_opt_str(o, "rate", &rate, err);
 	if (r == 0)
@@ -242,6 +274,12 @@ static int parse_override(struct json_object *o, struct domain_request *req, uin
 		r = get_opt_str(o, "paths", &paths, err);
 	if (r < 0)
 		return r;
+	if (class) {
+		r = parse_hostdev(m, class, rate, req, err);
+		if (r < 0)
+			vnic_err_prefix(err, "<vnic:port mac='%s'>: ", mac);
+		return r;
+	}
 	for (size_t i = 0; i < req->n_specs; i++) {
 		if (memcmp(req->specs[i].key.mac, m, sizeof(m)) != 0)
 			continue;
@@ -461,5 +499,6 @@ int request_parse(struct json_object *message, struct domain_request *ret, struc
 void request_clear(struct domain_request *req)
 {
 	free(req->specs);
+	free(req->hostdevs);
 	*req = (struct domain_request){ 0 };
 }

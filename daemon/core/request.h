@@ -26,6 +26,7 @@ enum request_op {
 /**
  * struct domain_request - a hook's request
  * @device: of REQUEST_DEVICE: its PCI address; empty where it has none
+ * @hostdevs: of each VF that libvirt manages and whose class <vnic:port> names: MAC, class and rate
  * @specs: one for each interface of ours, in the XML's order, overrides applied
  */
 struct domain_request {
@@ -35,6 +36,8 @@ struct domain_request {
 	char device[DEV_ADDR_MAX];
 	struct port_spec *specs;
 	size_t n_specs;
+	struct port_spec *hostdevs;
+	size_t n_hostdevs;
 };
 
 /**

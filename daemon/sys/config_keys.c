@@ -312,6 +312,15 @@ static int set_autoprobe(void *object, const char *value)
 	return bool_parse(value, &nic->autoprobe);
 }
 
+static int set_hostdev_class(void *object, const char *value)
+{
+	struct vnic_nic_config *nic = object;
+
+	if (!name_valid(value))
+		return -EINVAL;
+	return str_copy(nic->hostdev_class, sizeof(nic->hostdev_class), value);
+}
+
 static const struct config_key vnicd_keys[] = {
 	{ "log-level", set_log_level, "err, warning, notice, info or debug" },
 	{ 0 },
@@ -349,6 +358,7 @@ static const struct config_key nic_keys[] = {
 	{ "address", set_address, "a PCI address as in 0000:03:00.0" },
 	{ "vfs", set_vfs, "a number from 0 to 4096" },
 	{ "drivers-autoprobe", set_autoprobe, "yes or no" },
+	{ "hostdev-class", set_hostdev_class, "the name of a class" },
 	{ 0 },
 };
 

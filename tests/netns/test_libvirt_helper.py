@@ -292,6 +292,11 @@ def devices():
     virt.virsh("start", "--paused", "dev")
     helper.good("ping")
     assert (got := ask()) == none, got
+    # Of which class a VF is may change while it is in use.
+    virt.virsh("metadata", "dev", "--uri", "urn:vnicd:1", "--key", "vnic", "--live", "--set",
+               f"<ports><port mac='{MAC % 1}' class='gold'/></ports>")
+    assert event() == {"event": "devices"}
+    assert (got := ask()) == none, got
     virt.virsh("destroy", "dev")
     assert event() == {"event": "devices"}
     virt.virsh("undefine", "dev")

@@ -98,6 +98,21 @@ static void nic_twice(void **state)
 	refused(*state, "vnicd.conf:10: [segment lan] uplink:", "listed twice");
 }
 
+static void hostdev_class_of_nobody(void **state)
+{
+	struct vnic_nic_config *nic = calloc(1, sizeof(*nic));
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	strcpy(nic->name, "eth0");
+	strcpy(nic->place.file, "vnicd.conf");
+	nic->place.line = 30;
+	strcpy(nic->hostdev_class, "gold");
+	assert_int_equal(config_add_nic(*state, nic), 0);
+	assert_int_equal(config_check(*state, &err), 0);
+	strcpy(nic->hostdev_class, "tin");
+	refused(*state, "vnicd.conf:30: [nic eth0] hostdev-class:", "there is no class tin");
+}
+
 static void bridge_as_uplink(void **state)
 {
 	struct vnic_segment *dmz = segment(*state, "dmz", "br1");
@@ -179,6 +194,7 @@ int main(void)
 		TEST(same_bridge),
 		TEST(same_nic),
 		TEST(nic_twice),
+		TEST(hostdev_class_of_nobody),
 		TEST(bridge_as_uplink),
 		TEST(same_tap),
 		TEST(own_tap_as_bridge),

@@ -121,6 +121,8 @@ static const struct bad_text bad_texts[] = {
 	BAD("queues_zero", CLASS "queues=0\n", "f.conf:5: ", "1 to 8"),
 	BAD("queues_nine", CLASS "queues=9\n", "f.conf:5: ", "1 to 8"),
 	BAD("max_ports_overflow", CLASS "max-ports=4294967296\n", "f.conf:5: ", "65535"),
+	BAD("hostdev_class_no_name", "[nic eth0]\nhostdev-class=a/b\n",
+	    "f.conf:2: ", "hostdev-class=a/b", "name of a class"),
 	BAD("numa_negative", CLASS "numa=-1\n", "f.conf:5: ", "any, or"),
 	BAD("value_control_characters", CLASS "numa=\x1b[31m\n", "f.conf:5: ", "numa=?[31m"),
 };

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/paths.h"
 #include "libvirt-hook/domain_check.h"
+#include "libvirt-hook/domain_json.h"
 #include "libvirt-hook/hook.h"
 #include "libvirt-hook/xml_write.h"
 
@@ -436,6 +437,74 @@ static void check_overrides(void **state)
 	findings_deinit(&f);
 }
 
+#define HOSTDEV(mac, more)                             \
+	"<interface type='hostdev'><mac address='" mac \
+	"'/><source>" PCI("06", "1") "</source>" more "<alias name='hostdev0'/></interface>"
+
+/* VFs that libvirt manages: their class is named in <vnic:ports>, and nothing that libvirt sets. */
+static void check_classes_of_hostdevs(void **state)
+{
+	static const struct {
+		const char *port, *nics, *codes;
+	} rows[] = {
+		{ "mac='" MAC2 "' class='gold' rate='2gbit'", HOSTDEV(MAC2, ""), "" },
+		{ "mac='" MAC2 "' class='gold'",
+		  "<interface type='network'><mac address='" MAC2
+		  "'/><source network='vfs'/></interface>",
+		  "" },
+		{ "mac='" MAC2 "' class='tin'", HOSTDEV(MAC2, ""), "UnknownClass" },
+		{ "mac='" MAC2 "' class='gold' vlan='12'", HOSTDEV(MAC2, ""), "MisplacedOverride" },
+		{ "mac='" MAC2 "' class='gold' paths='sriov'", HOSTDEV(MAC2, ""),
+		  "MisplacedOverride" },
+		{ "mac='" MAC2 "' rate='2gbit'", HOSTDEV(MAC2, ""), "MissingClass" },
+		{ "mac='" MAC1 "' class='gold'", HOSTDEV(MAC2, ""), "UnmatchedOverride" },
+		{ "mac='" MAC2 "' class='gold'", GOOD(MAC2, SOCK("a")), "MisplacedClass" },
+		{ "mac='" MAC2 "' class='gold'",
+		  "<interface type='bridge'><mac address='" MAC2 "'/></interface>",
+		  "UnmatchedOverride" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct findings f;
+		char xml[3000];
+
+		snprintf(xml, sizeof(xml), PORTS("<v:port %s/>") DEVICES("%s"), rows[i].port,
+			 rows[i].nics);
+		f = expect(xml, rows[i].codes);
+		findings_deinit(&f);
+	}
+}
+
+static void devices_are(const char *xml, bool unread, const char *json)
+{
+	_cleanup_(domain_freep) struct domain *d = parse(xml);
+	_cleanup_(json_putp) struct json_object *o = domain_json_devices(d, unread);
+
+	assert_string_equal(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN), json);
+}
+
+/* What vnicd is told of the devices of a domain that runs. */
+static void devices_and_their_classes(void **state)
+{
+#define VF_JSON(mac) "{\"address\":\"0000:06:10.1\",\"alias\":\"hostdev0\",\"mac\":\"" mac "\""
+	(void)state;
+	devices_are(
+		HEAD PORTS("<v:port mac='" MAC2 "' class='gold' rate='2gbit'/>")
+			DEVICES(HOSTDEV(MAC2, "") HOSTDEV(MAC1, "")) "</domain>",
+		false,
+		"[" VF_JSON(MAC2) ",\"class\":\"gold\",\"rate\":\"2gbit\"}," VF_JSON(MAC1) "}]");
+	devices_are(HEAD PORTS("<v:port mac='" MAC2 "' class='gold' rate='fast'/>")
+			    DEVICES(HOSTDEV(MAC2, "")) "</domain>",
+		    false, "[" VF_JSON(MAC2) ",\"class\":\"gold\",\"unread\":true}]");
+	/* The standby's, where that is ours. */
+	devices_are(HEAD PORTS("<v:port mac='" MAC1 "' rate='1gbit' vlan='12'/>")
+			    DEVICES(GOOD(MAC1, SOCK("a")) HOSTDEV(MAC1, "")) "</domain>",
+		    false, "[" VF_JSON(MAC1) ",\"class\":\"gold\",\"rate\":\"1gbit\"}]");
+	devices_are(HEAD DEVICES(HOSTDEV(MAC2, "")) "</domain>", true,
+		    "[" VF_JSON(MAC2) ",\"unread\":true}]");
+}
+
 /* What a fix says to write is itself without findings. */
 static void check_fixes_are_right(void **state)
 {
@@ -556,12 +625,14 @@ static void written_hostdev_is_read(void **state)
 
 static void message_of_a_domain(void **state)
 {
-	_cleanup_(domain_freep) struct domain *d =
-		parse(HEAD PORTS("<v:port mac='" MAC1 "' vlan='12'/>") DEVICES(
-			GOOD(MAC1, SOCK("a")) "<interface type='user'><mac address='" MAC2
-					      "'/></interface><interface "
-					      "type='hostdev'><teaming type='transient' "
-					      "persistent='ua-x'/></interface>") "</domain>");
+	_cleanup_(domain_freep) struct domain *d = parse(
+		HEAD PORTS("<v:port mac='" MAC1 "' vlan='12'/><v:port mac='" MAC2
+			   "' class='gold'/>")
+			DEVICES(GOOD(MAC1,
+				     SOCK("a")) "<interface type='user'><mac address='" MAC2
+						"'/></interface><interface "
+						"type='hostdev'><teaming type='transient' "
+						"persistent='ua-x'/></interface>") "</domain>");
 	_cleanup_(freep) char *message = NULL;
 
 	(void)state;
@@ -577,7 +648,8 @@ static void message_of_a_domain(void **state)
 			     "\"teaming\":null,\"alias\":null},{\"mac\":\"" MAC2
 			     "\",\"type\":\"user\"},"
 			     "{\"type\":\"hostdev\",\"teaming\":\"transient\"}],"
-			     "\"overrides\":[{\"mac\":\"" MAC1 "\",\"vlan\":\"12\"}]}");
+			     "\"overrides\":[{\"mac\":\"" MAC1
+			     "\",\"vlan\":\"12\"},{\"mac\":\"" MAC2 "\",\"class\":\"gold\"}]}");
 }
 
 /* The next start has it too, so a VF may be plugged in by it; net0 is whatever libvirt counts. */
@@ -718,6 +790,8 @@ int main(void)
 		cmocka_unit_test(check_memory_and_balloon),
 		cmocka_unit_test(check_each_slip),
 		cmocka_unit_test(check_overrides),
+		cmocka_unit_test(check_classes_of_hostdevs),
+		cmocka_unit_test(devices_and_their_classes),
 		cmocka_unit_test(check_fixes_are_right),
 		cmocka_unit_test(unknown_class_names_the_known),
 		cmocka_unit_test(hook_refuses_what_check_finds),

@@ -102,13 +102,13 @@ ROW(pci_address_not_hex,
     "bus='../0'")
 ROW(override_unknown_attribute,
     HEAD PORTS "<vnic:port mac='" MAC "' vlna='12'/></vnic:ports></metadata>" TAIL,
-    "unknown attribute 'vlna'|known are mac, vlan")
+    "unknown attribute 'vlna'|known are mac, class, vlan")
 ROW(override_prefixed_attribute,
     HEAD PORTS "<vnic:port mac='" MAC "' vnic:vlan='12'/></vnic:ports></metadata>" TAIL,
     "unknown attribute 'vlan'")
 ROW(override_class,
-    HEAD PORTS "<vnic:port mac='" MAC "' class='gold'/></vnic:ports></metadata>" TAIL,
-    "no attribute 'class'|/run/vnicd/sock/CLASS/NAME.sock")
+    HEAD PORTS "<vnic:port mac='" MAC "' class='a/b'/></vnic:ports></metadata>" TAIL,
+    "class='a/b'|A-Z a-z 0-9")
 ROW(override_without_mac, HEAD PORTS "<vnic:port vlan='1'/></vnic:ports></metadata>" TAIL,
     "lacks mac=")
 ROW(override_foreign_element, HEAD PORTS "<vnic:prot mac='" MAC "'/></vnic:ports></metadata>" TAIL,

@@ -139,6 +139,34 @@ static void a_networks_device_is_not_a_ports(void **state)
 	f->h.m->ports->device.vf_addr[0] = '\0';
 }
 
+/* A VF of libvirt's gets the rest from its class: where there is none, that is said before the domain starts. */
+static void a_hostdevs_class_is_to_be_there(void **state)
+{
+#define WITH_CLASS(class)                                                                        \
+	"{\"op\":\"prepare\",\"version\":1,\"domain\":{\"uuid\":\"" UUID "\",\"name\":\"web\"}," \
+	"\"interfaces\":[{\"mac\":\"52:54:00:00:00:02\",\"type\":\"hostdev\"}],\"overrides\":["  \
+	"{\"mac\":\"52:54:00:00:00:02\",\"class\":\"" class "\"}]}"
+	static const struct {
+		const char *text, *word;
+	} rows[] = {
+		{ WITH_CLASS("gold"), "\"ok\":true" },
+		{ WITH_CLASS("tin"), "there is no class 'tin'" },
+		{ WITH_CLASS("a b"), "A-Z a-z" },
+	};
+	struct fixture *f = *state;
+
+	hook_server_start(f->server);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int fd = ask(f, rows[i].text);
+		const char *said;
+
+		turn(f);
+		said = answer(&fd);
+		if (!strstr(said, rows[i].word))
+			print_error("%s: %s\n", rows[i].text, said), fail();
+	}
+}
+
 static void made_asked_for_and_released(void **state)
 {
 	struct fixture *f = *state;
@@ -232,6 +260,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(who_comes_before_the_ports_are_known_waits),
 		TEST(a_networks_device_is_not_a_ports),
+		TEST(a_hostdevs_class_is_to_be_there),
 		TEST(made_asked_for_and_released),
 		TEST(hanging_up_undoes_what_was_asked_for),
 		TEST(hanging_up_as_the_answer_comes_undoes_it_too),

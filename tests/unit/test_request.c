@@ -67,6 +67,29 @@ static void good(void **state)
 	request_clear(&req);
 }
 
+/* Of VFs that libvirt manages their class is told, and a rate. */
+static void classes_of_hostdevs(void **state)
+{
+	struct vnic_err err = VNIC_ERR_INIT;
+	struct domain_request req;
+
+	(void)state;
+	assert_int_equal(parse(PREPARE(DOMAIN, NIC,
+				       "{\"mac\":\"52:54:00:00:00:09\",\"class\":\"tin\","
+				       "\"rate\":\"2gbit\"},"
+				       "{\"mac\":\"52:54:00:00:00:08\",\"class\":\"gold\"}"),
+			       &req, &err),
+			 0);
+	assert_int_equal(req.n_specs, 1);
+	assert_int_equal(req.n_hostdevs, 2);
+	assert_string_equal(req.hostdevs[0].class_name, "tin");
+	assert_int_equal(req.hostdevs[0].key.mac[5], 9);
+	assert_int_equal(req.hostdevs[0].rate, 2000000000);
+	assert_false(req.hostdevs[1].has_rate);
+	request_clear(&req);
+	assert_int_equal(req.n_hostdevs, 0);
+}
+
 /* A VF and the port that stands by for it, in either order, as `domain check` lets them pass. */
 static void a_team_has_one_mac(void **state)
 {
@@ -222,6 +245,13 @@ static const struct {
 	  VNIC_E_INVALID_XML, "rate='fast'" },
 	{ PREPARE(DOMAIN, NIC, "{\"mac\":\"52:54:00:00:00:01\",\"weight\":\"0\"}"),
 	  VNIC_E_INVALID_XML, "weight='0'" },
+	{ PREPARE(DOMAIN, NIC, "{\"mac\":\"52:54:00:00:00:01\",\"class\":\"gold\"}"),
+	  VNIC_E_INVALID_XML, "<vnic:port mac='52:54:00:00:00:01'>: leave class= out" },
+	{ PREPARE(DOMAIN, NIC, "{\"mac\":\"52:54:00:00:00:02\",\"class\":\"\"}"),
+	  VNIC_E_INVALID_XML, "class=''" },
+	{ PREPARE(DOMAIN, NIC,
+		  "{\"mac\":\"52:54:00:00:00:02\",\"class\":\"gold\",\"rate\":\"fast\"}"),
+	  VNIC_E_INVALID_XML, "rate='fast'" },
 	{ PREPARE(DOMAIN, NIC, "{\"mac\":\"52:54:00:00:00:01\",\"paths\":\"magic\"}"),
 	  VNIC_E_INVALID_ARGUMENT, "'magic'" },
 	{ PREPARE(DOMAIN, NIC,
@@ -280,9 +310,13 @@ static void many_interfaces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(good),		cmocka_unit_test(a_team_has_one_mac),
-		cmocka_unit_test(standbys),	cmocka_unit_test(others_ops),
-		cmocka_unit_test(bad_messages), cmocka_unit_test(many_interfaces),
+		cmocka_unit_test(good),
+		cmocka_unit_test(classes_of_hostdevs),
+		cmocka_unit_test(a_team_has_one_mac),
+		cmocka_unit_test(standbys),
+		cmocka_unit_test(others_ops),
+		cmocka_unit_test(bad_messages),
+		cmocka_unit_test(many_interfaces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
