@@ -84,12 +84,17 @@ def ready(c, **kw):
     return c.negotiate(**kw).memory()
 
 
+def end():
+    """Of what setup() began: the next case finds nothing of what this process did to ports."""
+    if bed:
+        for who in ("a", "b"):
+            bed[who].close()
+        bed["dp"].kill()
+        bed.clear()
+
+
 def run_all():
-    """main(), and an end of what setup() began."""
     try:
         main()
     finally:
-        if bed:
-            for who in ("a", "b"):
-                bed[who].close()
-            bed["dp"].kill()
+        end()

@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from hostile import A, BAD, bed, hostile, log_since, others_work, ready, run_all, setup, survives  # noqa: E402
+from hostile import A, BAD, bed, end, hostile, log_since, others_work, ready, run_all, setup, survives  # noqa: E402
 from vhost_client import *  # noqa: E402,F403
 from vhost_client import Client, addr, eventfd, frame, memfd, region, state, table, u64  # noqa: E402
 from vt import test, wait_for  # noqa: E402
@@ -347,44 +347,64 @@ def full_call_blocking():
     full_call(True)
 
 
-@test("hostile vhost-user: memory truncated after it was mapped")
-def truncated():
-    # The worker that meets it may have to be replaced: nobody else may notice, no connection may end.
+def state_of(dp, name="bad"):
+    with open(dp.stats_file, encoding="utf-8") as f:
+        return next(p for p in json.load(f)["ports"] if p["name"] == name)
+
+
+def costs_a_worker(touch, reason):
+    """touch(c) makes the worker touch what front end c took from it: it is replaced on that port's account, and its
+    successor refuses the port for that reason. Nobody else may notice, no other connection may end."""
+    end()  # what this process cost before counts, too
     dp = setup()
+    at, old = os.path.getsize(dp.log), dp.workers()
     others_work()
     with Client(dp.socket("bad")) as c:
         c.run()
+        touch(c)
+        assert c.dropped(), "the connection is still open"
+        wait_for("the worker to be replaced", lambda: dp.workers() and dp.workers() != old)
+    others_work()
+    said = log_since(dp, at)
+    assert "ended by signal 7 " in said and said.count("took over") == 1, said
+    assert f"port bad: process {os.getpid()} is disconnected: the worker refuses it: {reason}" in said, said
+    wait_for("the port to be blamed", lambda: state_of(dp)["restarts"] == 1)
+    for other in ("a", "b"):
+        assert state_of(dp, other)["restarts"] == 0, state_of(dp, other)
+    end()
+
+
+@test("hostile vhost-user: memory truncated after it was mapped")
+def truncated():
+    def touch(c):
         os.ftruncate(c.memfd, 0)
         os.eventfd_write(c.kick[1], 1)
-        time.sleep(0.2)
-        others_work()
-    dp.alive()
-    others_work()
+    costs_a_worker(touch, "a memory region reaches past the end of its file")
+
+
+@test("hostile vhost-user: memory truncated, and another port's frame is for it")
+def truncated_receiver():
+    def touch(c):
+        # Of its buffers only: the worker is at port a's frame when it meets them.
+        os.ftruncate(c.memfd, BUFS)
+        bed["a"].transmit(frame(BAD, A, b"into nothing"))
+    costs_a_worker(touch, "a memory region reaches past the end of its file")
 
 
 @test("hostile vhost-user: log truncated after it was mapped")
 def log_truncated():
-    dp = setup()
-    with Client(dp.socket("bad")) as c:
-        c.run()
+    def touch(c):
         log = c.keep(memfd(4096))
         c.ask(SET_LOG_BASE, struct.pack("<QQ", 4096, 0), [log])
         c.do(SET_FEATURES, u64(c.features | F_LOG_ALL))
         os.ftruncate(log, 0)
         bed["a"].transmit(frame(BAD, A, b"into the log"))
-        time.sleep(0.2)
-        others_work()
-    dp.alive()
-    others_work()
-
-
-def state_of(dp):
-    with open(dp.stats_file, encoding="utf-8") as f:
-        return next(p for p in json.load(f)["ports"] if p["name"] == "bad")
+    costs_a_worker(touch, "the dirty log's size or offset does not fit its file")
 
 
 @test("hostile vhost-user: a port that cost two workers is kept out, alone")
 def quarantine():
+    end()
     dp = setup()
     others_work()
     for _ in range(2):
