@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "datapath/keeper/worker.h"
+#include "tests/unit/fd_limit.h"
 
 struct fixture {
 	struct event_base *base;
@@ -122,6 +123,26 @@ static void a_full_socket_is_waited_for(void **state)
 	assert_int_equal(f->n_writable, 0);
 }
 
+/* The limit is about all processes of a user: nobody is replaced for it, and it is tried again without the socket's word. */
+static void a_limit_of_descriptors_on_their_way_is_waited_for(void **state)
+{
+	static const struct wire_header h = { .type = WIRE_GO };
+	struct fixture *f = *state;
+	struct fd_limit others;
+	int fd = STDERR_FILENO;
+
+	fd_limit_reach(&others);
+	assert_int_equal(worker_send(f->w, &h, sizeof(h), &fd, 1), -ETOOMANYREFS);
+	while (!f->n_writable)
+		assert_int_equal(event_base_loop(f->base, EVLOOP_ONCE), 0);
+	assert_int_equal(worker_send(f->w, &h, sizeof(h), &fd, 1), -ETOOMANYREFS);
+	fd_limit_leave(&others);
+	while (f->n_writable < 2)
+		assert_int_equal(event_base_loop(f->base, EVLOOP_ONCE), 0);
+	assert_int_equal(worker_send(f->w, &h, sizeof(h), &fd, 1), 0);
+	assert_int_equal(f->n_died, 0);
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -129,6 +150,7 @@ int main(int argc, char **argv)
 		TEST(who_cannot_be_told_is_replaced),
 		TEST(who_crashed_is_guilty_though_it_was_found_deaf),
 		TEST(a_full_socket_is_waited_for),
+		TEST(a_limit_of_descriptors_on_their_way_is_waited_for),
 	};
 
 	while (argc > 1 && !strcmp(argv[1], "--worker"))

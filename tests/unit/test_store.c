@@ -17,6 +17,7 @@
 #include "datapath/keeper/saved.h"
 #include "datapath/keeper/shm.h"
 #include "datapath/keeper/store.h"
+#include "tests/unit/fd_limit.h"
 
 struct fixture {
 	struct event_base *base;
@@ -258,6 +259,26 @@ static void a_full_queue_is_waited_out(void **state)
 	assert_true(notify_confirmed(store_notify(f->store), barrier));
 }
 
+/* Neither is it the manager's fault when a user's descriptors on their way are limited: what was to be stored waits. */
+static void a_limit_of_descriptors_on_their_way_is_waited_out(void **state)
+{
+	struct fixture *f = *state;
+	struct fd_limit others;
+	int fd = new_memfd(1);
+
+	fd_limit_reach(&others);
+	assert_int_equal(store_put(f->store, STORE_PRIVATE, fd), 1);
+	turn(f);
+	assert_null(told(f));
+	assert_true(notify_alive(store_notify(f->store)));
+	fd_limit_leave(&others);
+	close(fd); /* it has a copy */
+	while (!told(f))
+		event_base_loop(f->base, EVLOOP_ONCE);
+	assert_string_equal(f->text, "FDSTORE=1\nFDNAME=f1\nFDPOLL=0");
+	assert_true(f->fd >= 0);
+}
+
 static void a_manager_that_is_gone_is_told_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -419,6 +440,7 @@ int main(void)
 		TEST(a_barrier_is_answered_by_closing),
 		TEST(a_late_manager_is_not_waited_for),
 		TEST(a_full_queue_is_waited_out),
+		TEST(a_limit_of_descriptors_on_their_way_is_waited_out),
 		TEST(a_manager_that_is_gone_is_told_nothing),
 		TEST(what_was_passed_is_adopted),
 		TEST(a_double_is_swept_out),
