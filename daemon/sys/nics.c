@@ -127,6 +127,9 @@ static void nic_take(struct nics *n, struct nic *nic, const struct pci_pf *read)
 	const struct vnic_pf *old = nic_pf(n, nic);
 	struct vnic_pf pf = read->pf;
 
+	/* What a driver that was at work has changed may be all but the number of VFs. */
+	if (nic->pci.busy && !read->busy)
+		nic->ask_ethtool = nic->ask_eswitch = nic->ask_info = true;
 	/* The number that it had, and not complete until it can be read. */
 	if (read->busy && old)
 		pf.num_vfs = old->num_vfs;
@@ -341,7 +344,10 @@ void nics_device_event(struct nics *n, const char *bus, const char *addr)
 		nic->settles = 0;
 		nics_mark(n);
 	} else if (fn) {
+		/* All VFs may have gone and come since, and the PF been set up anew for them. */
 		fn->nic->settles = 0;
+		fn->nic->had_events = true;
+		nic_ask_info_soon(n, fn->nic);
 		fn_reread(n, fn);
 	} else if (!vf_came(n, addr) && pci_read_pf(bus, addr, &read) == 0) {
 		nic_add(n, bus, addr);
@@ -367,7 +373,8 @@ static void device_changed(struct nics *n, const struct vnic_link *link)
 	struct fn *fn = *link->dev_addr ? fn_find(n, link->dev_addr) : NULL;
 
 	if (nic) {
-		nic->stale_pf = true;
+		/* sysfs has a netdev before it can be asked about: who came by then was told that there is none. */
+		nic->stale_pf = nic->ask_ethtool = true;
 		nics_mark(n);
 	} else if (fn) {
 		fn_reread(n, fn);

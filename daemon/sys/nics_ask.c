@@ -133,6 +133,16 @@ void nic_ask_info_soon(struct nics *n, struct nic *nic)
 	loop_timer_set(n->soon, SOON_USEC);
 }
 
+/* Somebody who gives a VF from one driver to another has done it by now. */
+static void events_passed(struct nics *n, struct nic *nic)
+{
+	nic->ask_ethtool = nic->stale_pf = true;
+	/* That an override was taken away is told to nobody. */
+	for (int i = 0; i < nic->n_fn; i++)
+		if (nic->fn[i]->overridden)
+			fn_reread(n, nic->fn[i]);
+}
+
 static void on_soon(void *userdata)
 {
 	struct nics *n = userdata;
@@ -141,6 +151,9 @@ static void on_soon(void *userdata)
 	for (struct nic *nic = n->nics; nic; nic = nic->hh.next) {
 		nic->ask_info |= nic->ask_info_soon;
 		nic->ask_info_soon = false;
+		if (nic->had_events)
+			events_passed(n, nic);
+		nic->had_events = false;
 	}
 	nics_mark(n);
 }

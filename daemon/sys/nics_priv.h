@@ -23,6 +23,7 @@ struct fn {
 	int ifindex; /* by which it is in nics->by_ifindex, 0: it is not */
 	bool net_dir; /* see struct pci_vf */
 	bool away; /* a driver for user space has it: a guest, which asks the PF's for what it likes */
+	bool overridden; /* it has no driver, and an override that says which it takes */
 	bool whole; /* group and netdev are there, as far as they are to come */
 	struct group *group;
 	struct fn *prev, *next; /* in its group */
@@ -40,6 +41,7 @@ struct nic {
 	/* What is to be asked, and what is under way; info_vfs: VFs when the last answer came, -1: none */
 	bool ask_info, ask_eswitch, ask_ethtool, info_under_way;
 	bool ask_info_soon; /* with n->soon: a VF's driver may have made the PF's take another MAC */
+	bool had_events; /* with n->soon: things happened to VFs, and there is more to it than is told */
 	int info_vfs;
 	bool noted_info; /* that not all VFs' attributes can be had */
 	unsigned int settles; /* looks at what does not get complete */

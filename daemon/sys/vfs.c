@@ -296,6 +296,7 @@ static void fn_take(struct nics *n, struct fn *fn, const struct pci_vf *read)
 	if (old && (!str_eq(old->driver, vf.driver) || old->ifindex != vf.ifindex))
 		nic_ask_info_soon(n, fn->nic);
 	fn->net_dir = read->net_dir;
+	fn->overridden = *vf.driver_override && !*vf.driver;
 	index_netdev(n, fn, vf.ifindex);
 	group_join(n, fn, vf.iommu_group);
 	judge(n, fn, &vf);

@@ -109,6 +109,24 @@ static void macs_that_vfs_choose(void **state)
 	assert_in_range(kernel.info_requests, 1, 3);
 }
 
+/* First the driver goes, which is told, then the override, which is not. */
+static void override_that_is_taken_away(void **state)
+{
+	struct bed *b = *state;
+
+	add_pf(1);
+	fake_netdev(vf_addr(0), "", -1);
+	fake_link_del(VF_IFINDEX);
+	fake_driver(vf_addr(0), NULL);
+	fake_file("vfio-pci\n", "devices/pci0000:00/%s/driver_override", vf_addr(0));
+	bed_start(b);
+	fake_udev("pci", vf_addr(0), "unbind");
+	turn(b);
+	assert_string_equal(vf(b, 0)->driver_override, "vfio-pci");
+	fake_file("(null)\n", "devices/pci0000:00/%s/driver_override", vf_addr(0));
+	turn_until(b, str_eq(vf(b, 0)->driver_override, ""));
+}
+
 /* A guest's driver asks the PF's, and no event of this host says so. */
 static void macs_that_guests_choose(void **state)
 {
@@ -590,6 +608,7 @@ int main(void)
 		bed_test(every_attribute),
 		bed_test(attributes_follow_the_pfs_notifications),
 		bed_test(macs_that_vfs_choose),
+		bed_test(override_that_is_taken_away),
 		bed_test(macs_that_guests_choose),
 		bed_test(user_netdev),
 		bed_test(user_netns),

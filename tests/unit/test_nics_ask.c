@@ -120,6 +120,41 @@ static void queues_that_vfs_take(void **state)
 	assert_int_equal(pf(b)->channels_max, 2);
 }
 
+/* Made anew between two looks, as many as before: what is heard of a VF is all that there is to hear. */
+static void queues_for_vfs_made_again(void **state)
+{
+	struct bed *b = *state;
+	struct fake_link *link;
+
+	add_pf(1);
+	link = fake_link_find(PF_IFINDEX);
+	link->channels_max = link->channels = 2;
+	bed_start(b);
+	assert_int_equal(pf(b)->channels, 2);
+	link->channels = 1;
+	fake_udev("pci", vf_addr(0), "add");
+	turn_until(b, pf(b)->channels == 1);
+}
+
+/* Whoever asks about a netdev that sysfs has already, and the list of all links not yet, hears that it is none. */
+static void queues_of_a_netdev_that_comes(void **state)
+{
+	struct bed *b = *state;
+	struct fake_link link;
+
+	add_pf(0);
+	link = *fake_link_find(PF_IFINDEX);
+	link.n_vf = 0;
+	link.vf = NULL;
+	link.channels_max = link.channels = 2;
+	fake_link_del(PF_IFINDEX);
+	bed_start(b);
+	assert_int_equal(pf(b)->ifindex, PF_IFINDEX);
+	assert_int_equal(pf(b)->channels, 0);
+	change_link(b, &link);
+	assert_int_equal(pf(b)->channels, 2);
+}
+
 static void families_that_are_absent(void **state)
 {
 	struct bed *b = *state;
@@ -514,6 +549,8 @@ int main(void)
 		bed_test(no_switch),
 		bed_test(features_and_queues),
 		bed_test(queues_that_vfs_take),
+		bed_test(queues_for_vfs_made_again),
+		bed_test(queues_of_a_netdev_that_comes),
 		bed_test(families_that_are_absent),
 		bed_test(vdpa_devices),
 		bed_test(mgmtdevs_without_an_event),
