@@ -124,12 +124,17 @@ class Pf:
                 return False
         return True
 
+    def is_whole(self, n, driver_name):
+        wait_for(f"{n} whole VFs", lambda: self.whole(n, driver_name), 20)
+        # It gives their interfaces MACs that last, which their driver tells the PF's.
+        run("udevadm", "settle")
+
     def make(self, n, autoprobe=True):
         """VFs by hand, whole."""
         self.set_numvfs(0)
         self.set_autoprobe(autoprobe)
         self.set_numvfs(n)
-        wait_for(f"{n} whole VFs", lambda: self.whole(n, "igbvf" if autoprobe else ""), 20)
+        self.is_whole(n, "igbvf" if autoprobe else "")
 
 
 def netdevsim(ident, vfs=4):

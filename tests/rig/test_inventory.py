@@ -61,7 +61,15 @@ def with_vfs():
     if text(pci(), "sriov_numvfs") != str(VFS):
         numvfs(VFS)
     run("ip", "link", "set", pf_netdev(), "up")
-    return agree(PF)
+    for vf in agree(PF)["vfs"]:
+        # igb of 6.1 resets itself after it has made its VFs, whose drivers have not got through to it by then.
+        if vf["mac"] == "00:00:00:00:00:00":
+            write(vf["address"], "bus/pci/drivers/igbvf/unbind")
+            write(vf["address"], "bus/pci/drivers/igbvf/bind")
+    run("udevadm", "settle")  # it gives them MACs that last
+    nic = agree(PF)
+    assert all(v["mac"] != "00:00:00:00:00:00" for v in nic["vfs"]), nic["vfs"]
+    return nic
 
 
 def pf_netdev():

@@ -201,7 +201,7 @@ def made(device, n):
         assert pf.numvfs() == 0
         x.step("slow do", "nic-numvfs", **step)
         if pf.bus == "pci":
-            wait_for("each VF with its group and netdev", lambda: pf.whole(n, "igbvf" if pf.probe else ""), 20)
+            pf.is_whole(n, "igbvf" if pf.probe else "")
         assert pf.numvfs() == n and len(pf.vfs()) == n
         before = pf.vfs()
         x.step("slow do", "nic-numvfs", **step)
