@@ -12,6 +12,7 @@
 #include "api/errors.h"
 #include "daemon/exec/exec_priv.h"
 #include "daemon/exec/function.h"
+#include "daemon/model/bridge_nl.h"
 #include "daemon/model/config.h"
 
 struct port_vlans {
@@ -21,28 +22,22 @@ struct port_vlans {
 	uint16_t pvid; /* 0: none */
 	bool pvid_untagged;
 	struct vlan_set all;
+	bool malformed;
 };
 
-static void on_vlan_info(struct port_vlans *pv, const struct bridge_vlan_info *info,
-			 uint16_t *range)
+static void on_vlans(void *data, uint16_t first, uint16_t last, uint16_t flags)
 {
-	uint16_t first = info->vid;
+	struct port_vlans *pv = data;
 
-	if (info->flags & BRIDGE_VLAN_INFO_RANGE_BEGIN) {
-		*range = info->vid;
-		return;
-	}
-	if (info->flags & BRIDGE_VLAN_INFO_RANGE_END)
-		first = *range;
-	if (pv->vlan >= first && pv->vlan <= info->vid) {
+	if (pv->vlan >= first && pv->vlan <= last) {
 		pv->has_vlan = true;
-		pv->vlan_untagged = info->flags & BRIDGE_VLAN_INFO_UNTAGGED;
+		pv->vlan_untagged = flags & BRIDGE_VLAN_INFO_UNTAGGED;
 	}
-	if (info->flags & BRIDGE_VLAN_INFO_PVID) {
-		pv->pvid = info->vid;
-		pv->pvid_untagged = info->flags & BRIDGE_VLAN_INFO_UNTAGGED;
+	if (flags & BRIDGE_VLAN_INFO_PVID) {
+		pv->pvid = last;
+		pv->pvid_untagged = flags & BRIDGE_VLAN_INFO_UNTAGGED;
 	}
-	for (uint16_t v = first; v <= info->vid && v <= VNIC_VLAN_MAX; v++)
+	for (uint16_t v = first; v <= last; v++)
 		vlan_set_add(&pv->all, v);
 }
 
@@ -50,27 +45,10 @@ static void parse_vlans(const struct nlmsghdr *nlh, void *data)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
 	struct port_vlans *pv = data;
-	const struct nlattr *a, *v;
-	uint16_t range = 0;
 
-	if (nlh->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(nlh) < sizeof(*ifi) ||
-	    ifi->ifi_index != pv->ifindex)
-		return;
-	mnl_attr_for_each(a, nlh, sizeof(*ifi))
-	{
-		if (mnl_attr_get_type(a) != IFLA_AF_SPEC)
-			continue;
-		mnl_attr_for_each_nested(v, a)
-		{
-			struct bridge_vlan_info info;
-
-			if (mnl_attr_get_type(v) != IFLA_BRIDGE_VLAN_INFO ||
-			    mnl_attr_get_payload_len(v) < sizeof(info))
-				continue;
-			memcpy(&info, mnl_attr_get_payload(v), sizeof(info));
-			on_vlan_info(pv, &info, &range);
-		}
-	}
+	if (nlh->nlmsg_type == RTM_NEWLINK && mnl_nlmsg_get_payload_len(nlh) >= sizeof(*ifi) &&
+	    ifi->ifi_index == pv->ifindex)
+		pv->malformed |= bridge_vlans_parse(nlh, on_vlans, pv) < 0;
 }
 
 /* A port's VLANs. The kernel answers for one port with a dump of all only: it is asked for that. */
@@ -88,6 +66,10 @@ static int get_vlans(struct exec *exec, int ifindex, uint16_t vlan, struct port_
 		mnl_attr_put_u32(req.nlh, IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN_COMPRESSED);
 		r = nl_call(exec->nl, &req, parse_vlans, &pv, err);
 	} while (r == -EINTR && --tries > 0);
+	if (r == 0 && pv.malformed)
+		return vnic_err_set(err, -EBADMSG, VNIC_E_STEP_FAILED,
+				    "what the kernel says of VLANs of ifindex %d is malformed",
+				    ifindex);
 	if (r == 0)
 		*ret = pv;
 	return r;

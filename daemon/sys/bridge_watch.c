@@ -14,6 +14,8 @@
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 
+#include "daemon/model/bridge_nl.h"
+
 #define RECV_SIZE  32768
 #define RECV_BURST 64
 /* In net/bridge's messages of all three kinds the family follows the header. */
@@ -66,14 +68,19 @@ static int set_range(struct vlan_set *set, unsigned int first, unsigned int last
 	return 0;
 }
 
+static void on_vlans(void *data, uint16_t first, uint16_t last, uint16_t flags)
+{
+	struct bridge_gone *gone = data;
+
+	(void)flags;
+	set_range(&gone->has, first, last, true);
+}
+
 /* All VLANs of a port, as a bridge tells with each change of them (br_ifinfo_notify()). */
 static int parse_port(const struct nlmsghdr *nlh, struct bridge_gone *ret)
 {
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
-	const struct nlattr *a, *v;
-	unsigned int first = 0;
-	bool any = false;
-	int r = 0;
+	int n;
 
 	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*ifi) || ifi->ifi_index <= 0)
 		return -EBADMSG;
@@ -81,32 +88,11 @@ static int parse_port(const struct nlmsghdr *nlh, struct bridge_gone *ret)
 		return 1;
 	ret->kind = BRIDGE_VLANS;
 	ret->ifindex = ifi->ifi_index;
-	mnl_attr_for_each(a, nlh, sizeof(*ifi))
-	{
-		if (mnl_attr_get_type(a) != IFLA_AF_SPEC)
-			continue;
-		mnl_attr_for_each_nested(v, a)
-		{
-			struct bridge_vlan_info info;
-
-			if (mnl_attr_get_type(v) != IFLA_BRIDGE_VLAN_INFO ||
-			    mnl_attr_get_payload_len(v) < sizeof(info))
-				continue;
-			memcpy(&info, mnl_attr_get_payload(v), sizeof(info));
-			any = true;
-			if (info.flags & BRIDGE_VLAN_INFO_RANGE_BEGIN) {
-				first = info.vid;
-				continue;
-			}
-			if (!(info.flags & BRIDGE_VLAN_INFO_RANGE_END))
-				first = info.vid;
-			r |= set_range(&ret->has, first, info.vid, true);
-		}
-	}
-	if (r)
-		return -EBADMSG;
+	n = bridge_vlans_parse(nlh, on_vlans, ret);
+	if (n < 0)
+		return n;
 	/* Without a list nothing is said of VLANs: the message is about the port's state. */
-	return any ? 0 : 1;
+	return n ? 0 : 1;
 }
 
 /* One range that is gone; of the others nothing is said. */

@@ -236,6 +236,19 @@ static void number_given_out_again(void **state)
 	}
 }
 
+/* An answer that is none is no ground to act on. */
+static void vlans_not_to_be_believed(void **state)
+{
+	struct step step = vlan_step(TAP);
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	kernel.vlan[kernel.n_vlans++] = 4095;
+	assert_int_equal(vlan_probe(*state, &step, &err), -EBADMSG);
+	assert_int_equal(vlan_do(*state, &step, &err), -EBADMSG);
+	assert_non_null(strstr(err.message, "malformed"));
+	assert_int_equal(kernel.n_writes, 0);
+}
+
 /* As in a bond, or by an administrator: it is the same card. */
 static void uplink_with_another_mac(void **state)
 {
@@ -299,8 +312,11 @@ static void fdb_entry_that_moved(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(vlan_of_a_port),	       TEST(number_given_out_again),
-		TEST(uplink_with_another_mac), TEST(fdb_of_a_number_given_out_again),
+		TEST(vlan_of_a_port),
+		TEST(number_given_out_again),
+		TEST(uplink_with_another_mac),
+		TEST(vlans_not_to_be_believed),
+		TEST(fdb_of_a_number_given_out_again),
 		TEST(fdb_entry_that_moved),
 	};
 

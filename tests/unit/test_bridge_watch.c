@@ -116,6 +116,15 @@ static void a_range_of_vlans(void **state)
 
 static void not_to_be_believed(void **state)
 {
+	static const struct bridge_vlan_info rows[][2] = {
+		{ { .vid = 4095 } },
+		{ { .vid = 0, .flags = BRIDGE_VLAN_INFO_UNTAGGED } },
+		{ { .vid = 20, .flags = BRIDGE_VLAN_INFO_RANGE_BEGIN },
+		  { .vid = 10, .flags = BRIDGE_VLAN_INFO_RANGE_END } },
+		/* an end without its beginning, or with that of another one */
+		{ { .vid = 10, .flags = BRIDGE_VLAN_INFO_RANGE_END } },
+		{ { .vid = 9 }, { .vid = 10, .flags = BRIDGE_VLAN_INFO_RANGE_END } },
+	};
 	const struct ifinfomsg ifi = { .ifi_family = AF_BRIDGE, .ifi_index = 7 };
 	struct bridge_gone what;
 	struct nlmsghdr *nlh;
@@ -125,17 +134,14 @@ static void not_to_be_believed(void **state)
 	assert_int_equal(bridge_parse_gone(fdb(RTM_DELNEIGH, AF_BRIDGE, 0), &what), -EBADMSG);
 	assert_int_equal(bridge_parse_gone(start(RTM_DELNEIGH, "", 1), &what), -EBADMSG);
 	assert_int_equal(bridge_parse_gone(start(RTM_DELVLAN, "", 1), &what), -EBADMSG);
-	nlh = start(RTM_NEWLINK, &ifi, sizeof(ifi));
-	nest = mnl_attr_nest_start(nlh, IFLA_AF_SPEC);
-	put_vlan(nlh, 4095, 0);
-	mnl_attr_nest_end(nlh, nest);
-	assert_int_equal(bridge_parse_gone(nlh, &what), -EBADMSG);
-	nlh = start(RTM_NEWLINK, &ifi, sizeof(ifi));
-	nest = mnl_attr_nest_start(nlh, IFLA_AF_SPEC);
-	put_vlan(nlh, 20, BRIDGE_VLAN_INFO_RANGE_BEGIN);
-	put_vlan(nlh, 10, BRIDGE_VLAN_INFO_RANGE_END);
-	mnl_attr_nest_end(nlh, nest);
-	assert_int_equal(bridge_parse_gone(nlh, &what), -EBADMSG);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		nlh = start(RTM_NEWLINK, &ifi, sizeof(ifi));
+		nest = mnl_attr_nest_start(nlh, IFLA_AF_SPEC);
+		for (size_t v = 0; v < 2 && (rows[i][v].vid || rows[i][v].flags); v++)
+			put_vlan(nlh, rows[i][v].vid, rows[i][v].flags);
+		mnl_attr_nest_end(nlh, nest);
+		assert_int_equal(bridge_parse_gone(nlh, &what), -EBADMSG);
+	}
 }
 
 int main(void)
