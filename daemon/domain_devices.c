@@ -148,19 +148,14 @@ static int take_domain(struct json_object *o, const struct vnic_port *ports,
 		       struct domain_device **array, size_t *n, struct found_devices *found,
 		       char ret_last[VNIC_UUID_STR], struct vnic_err *err)
 {
-	const char *uuid, *name, *error;
-	uint8_t bytes[VNIC_UUID_LEN];
+	const char *name, *error;
+	uint8_t uuid[VNIC_UUID_LEN];
 	struct json_object *list;
-	int r;
+	int r = libvirt_domain_id(o, uuid, &name, err);
 
-	r = json_get_str(o, "uuid", &uuid, err);
-	if (r == 0)
-		r = json_get_str(o, "name", &name, err);
 	if (r < 0)
 		return r;
-	if (uuid_parse(uuid, bytes) < 0)
-		return vnic_err_set(err, -EINVAL, VNIC_E_LIBVIRT, "'%.40s' is no UUID", uuid);
-	uuid_format(bytes, ret_last);
+	uuid_format(uuid, ret_last);
 	if (json_has(o, "error")) {
 		if (json_get_str(o, "error", &error, NULL) == 0)
 			log_warning("which devices domain %s has cannot be told: %s", name, error);
@@ -169,7 +164,7 @@ static int take_domain(struct json_object *o, const struct vnic_port *ports,
 	}
 	r = json_get_array(o, "devices", PAGE_MAX, &list, err);
 	for (size_t i = 0; r == 0 && i < json_object_array_length(list); i++)
-		r = take_device(json_object_array_get_idx(list, i), name, bytes, ports, array, n,
+		r = take_device(json_object_array_get_idx(list, i), name, uuid, ports, array, n,
 				found, err);
 	return r;
 }

@@ -64,12 +64,10 @@ static void give(struct domain_list *l, const struct vnic_err *err)
 static int parse_domain(struct json_object *o, struct domain_request *ret, struct vnic_err *err)
 {
 	_cleanup_(json_putp) struct json_object *message = domain_message(o, "reconnect");
-	const char *uuid, *name;
-	int r;
+	uint8_t uuid[VNIC_UUID_LEN];
+	const char *name;
+	int r = libvirt_domain_id(o, uuid, &name, err);
 
-	r = json_get_str(o, "uuid", &uuid, err);
-	if (r == 0)
-		r = json_get_str(o, "name", &name, err);
 	if (r < 0)
 		return r;
 	if (json_has(o, "interfaces") && request_parse(message, ret, err) == 0)
@@ -77,8 +75,7 @@ static int parse_domain(struct json_object *o, struct domain_request *ret, struc
 	/* It runs, whatever else there is to say of it. */
 	*ret = (struct domain_request){ 0 };
 	snprintf(ret->name, sizeof(ret->name), "%s", name);
-	if (uuid_parse(uuid, ret->uuid) < 0)
-		return vnic_err_set(err, -EINVAL, VNIC_E_LIBVIRT, "'%.40s' is no UUID", uuid);
+	memcpy(ret->uuid, uuid, sizeof(ret->uuid));
 	return 0;
 }
 

@@ -120,11 +120,9 @@ static struct libvirt_request *look_up(struct domain_op *op, bool live, libvirt_
 /* UUID and name of the answer into the spec. Ends the operation with false where they are not there. */
 static bool take_identity(struct domain_op *op, struct json_object *answer)
 {
-	const char *uuid, *name;
+	const char *name;
 
-	if (json_get_str(answer, "uuid", &uuid, NULL) < 0 ||
-	    json_get_str(answer, "name", &name, NULL) < 0 ||
-	    uuid_parse(uuid, op->spec.key.uuid) < 0 ||
+	if (libvirt_domain_id(answer, op->spec.key.uuid, &name, NULL) < 0 ||
 	    str_copy(op->spec.domain, sizeof(op->spec.domain), name) < 0) {
 		op_fail(op, vnic_err_of(VNIC_E_LIBVIRT, "libvirt's answer names no domain"));
 		return false;

@@ -458,3 +458,23 @@ void libvirt_client_cancel(struct libvirt_request *request)
 {
 	request->done = NULL;
 }
+
+int libvirt_domain_id(struct json_object *domain, uint8_t ret_uuid[VNIC_UUID_LEN],
+		      const char **ret_name, struct vnic_err *err)
+{
+	uint8_t bytes[VNIC_UUID_LEN];
+	const char *uuid, *name;
+	int r;
+
+	r = json_get_str(domain, "uuid", &uuid, err);
+	if (r == 0)
+		r = json_get_str(domain, "name", &name, err);
+	if (r < 0)
+		return r;
+	if (uuid_parse(uuid, bytes) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_LIBVIRT,
+				    "field \"uuid\" is '%.40s', no UUID", uuid);
+	memcpy(ret_uuid, bytes, sizeof(bytes));
+	*ret_name = name;
+	return 0;
+}

@@ -9,6 +9,7 @@
 #include <json-c/json.h>
 
 #include "base/err.h"
+#include "base/str.h"
 
 struct libvirt_client;
 struct libvirt_request;
@@ -41,5 +42,12 @@ struct libvirt_request *libvirt_client_call(struct libvirt_client *c, const char
  * @changed: called from the loop, also where the helper has ended and would not tell
  */
 void libvirt_client_watch(struct libvirt_client *c, void (*changed)(void *arg), void *arg);
+/**
+ * libvirt_domain_id() - which domain an answer, or an element of one, is about
+ * @ret_name: belongs to @domain
+ * Return: 0, or a negative errno with @err naming the field.
+ */
+int libvirt_domain_id(struct json_object *domain, uint8_t ret_uuid[VNIC_UUID_LEN],
+		      const char **ret_name, struct vnic_err *err);
 /* Do not call done any more. What was sent is still done. */
 void libvirt_client_cancel(struct libvirt_request *request);
