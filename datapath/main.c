@@ -24,6 +24,7 @@
 #include "datapath/keeper/keeper.h"
 #include "datapath/keeper/netdev.h"
 #include "datapath/keeper/stats.h"
+#include "datapath/keeper/stopped.h"
 #include "datapath/keeper/store.h"
 #include "datapath/keeper/takeover.h"
 #include "datapath/keeper/tap.h"
@@ -39,6 +40,7 @@ struct program {
 	struct netdev *netdev; /* the uplink, where it is one */
 	size_t n_listening; /* of cmdline->ports, whose socket files are ours */
 	bool control_file; /* we made VNIC_DP_SOCK */
+	bool ending; /* we were told to, maybe before the loop */
 };
 
 /* Through the store's queue, which keeps the order and never waits, where there is one. */
@@ -57,6 +59,7 @@ static void on_end(evutil_socket_t sig, short what, void *userdata)
 	struct program *pr = userdata;
 
 	(void)sig, (void)what;
+	pr->ending = true;
 	tell_manager(pr, "STOPPING=1");
 	event_base_loopbreak(pr->keeper.base);
 }
@@ -232,7 +235,7 @@ static void tear_down(struct program *pr)
 	takeover_end(k);
 	/* Workers first: nobody touches a guest's memory once its front end sees the hang-up. */
 	TAILQ_FOREACH(s, &k->segments, link)
-	s->worker = worker_free(s->worker);
+	s->worker = k->handing_over ? worker_leave(s->worker) : worker_free(s->worker);
 	pr->netdev = netdev_free(pr->netdev);
 	k->stats = stats_free(k->stats);
 	k->control = control_free(k->control);
@@ -275,9 +278,11 @@ static int keep(const struct cmdline *c)
 	}
 	if (r == 0) {
 		tell_manager(&pr, "READY=1");
-		r = event_base_dispatch(pr.keeper.base) < 0 ? -EIO : 0;
-		pr.keeper.handing_over = notify_alive(store_notify(pr.keeper.store));
-		/* A successor goes on from the rings' state; draining them would drop what waits in them. */
+		if (!pr.ending)
+			r = event_base_dispatch(pr.keeper.base) < 0 ? -EIO : 0;
+		pr.keeper.handing_over = notify_alive(store_notify(pr.keeper.store)) &&
+					 !stopped_for_good();
+		/* A successor goes on where the workers are; draining rings would drop what waits in them. */
 		if (!pr.keeper.handing_over)
 			keeper_drain(&pr.keeper);
 	}

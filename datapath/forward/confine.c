@@ -78,6 +78,8 @@ static const struct {
 	/* base/sock.c: non-blocking */
 	{ SCMP_SYS(fcntl), 1, 0xffffffff, F_GETFL },
 	{ SCMP_SYS(fcntl), 1, 0xffffffff, F_SETFL },
+	/* worker.c: the lock that tells workers of the same rings apart */
+	{ SCMP_SYS(fcntl), 1, 0xffffffff, F_SETLKW },
 	/* no memory that can be executed */
 	{ SCMP_SYS(mmap), 2, PROT_EXEC, 0 },
 	{ SCMP_SYS(mprotect), 2, PROT_EXEC, 0 },

@@ -277,10 +277,13 @@ int engine_go(struct engine *e)
 
 	if (e->live)
 		return 0;
+	for (unsigned int i = 0; i < DP_PORTS_MAX; i++)
+		if (e->port[i] && !port_sound(e->port[i]))
+			port_break(e, e->port[i], "a ring's state does not fit its size");
 	r = commit_recover(&e->commit, find_ring, e);
 	e->live = true;
 	for (unsigned int i = 0; i < DP_PORTS_MAX; i++)
-		if (e->port[i] && start_rings(e, e->port[i], &reason) < 0)
+		if (e->port[i] && !e->port[i]->off && start_rings(e, e->port[i], &reason) < 0)
 			port_break(e, e->port[i], reason);
 	rebuild_table(e);
 	for (unsigned int i = 0; i < DP_PORTS_MAX; i++) {

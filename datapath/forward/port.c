@@ -74,7 +74,8 @@ static int attach_ring(struct port *p, unsigned int i, const char **reason)
 	if (error < 0)
 		return error;
 	vq->rs = &p->state->ring[i];
-	if (!state_sound(vq->rs, vq->size))
+	/* Before WIRE_GO a predecessor may be at work on it: port_sound(). */
+	if (p->engine->live && !state_sound(vq->rs, vq->size))
 		return fail(reason, -EINVAL, "a ring's state does not fit its size");
 	vq->event_idx = p->features & FEATURE(VIRTIO_RING_F_EVENT_IDX);
 	vq->indirect = p->features & FEATURE(VIRTIO_RING_F_INDIRECT_DESC);
@@ -201,6 +202,17 @@ int port_new(struct engine *e, const struct wire_port_set *cfg, const int *fds, 
 	}
 	*ret = take_ptr(p);
 	return 0;
+}
+
+bool port_sound(const struct port *p)
+{
+	for (unsigned int i = 0; i < DP_RINGS_MAX; i++) {
+		const struct vq *vq = &p->ring[i].vq;
+
+		if (vq->rs && !state_sound(vq->rs, vq->size))
+			return false;
+	}
+	return true;
 }
 
 static void free_queues(struct ring *r)

@@ -2,6 +2,7 @@
 /* A port's parts: made from its configuration, mapped, given back. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "datapath/forward/engine.h"
@@ -15,3 +16,6 @@
 int port_new(struct engine *e, const struct wire_port_set *cfg, const int *fds, size_t n_fds,
 	     struct port *old, struct port **ret, const char **reason);
 struct port *port_free(struct port *p);
+
+/* Do its rings' states fit their sizes? Asked with WIRE_GO: until then a predecessor may change them. */
+bool port_sound(const struct port *p);

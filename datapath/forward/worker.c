@@ -3,6 +3,9 @@
  * The process around the engine. It looks at rings as long as frames come, and sleeps when none have for a
  * while; then only kicks, the uplink and the keeper wake it. Events are looked at in between, a few
  * microseconds apart.
+ *
+ * It works until its control socket hangs up. Of that the service manager may have the keeper's end too: then the worker
+ * outlives its keeper, on what it was told last, until the next keeper's worker is ready to go on in its place.
  */
 #include "datapath/forward/worker.h"
 
@@ -16,6 +19,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -39,6 +43,7 @@ struct worker {
 	struct worker_state *ws;
 	int epoll_fd;
 	uint64_t last_events;
+	int cpu; /* -1: any */
 	bool hung_up;
 	bool uplink_ready; /* there may be more to read */
 };
@@ -108,7 +113,10 @@ static int set_uplink(struct worker *w, const struct wire_uplink_set *m, const i
 		*reason = "an uplink has one descriptor";
 		return -EINVAL;
 	}
-	pin(m->cpu);
+	w->cpu = m->cpu;
+	/* A predecessor works there until it is relieved. */
+	if (w->engine.live)
+		pin(w->cpu);
 	if (w->engine.uplink.fd >= 0)
 		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, w->engine.uplink.fd, NULL);
 	w->uplink_ready = false;
@@ -123,6 +131,37 @@ static int set_uplink(struct worker *w, const struct wire_uplink_set *m, const i
 	else
 		engine_uplink_set(&w->engine, m->kind, fds[0]);
 	return r;
+}
+
+/*
+ * Two workers on the same rings would tear them. A predecessor may live: its keeper is gone and it went on without, or it
+ * is caught in the kernel. Wait for its end, here. The lock is a process's own and goes with it, after its memory has
+ * gone; and with any descriptor of the file that it closes.
+ */
+static int lock_state(short type)
+{
+	struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+	int r;
+
+	do {
+		r = fcntl(STATE_FD, F_SETLKW, &lock);
+	} while (r < 0 && errno == EINTR);
+	return r < 0 ? -errno : 0;
+}
+
+/* From here on the rings are ours. */
+static void go(struct worker *w)
+{
+	if (lock_state(F_WRLCK) < 0)
+		_exit(EXIT_FAILURE);
+	/* What a predecessor has said of itself meanwhile. */
+	atomic_store(&w->ws->busy, 1);
+	atomic_store(&w->ws->fault_addr, 0);
+	atomic_store(&w->ws->fault_port, 0);
+	pin(w->cpu);
+	w->engine.now = now_ns();
+	/* An intent that could not be one is the keeper's business no more. */
+	engine_go(&w->engine);
 }
 
 static void handle(struct worker *w, const union wire_message *m, size_t size, const int *fds,
@@ -143,8 +182,7 @@ static void handle(struct worker *w, const union wire_message *m, size_t size, c
 			engine_port_del(&w->engine, m->h.port);
 			r = 0;
 		} else if (m->h.type == WIRE_GO) {
-			/* An intent that could not be one is the keeper's business no more. */
-			engine_go(&w->engine);
+			go(w);
 			r = 0;
 		} else {
 			reason = "a message of unknown type or wrong size";
@@ -265,32 +303,14 @@ static void turn(struct worker *w)
 	}
 }
 
-/*
- * Two workers on the same rings would tear them. A keeper that was killed takes its workers with it, but one that
- * is caught in the kernel ends later than its keeper's successor starts: wait for that, here. The lock is a
- * process's own and goes with it, after its memory has gone; and with any descriptor of the file that it closes.
- */
-static int lock_state(void)
-{
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int r;
-
-	do {
-		r = fcntl(STATE_FD, F_SETLKW, &lock);
-	} while (r < 0 && errno == EINTR);
-	return r < 0 ? -errno : 0;
-}
-
 /* All that needs more than confine() leaves. */
 static int prepare(struct worker *w)
 {
 	int r;
 
+	w->cpu = -1;
 	if (close_above(LAST_FD) < 0)
 		return -errno;
-	r = lock_state();
-	if (r < 0)
-		return r;
 	w->ws = mmap(NULL, sizeof(*w->ws), PROT_READ | PROT_WRITE, MAP_SHARED, STATE_FD, 0);
 	if (w->ws == MAP_FAILED)
 		return -errno;
@@ -328,6 +348,8 @@ int worker_main(void)
 	atomic_store(&w.ws->busy, 1);
 	while (!w.hung_up)
 		turn(&w);
+	/* A successor waits for this, and not for memory to be unmapped. No ring is touched any more. */
+	lock_state(F_UNLCK);
 	engine_deinit(&w.engine);
 	return EXIT_SUCCESS;
 }

@@ -129,6 +129,8 @@ struct segment {
 	uint64_t seq;
 	uint32_t n_unacked;
 	bool uplink_dirty;
+	int predecessor; /* the socket of a worker that our own predecessor has left at work; -1: none */
+	struct event *relief_timer; /* it was told to go, and has not yet */
 	bool live; /* this worker has acknowledged WIRE_GO */
 	uint64_t go_seq; /* of the WIRE_GO that is out; 0: none */
 	uint64_t uplink_seq; /* of the WIRE_UPLINK_SET that is out; 0: none */
@@ -152,7 +154,7 @@ struct keeper {
 	struct segment_list segments;
 	uint32_t n_ports;
 	bool ending; /* rings are told to stop; see keeper_drain() */
-	bool handing_over; /* a successor has the sockets: they are closed, and not hung up */
+	bool handing_over; /* a successor has sockets and workers: they are left, neither hung up nor ended */
 	struct store *store; /* NULL: nothing outlives us */
 	struct takeover *takeover;
 	struct control *control; /* NULL: stand-alone */
@@ -185,8 +187,10 @@ int segment_new(struct keeper *k, const char *name, struct segment **ret);
  * @worker_state: borrowed
  */
 int segment_restore(struct keeper *k, const char *name, int worker_state, struct segment **ret);
-/* All its ports are there. */
+/* All its ports are there. With @predecessor the worker goes on in that one's place as soon as it has been told all. */
 void segment_start(struct segment *s);
+/* Be that as it may: the predecessor goes now. */
+void segment_relieve(struct segment *s, bool force);
 /* It must have no ports. */
 struct segment *segment_free(struct segment *s);
 /* The uplink, a tap or a packet socket: @tap_fd belongs to the segment from now; -1: keep the one that is there. */

@@ -23,7 +23,8 @@ struct kept_port {
 struct kept_segment {
 	struct saved *state;
 	uint32_t id;
-	uint32_t worker, tap_id;
+	uint32_t worker, tap_id, line;
+	uint32_t next_line; /* of a worker that has not taken over yet */
 	struct saved_segment body;
 };
 
@@ -240,11 +241,56 @@ void preserve_segment(struct segment *s, bool new_tap)
 	now.restarts = s->restarts;
 	now.worker = k->worker;
 	now.tap_id = k->tap_id;
+	now.line = k->line;
 	if (memcmp(&now, &k->body, sizeof(now)) != 0)
 		saved_write(k->state, &now);
 	k->body = now;
 	if (new_tap)
 		store_drop(s->keeper->store, old);
+}
+
+static void set_line(struct segment *s, uint32_t id)
+{
+	uint32_t old = s->kept->line;
+
+	s->kept->line = id;
+	preserve_segment(s, false);
+	store_drop(s->keeper->store, old);
+}
+
+void preserve_worker_started(struct segment *s)
+{
+	struct kept_segment *k = s->kept;
+
+	if (!k)
+		return;
+	k->next_line = store_put(s->keeper->store, STORE_WORKER, worker_socket(s->worker));
+	if (s->predecessor < 0)
+		preserve_worker_live(s);
+}
+
+void preserve_worker_live(struct segment *s)
+{
+	struct kept_segment *k = s->kept;
+	uint32_t id;
+
+	if (!k)
+		return;
+	id = k->next_line;
+	k->next_line = 0;
+	set_line(s, id);
+}
+
+void preserve_worker_died(struct segment *s)
+{
+	struct kept_segment *k = s->kept;
+
+	if (!k)
+		return;
+	store_drop(s->keeper->store, k->next_line);
+	k->next_line = 0;
+	if (s->predecessor < 0)
+		set_line(s, 0);
 }
 
 void preserve_segment_new(struct segment *s)
@@ -284,6 +330,7 @@ void preserve_segment_adopt(struct segment *s, uint32_t id, struct saved *state,
 	k->id = id;
 	k->worker = body->worker;
 	k->tap_id = s->tap_fd >= 0 ? body->tap_id : 0;
+	k->line = s->predecessor >= 0 ? body->line : 0;
 	s->kept = k;
 	preserve_segment(s, false);
 }
@@ -297,6 +344,8 @@ void preserve_segment_free(struct segment *s)
 	if (!s->keeper->handing_over) {
 		store_drop(s->keeper->store, k->id);
 		store_drop(s->keeper->store, k->tap_id);
+		store_drop(s->keeper->store, k->line);
+		store_drop(s->keeper->store, k->next_line);
 		store_drop(s->keeper->store, k->worker);
 	}
 	saved_close(k->state);

@@ -24,7 +24,7 @@
 #include "datapath/vhost/save.h"
 
 /* Raise it where one of the structs below, or of vhost/save.h, changes or means something else. */
-#define PRESERVE_VERSION 2
+#define PRESERVE_VERSION 3
 /* A ring's state is of a version of its own. */
 #define PRESERVE_LAYOUT (PRESERVE_VERSION << 16 | DP_LAYOUT_VERSION)
 
@@ -54,6 +54,7 @@ struct saved_segment {
 	int32_t cpu;
 	uint32_t restarts;
 	uint32_t worker, tap_id; /* in the store; 0: none */
+	uint32_t line; /* the socket of the worker that is at work, or was last */
 };
 
 /* A port with its shared state, no listener, no connection. */
@@ -78,5 +79,12 @@ void preserve_segment_new(struct segment *s);
 void preserve_segment_adopt(struct segment *s, uint32_t id, struct saved *state,
 			    const struct saved_segment *body);
 void preserve_segment_free(struct segment *s);
+/*
+ * Its worker's process was started, has taken the rings over from the predecessor's, has died. While it has not
+ * taken over, the saved state names the predecessor's.
+ */
+void preserve_worker_started(struct segment *s);
+void preserve_worker_live(struct segment *s);
+void preserve_worker_died(struct segment *s);
 /* Write what has changed; @new_tap: its descriptor is another one. */
 void preserve_segment(struct segment *s, bool new_tap);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -11,6 +12,7 @@
 #include "datapath/keeper/keeper.h"
 #include "datapath/keeper/preserve.h"
 #include "datapath/keeper/stats.h"
+#include "datapath/keeper/store.h"
 
 /* Messages that a worker has not acknowledged yet: bounds what waits in its socket, descriptors too. */
 #define UNACKED_MAX 16
@@ -18,6 +20,8 @@
 #define QUICK_US  5000000
 #define QUICK_MAX 3
 static const struct timeval restart_pause = { .tv_sec = 1 };
+/* A worker that takes longer to make way for its successor hangs. */
+static const struct timeval relief_time = { .tv_usec = 250000 };
 
 #define FIELDS(s) (&(struct vnic_log_fields){ .segment = (s)->name })
 
@@ -91,6 +95,38 @@ static void send_go(struct segment *s)
 		return;
 	s->go_seq = ++s->seq;
 	count_sent(s);
+	event_add(s->relief_timer, &relief_time);
+}
+
+void segment_relieve(struct segment *s, bool force)
+{
+	if (s->predecessor < 0)
+		return;
+	if (!s->down_since)
+		s->down_since = keeper_now_us();
+	shutdown(s->predecessor, SHUT_WR);
+	if (force)
+		worker_end_others(worker_state_fd(s->worker), worker_pid(s->worker), 0);
+}
+
+/* Our worker waits for another's lock. */
+static void on_relief_timer(evutil_socket_t fd, short what, void *userdata)
+{
+	struct segment *s = userdata;
+
+	(void)fd, (void)what;
+	worker_end_others(worker_state_fd(s->worker), worker_pid(s->worker), 0);
+	event_add(s->relief_timer, &relief_time);
+}
+
+/* The lock is our worker's. */
+static void predecessor_gone(struct segment *s)
+{
+	event_del(s->relief_timer);
+	if (s->predecessor < 0)
+		return;
+	s->predecessor = close_safe(s->predecessor);
+	preserve_worker_live(s);
 }
 
 /* Where no worker runs nobody maps a port's memory: there is nothing to wait for. */
@@ -115,8 +151,13 @@ void segment_feed(struct segment *s)
 		if (s->n_unacked >= UNACKED_MAX || send_port(s, s->port[i]) < 0)
 			return;
 	}
-	if (!s->live && !s->go_seq)
-		send_go(s);
+	if (s->live || s->go_seq)
+		return;
+	/* It works until ours has mapped all guests: what they see is the change of hands, and not our start. */
+	if (s->predecessor >= 0 && s->n_unacked > 0)
+		return;
+	segment_relieve(s, false);
+	send_go(s);
 }
 
 static void on_writable(void *userdata)
@@ -143,6 +184,7 @@ static void on_go_acked(struct segment *s)
 	s->go_seq = 0;
 	s->n_unacked--;
 	s->live = true;
+	predecessor_gone(s);
 	for (size_t i = 0; i < DP_PORTS_MAX; i++)
 		if (s->port[i])
 			kport_touch(s->port[i]);
@@ -197,6 +239,7 @@ static void on_message(void *userdata, const union wire_message *m)
 /* A new worker knows nothing, and one that is dead maps nothing. */
 static void forget_told(struct segment *s)
 {
+	event_del(s->relief_timer);
 	s->n_unacked = 0;
 	s->uplink_seq = 0;
 	s->uplink_dirty = true;
@@ -218,7 +261,7 @@ static void forget_told(struct segment *s)
 
 static void start_worker(struct segment *s)
 {
-	int r = worker_start(s->worker);
+	int r = worker_start(s->worker, notify_alive(store_notify(s->keeper->store)));
 
 	if (r < 0) {
 		vnic_log(LOG_ERR, FIELDS(s), "segment %s: no worker can be started: %s", s->name,
@@ -226,6 +269,7 @@ static void start_worker(struct segment *s)
 		event_add(s->restart_timer, &restart_pause);
 		return;
 	}
+	preserve_worker_started(s);
 	segment_feed(s);
 }
 
@@ -260,7 +304,7 @@ static void on_died(void *userdata, const struct worker_death *d)
 	} else {
 		p = NULL;
 	}
-	preserve_segment(s, false);
+	preserve_worker_died(s);
 	s->quick_deaths = (p && !known) || now - s->last_death > QUICK_US ? 0 : s->quick_deaths + 1;
 	s->last_death = now;
 	if (s->quick_deaths > QUICK_MAX)
@@ -320,6 +364,9 @@ struct segment *segment_free(struct segment *s)
 	worker_free(s->worker);
 	if (s->restart_timer)
 		event_free(s->restart_timer);
+	if (s->relief_timer)
+		event_free(s->relief_timer);
+	close_safe(s->predecessor);
 	close_safe(s->tap_fd);
 	free(s);
 	return NULL;
@@ -334,13 +381,15 @@ static int make(struct keeper *k, const char *name, int worker_state, struct seg
 	if (!s)
 		return -ENOMEM;
 	s->tap_fd = -1;
+	s->predecessor = -1;
 	s->cpu = -1;
 	s->uplink_dirty = true;
 	r = str_copy(s->name, sizeof(s->name), name);
 	if (r < 0)
 		return r;
 	s->restart_timer = evtimer_new(k->base, on_restart_timer, s);
-	if (!s->restart_timer)
+	s->relief_timer = evtimer_new(k->base, on_relief_timer, s);
+	if (!s->restart_timer || !s->relief_timer)
 		return -ENOMEM;
 	r = worker_new(k->base, &worker_ops, s, worker_state, &s->worker);
 	if (r < 0)

@@ -124,8 +124,8 @@ static void format_name(char letter, uint32_t id, char *to, size_t size)
 /* A name of ours, exactly as format_name() writes it. */
 static bool parse_name(const char *name, char *ret_letter, uint32_t *ret_id)
 {
-	static const char letters[] = { STORE_SHARED,  STORE_PRIVATE, STORE_PORT,
-					STORE_SEGMENT, STORE_KEEPER,  STORE_CONTROL };
+	static const char letters[] = { STORE_SHARED, STORE_PRIVATE, STORE_PORT,  STORE_SEGMENT,
+					STORE_KEEPER, STORE_CONTROL, STORE_WORKER };
 	char again[16];
 	uint32_t id;
 
@@ -270,10 +270,15 @@ int store_adopted(const struct store *s, enum store_letter letter, uint32_t id)
 	return s->entry[id].fd;
 }
 
+bool store_unclaimed(const struct store *s, uint32_t id)
+{
+	return id > 0 && id < STORE_MAX && s->entry[id].letter && s->entry[id].fd >= 0 &&
+	       s->entry[id].users == 0;
+}
+
 bool store_claim(struct store *s, uint32_t id)
 {
-	if (id == 0 || id >= STORE_MAX || !s->entry[id].letter || s->entry[id].fd < 0 ||
-	    s->entry[id].users > 0)
+	if (!store_unclaimed(s, id))
 		return false;
 	s->entry[id].users = 1;
 	return true;

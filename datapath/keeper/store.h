@@ -31,6 +31,8 @@ enum store_letter {
 	STORE_SEGMENT = 's', /* a segment's */
 	STORE_KEEPER = 'k', /* the keeper's own */
 	STORE_CONTROL = 'c', /* vnicd's listening socket */
+	STORE_WORKER =
+		'w', /* the keeper's end of a worker's control socket: who has it keeps the worker */
 };
 
 struct store;
@@ -81,6 +83,9 @@ int store_adopted(const struct store *s, enum store_letter letter, uint32_t id);
 
 /* Count a user of an adopted descriptor of one user. Return: false: it has one. */
 bool store_claim(struct store *s, uint32_t id);
+
+/* Has an adopted descriptor no user yet? */
+bool store_unclaimed(const struct store *s, uint32_t id);
 
 /* Take out what has no user, close our own copies. Return: how many were taken out. */
 uint32_t store_sweep(struct store *s);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,9 +36,16 @@ struct saved_keeper {
 	uint32_t attempts;
 };
 
+/* Workers of our predecessor's that work on are given so long until all of ours are ready. */
+static const struct timeval hand_over_time = { .tv_sec = 3 };
+#define STRANGER_US 500000
+
 struct takeover {
 	struct saved *state;
 	struct event *timer;
+	bool late; /* not all rings have changed hands in time */
+	int *hang_up; /* connections that cannot go on, borrowed from the store */
+	size_t n_hang_up;
 };
 
 static int copy_fd(int fd)
@@ -189,6 +197,17 @@ static int resume(struct kport *p, int fd, const struct saved_port *b, bool mark
 	return 0;
 }
 
+/* Once no worker is at its rings any more: what a front end does at a hang-up rests on where they stand then. */
+static void hang_up_later(struct takeover *t, int fd)
+{
+	int *more = reallocarray(t->hang_up, t->n_hang_up + 1, sizeof(*more));
+
+	if (!more)
+		abort();
+	t->hang_up = more;
+	t->hang_up[t->n_hang_up++] = fd;
+}
+
 static void restore_conn(struct kport *p, const struct saved_port *b, bool marked)
 {
 	struct vnic_err err = VNIC_ERR_INIT;
@@ -207,7 +226,7 @@ static void restore_conn(struct kport *p, const struct saved_port *b, bool marke
 	vhost_dev_clear(&p->dev);
 	p->broken = false;
 	if (fd >= 0)
-		shutdown(fd, SHUT_RDWR);
+		hang_up_later(p->keeper->takeover, fd);
 }
 
 static void restore_listener(struct kport *p, const struct saved_port *b)
@@ -313,6 +332,15 @@ static int restore_tap(struct segment *s, const struct saved_segment *b)
 	return -1;
 }
 
+/* The worker that is at work. */
+static void restore_line(struct segment *s, uint32_t id)
+{
+	int fd = store_adopted(s->keeper->store, STORE_WORKER, id);
+
+	if (sd_is_socket(fd, AF_UNIX, SOCK_SEQPACKET, 0) > 0 && store_claim(s->keeper->store, id))
+		s->predecessor = copy_fd(fd);
+}
+
 static void restore_segment(struct keeper *k, uint32_t id)
 {
 	int fd = store_adopted(k->store, STORE_SEGMENT, id);
@@ -342,8 +370,87 @@ static void restore_segment(struct keeper *k, uint32_t id)
 	memcpy(s->reason, b.reason, sizeof(s->reason));
 	str_make_utf8(s->reason);
 	segment_configure(s, b.tap, restore_tap(s, &b), b.cpu);
+	restore_line(s, b.line);
 	preserve_segment_adopt(s, id, state, &b);
-	s->down_since = keeper_now_us();
+	if (s->predecessor < 0)
+		s->down_since = keeper_now_us();
+}
+
+/* Until it has ended, and with it what it had mapped. */
+static void wait_for_end(int fd, uint64_t deadline)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	uint64_t now;
+	char byte;
+
+	while ((now = keeper_now_us()) < deadline) {
+		ssize_t n = recv(fd, &byte, sizeof(byte), MSG_DONTWAIT);
+
+		if (n < 0 && errno == EAGAIN)
+			poll(&p, 1, (int)((deadline - now) / 1000) + 1);
+		else if (n <= 0)
+			return;
+	}
+}
+
+/*
+ * Workers whose segment is not gone on with: no successor will wait for them, so nothing may begin, and nobody be hung
+ * up on, before their end.
+ */
+static void end_strangers(struct keeper *k)
+{
+	uint64_t deadline = keeper_now_us() + STRANGER_US;
+
+	for (uint32_t id = 0; (id = store_next(k->store, STORE_WORKER, id));)
+		if (store_unclaimed(k->store, id))
+			shutdown(store_adopted(k->store, STORE_WORKER, id), SHUT_WR);
+	for (uint32_t id = 0; (id = store_next(k->store, STORE_WORKER, id));)
+		if (store_unclaimed(k->store, id))
+			wait_for_end(store_adopted(k->store, STORE_WORKER, id), deadline);
+	for (uint32_t id = 0; (id = store_next(k->store, STORE_PRIVATE, id));) {
+		int fd = store_adopted(k->store, STORE_PRIVATE, id);
+
+		/* Of memory alone: other files' locks may be somebody's to answer for. */
+		if (store_unclaimed(k->store, id) && fcntl(fd, F_GET_SEALS) >= 0)
+			worker_end_others(fd, 0, STRANGER_US / 1000);
+	}
+}
+
+static void on_time_over(evutil_socket_t fd, short what, void *userdata)
+{
+	struct keeper *k = userdata;
+	struct segment *s;
+
+	(void)fd, (void)what;
+	TAILQ_FOREACH(s, &k->segments, link)
+	segment_relieve(s, true);
+	k->takeover->late = true;
+}
+
+static bool handed_over(const struct keeper *k)
+{
+	const struct segment *s;
+
+	TAILQ_FOREACH(s, &k->segments, link)
+	if (!s->live && (s->predecessor >= 0 || worker_pid(s->worker)))
+		return false;
+	return true;
+}
+
+/*
+ * Until all rings have changed hands nothing else is begun, and nobody hung up on: what a port's worker is told, and
+ * vnicd about it, is about the new one.
+ */
+static void hand_over(struct keeper *k)
+{
+	struct event *timer = evtimer_new(k->base, on_time_over, k);
+
+	if (!timer || event_add(timer, &hand_over_time) < 0)
+		on_time_over(-1, 0, k);
+	while (!k->takeover->late && !handed_over(k) && event_base_loop(k->base, EVLOOP_ONCE) == 0)
+		;
+	if (timer)
+		event_free(timer);
 }
 
 static void on_healthy(evutil_socket_t fd, short what, void *userdata)
@@ -405,9 +512,13 @@ void takeover_restore(struct keeper *k)
 	for (uint32_t id = 0;
 	     attempts < ATTEMPTS_MAX && (id = store_next(k->store, STORE_PORT, id));)
 		restore_port(k, id);
-	swept = store_sweep(k->store);
+	end_strangers(k);
 	TAILQ_FOREACH(s, &k->segments, link)
 	segment_start(s);
+	hand_over(k);
+	for (size_t i = 0; i < k->takeover->n_hang_up; i++)
+		shutdown(k->takeover->hang_up[i], SHUT_RDWR);
+	swept = store_sweep(k->store);
 	if (k->n_ports > 0 || swept > 0)
 		log_notice("took over %u ports in %llu us; %u descriptors were no one's",
 			   k->n_ports, (unsigned long long)(keeper_now_us() - start), swept);
@@ -424,6 +535,7 @@ void takeover_end(struct keeper *k)
 	if (t->timer)
 		event_free(t->timer);
 	saved_close(t->state);
+	free(t->hang_up);
 	free(t);
 	k->takeover = NULL;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -336,7 +337,8 @@ int worker_send(struct worker *w, const void *msg, size_t size, const int *fds, 
 }
 
 /* In the child, between fork and exec: only what signal-safety(7) allows. */
-static void __attribute__((noreturn)) become_worker(int sock, int state_fd, pid_t keeper)
+static void __attribute__((noreturn))
+become_worker(int sock, int state_fd, pid_t keeper, bool outlives)
 {
 	static char arg0[] = "vnicd-datapath", arg1[] = "--worker", arg2[] = "--log-level";
 	static char levels[][8] = {
@@ -350,8 +352,8 @@ static void __attribute__((noreturn)) become_worker(int sock, int state_fd, pid_
 	if (sock < 0 || state_fd < 0 || dup2(sock, 3) < 0 || dup2(state_fd, 4) < 0 ||
 	    syscall(SYS_close_range, 5U, ~0U, 0U) < 0)
 		_exit(126);
-	/* A keeper that is killed takes its workers with it: what they hold must not outlive it. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != keeper)
+	/* Where nobody goes on in its place a keeper that is killed takes its workers with it. */
+	if (!outlives && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != keeper))
 		_exit(126);
 	execv("/proc/self/exe", argv);
 	_exit(127);
@@ -371,7 +373,7 @@ static int watch_process(struct worker *w)
 	return 0;
 }
 
-int worker_start(struct worker *w)
+int worker_start(struct worker *w, bool outlives)
 {
 	_cleanup_(closep) int theirs = -1;
 	pid_t keeper = getpid();
@@ -398,7 +400,7 @@ int worker_start(struct worker *w)
 	w->hung = false;
 	w->pid = fork();
 	if (w->pid == 0)
-		become_worker(theirs, w->state_fd, keeper);
+		become_worker(theirs, w->state_fd, keeper, outlives);
 	if (w->pid < 0) {
 		r = -errno;
 		w->pid = 0;
@@ -419,17 +421,14 @@ pid_t worker_pid(const struct worker *w)
 	return w ? w->pid : 0;
 }
 
-struct worker *worker_free(struct worker *w)
+struct worker *worker_leave(struct worker *w)
 {
 	void *map;
 
 	if (!w)
 		return NULL;
-	if (w->pid) {
-		kill(w->pid, SIGKILL);
-		waitpid(w->pid, NULL, 0);
+	if (w->pid)
 		drop_process(w);
-	}
 	if (w->tick_ev)
 		event_free(w->tick_ev);
 	if (w->retry_ev)
@@ -439,11 +438,54 @@ struct worker *worker_free(struct worker *w)
 	free(w);
 	return NULL;
 }
+
+struct worker *worker_free(struct worker *w)
+{
+	if (w && w->pid) {
+		kill(w->pid, SIGKILL);
+		waitpid(w->pid, NULL, 0);
+	}
+	return worker_leave(w);
+}
 DEFINE_CLEANUP(struct worker *, worker_free)
 
 int worker_state_fd(const struct worker *w)
 {
 	return w->state_fd;
+}
+
+int worker_socket(const struct worker *w)
+{
+	return w->sock;
+}
+
+/* Who has the lock that forward/worker.c takes; 0: nobody, or nobody that we could name. */
+static pid_t lock_holder(int state_fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (fcntl(state_fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK || lock.l_pid <= 0)
+		return 0;
+	return lock.l_pid;
+}
+
+void worker_end_others(int state_fd, pid_t own, int wait_ms)
+{
+	pid_t pid = lock_holder(state_fd);
+	_cleanup_(closep) int pidfd = -1;
+	struct pollfd end;
+
+	if (pid == 0 || pid == own || pid == getpid())
+		return;
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	/* Still the same process: its number may have become another's before we had hold of it. */
+	if (pidfd < 0 || lock_holder(state_fd) != pid)
+		return;
+	log_warning("worker %d of a keeper that is gone does not make way, and is killed",
+		    (int)pid);
+	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0U);
+	end = (struct pollfd){ .fd = pidfd, .events = POLLIN };
+	poll(&end, 1, wait_ms);
 }
 
 static int get_state(struct worker *w, int state_fd)

@@ -43,14 +43,27 @@ struct worker_ops {
  */
 int worker_new(struct event_base *base, const struct worker_ops *ops, void *userdata, int state_fd,
 	       struct worker **ret);
-/* What a successor is to be given, borrowed. */
+/* What a successor is to be given, borrowed; the socket is -1 where no process runs. */
 int worker_state_fd(const struct worker *w);
+int worker_socket(const struct worker *w);
 /* Kills the process, where one runs, and waits for it. */
 struct worker *worker_free(struct worker *w);
+/* Leaves the process to whoever else has its socket. */
+struct worker *worker_leave(struct worker *w);
 
-/* Start a process. 0 or a negative errno; ops->died() is not called for a process that never was. */
-int worker_start(struct worker *w);
+/**
+ * worker_start() - start a process
+ * @outlives: it ends when nobody has our end of its socket any more, and not with us
+ * Return: 0 or a negative errno; ops->died() is not called for a process that never was.
+ */
+int worker_start(struct worker *w, bool outlives);
 pid_t worker_pid(const struct worker *w); /* 0: none */
+
+/**
+ * worker_end_others() - kill who works on the rings that the state behind @state_fd is of, other than @own
+ * @wait_ms: and wait so long for its end
+ */
+void worker_end_others(int state_fd, pid_t own, int wait_ms);
 
 /* 0, -EAGAIN, or another negative errno (the process is dying: ops->died() comes). */
 int worker_send(struct worker *w, const void *msg, size_t size, const int *fds, size_t n_fds);

@@ -76,11 +76,14 @@ def kept(m, n):
 @test("restart-kill-idle")
 def kill_idle():
     with Bed() as (m, a, b):
-        before = m.names()
+        def held():
+            """The worker is another one each time."""
+            return [n if n[0] != "w" else "w" for n in m.names()]
+        before = held()
         for n in range(3):
             m.crash()
             exchange(a, b, n)
-            assert m.names() == before, f"{before} became {m.names()}"
+            wait_for(f"{before}, there is {held()}", lambda: held() == before, 5)
         alive(a, b)
         assert {p["state"] for p in states().values()} == {"running"}
 
@@ -292,8 +295,8 @@ def manager_refuses():
 def nothing_left():
     """What hangs up, is replaced or deleted leaves the store."""
     with Bed(run=False) as (m, a, b):
-        # Shared states, listeners and connections; what each port and the segment saved; the keeper's own.
-        wait_for("both to be there", lambda: [m.count(x) for x in "fpskcm"] == [7, 2, 1, 1, 1, 0], 5)
+        # Shared states, listeners and connections; what each port and the segment saved; the worker; the keeper's own.
+        wait_for("both to be there", lambda: [m.count(x) for x in "fpswkcm"] == [7, 2, 1, 1, 1, 1, 0], 5)
         empty = m.names()
         for _ in range(3):
             a.run()
@@ -439,27 +442,125 @@ def worker_waits():
     """The old worker is not quite dead: the new one does not touch a ring before it is."""
     with Bed() as (m, a, b):
         fd, = [fd for fd in m.fds("f") if "vnicd-worker" in os.readlink(f"/proc/self/fd/{fd}")]
+        old = m.workers()
         m.kill()
+        end(*old)
         held, release = os.pipe()
-        old = os.fork()
-        if old == 0:
+        holder = os.fork()
+        if holder == 0:
             os.close(release)
             fcntl.lockf(fd, fcntl.LOCK_EX)
             os.read(held, 1)
             os._exit(0)
         os.close(held)
+        f = frame(B, A, b"early")
+        a.transmit(f)
         try:
-            time.sleep(0.05)
-            m.again()
-            f = frame(B, A, b"early")
-            a.transmit(f)
-            time.sleep(0.5)
-            assert not b.more(), "two workers on one ring"
+            m._spawn()
+            while not gone(holder):
+                assert not b.more(), "two workers on one ring"
+                time.sleep(0.002)
+            m.wait_ready()
+            assert m.said().count("does not make way") == 1, m.said()
         finally:
             os.close(release)
-            os.waitpid(old, 0)
+            os.waitpid(holder, 0)
         b.wait_frame(f)
         alive(a, b)
+
+
+def gone(pid):
+    """It has ended, and maps nothing any more."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def end(*pids):
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        wait_for("its end", lambda p=pid: gone(p), 5, 0.001)
+
+
+@test("restart-worker-goes-on")
+def worker_goes_on():
+    """No keeper for a while, and nobody notices: the old worker goes on, and ends when the next keeper's takes over."""
+    with Bed() as (m, a, b):
+        old = m.workers()
+        with Stream(a, b) as s:
+            m.kill()
+            had = len(s.got)
+            wait_for("frames to pass without a keeper", lambda: len(s.got) > had + 200, 10)
+            assert not any(map(gone, old))
+            m.again()
+            assert all(map(gone, old)) and len(m.workers()) == 1 and m.workers() != old
+        print(f"# longest gap {s.gap * 1000:.1f} ms of {s.sent} frames")
+        alive(a, b)
+
+
+@test("restart-worker-stopped")
+def worker_stopped():
+    """The old worker hangs, and does not make way: it is killed, and nothing is lost."""
+    with Bed() as (m, a, b):
+        for _ in range(3):
+            old = m.workers()
+            with Stream(a, b):
+                os.kill(old[0], signal.SIGSTOP)
+                m.crash()
+                assert gone(old[0]) and "does not make way" in m.said()
+        alive(a, b)
+
+
+@test("restart-worker-dead")
+def worker_dead():
+    """Keeper and worker are both killed, in either order."""
+    with Bed() as (m, a, b):
+        for n in range(4):
+            old = m.workers()
+            with Stream(a, b):
+                if n % 2:
+                    os.kill(old[0], signal.SIGKILL)
+                m.kill()
+                if not n % 2:
+                    end(*old)
+                m.again()
+        alive(a, b)
+
+
+@test("restart-worker-stored-not")
+def worker_stored_not():
+    """Nobody has the worker's socket any more: it ends by itself."""
+    with Bed() as (m, a, b):
+        old = m.workers()
+        name, = [n for n in m.names() if n.startswith("w")]
+        m.kill()
+        assert not gone(old[0])
+        m.replace(name, None)
+        wait_for("the worker's end", lambda: gone(old[0]), 5, 0.01)
+        m.again()
+        exchange(a, b)
+        alive(a, b)
+
+
+@test("restart-twice")
+def twice():
+    """A keeper is killed while it takes over, at moments all along its start: the stream goes on."""
+    with Bed() as (m, a, b):
+        with Stream(a, b) as s:
+            for n in range(30):
+                m.kill()
+                m.paced = False
+                m._spawn()
+                time.sleep(0.001 * n)
+                m.kill()
+                m.paced = True
+                m.again()
+        print(f"# longest gap {s.gap * 1000:.0f} ms")
+        alive(a, b)
+        assert len(m.workers()) == 1
+        assert m.count("w") == 1, m.names()
 
 
 @test("restart-crash-loop")

@@ -51,7 +51,7 @@ static int set_up(void **state)
 	memset(&f, 0, sizeof(f));
 	f.base = event_base_new();
 	assert_int_equal(worker_new(f.base, &ops, &f, -1, &f.w), 0);
-	assert_int_equal(worker_start(f.w), 0);
+	assert_int_equal(worker_start(f.w, false), 0);
 	*state = &f;
 	return 0;
 }
@@ -87,7 +87,7 @@ static void who_cannot_be_told_is_replaced(void **state)
 	assert_non_null(strstr(f->death.reason, "cannot be told anything: Bad file descriptor"));
 	assert_false(f->death.guilty);
 	assert_int_equal(worker_send(f->w, &h, sizeof(h), NULL, 0), -ESRCH);
-	assert_int_equal(worker_start(f->w), 0);
+	assert_int_equal(worker_start(f->w, false), 0);
 	assert_int_equal(worker_send(f->w, &h, sizeof(h), NULL, 0), 0);
 }
 
