@@ -9,18 +9,10 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
-#include "daemon/core/manager.h"
+#include "daemon/datapath_msg.h"
 #include "daemon/sys/loop.h"
 
 struct dp_client;
-
-struct dp_worker_event {
-	char segment[VNIC_NAME_MAX];
-	pid_t pid;
-	uint32_t restarts;
-	uint64_t gap_us;
-	char reason[PORT_REASON_MAX];
-};
 
 /* In the order in which they come: hello, segment and port for each, hello_end, then port and worker. */
 struct dp_client_ops {
@@ -72,9 +64,3 @@ void dp_client_port_del(struct dp_client *client, const char *key, uint64_t gene
 			dp_done_fn done, void *arg);
 
 bool dp_client_connected(const struct dp_client *client);
-
-/**
- * dp_parse_port() - the fields of event "port" and of port-get's answer
- * Return: 0, or a negative errno with @err naming the field.
- */
-int dp_parse_port(struct json_object *o, struct dp_port_status *ret, struct vnic_err *err);
