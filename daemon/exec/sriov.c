@@ -15,10 +15,16 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 
+#include <libudev.h>
+
 #include "api/errors.h"
 #include "base/file.h"
 #include "daemon/exec/exec_priv.h"
 #include "daemon/exec/function.h"
+
+/* Two seconds, for a udevd that has much to do, in a process that may wait. */
+#define UDEV_LOOKS     200
+#define UDEV_LOOK_USEC 10000
 
 static const char *nic_attr(const struct step *step)
 {
@@ -230,6 +236,30 @@ static int rebind(const struct exec *exec, const struct step *step, int fd, cons
 	return 0;
 }
 
+static bool udev_knows(struct udev *udev, int ifindex)
+{
+	char id[16];
+	struct udev_device *device;
+	bool known;
+
+	snprintf(id, sizeof(id), "n%d", ifindex);
+	device = udev_device_new_from_device_id(udev, id);
+	known = !device || udev_device_get_is_initialized(device);
+	udev_device_unref(device);
+	return known;
+}
+
+/* udevd gives a netdev that is new a name, and most a MAC that lasts: over what was written before. */
+static void wait_for_udev(int ifindex)
+{
+	struct udev *udev = ifindex && access("/run/udev/control", F_OK) == 0 ? udev_new() : NULL;
+
+	for (int i = 0; udev && i < UDEV_LOOKS && !udev_knows(udev, ifindex); i++)
+		usleep(UDEV_LOOK_USEC);
+	if (udev)
+		udev_unref(udev);
+}
+
 /* Has somebody begun to use the VF's interface since it was found free? */
 static int check_unused(const struct exec *exec, const struct step *step, int fd,
 			struct vnic_err *err)
@@ -266,7 +296,10 @@ int driver_do(struct exec *exec, struct step *step, struct vnic_err *err)
 	r = check_unused(exec, step, fd, err);
 	if (r < 0)
 		return r;
-	return rebind(exec, step, fd, step->driver, err);
+	r = rebind(exec, step, fd, step->driver, err);
+	if (r == 0)
+		wait_for_udev(function_ifindex(fd));
+	return r;
 }
 
 int driver_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
@@ -296,6 +329,8 @@ int driver_undo(struct exec *exec, const struct step *step, struct vnic_err *err
 		   err);
 	if (r == 0)
 		r = set_override(fd, step->prev_override, err);
+	if (r == 0)
+		wait_for_udev(function_ifindex(fd));
 	return r;
 }
 
