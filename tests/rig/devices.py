@@ -56,6 +56,15 @@ def link(name, *more):
     return json.loads(run("ip", "-j", "-d", *more, "link", "show", "dev", name))[0]
 
 
+def rename(old, new):
+    """Kernel 6.1 renames none that is up."""
+    up = "UP" in link(old)["flags"]
+    run("ip", "link", "set", "dev", old, "down")
+    run("ip", "link", "set", "dev", old, "name", new)
+    if up:
+        run("ip", "link", "set", "dev", new, "up")
+
+
 # Has a VF open by vfio until it is killed: arguments are its IOMMU group and address.
 HOLD = r"""
 import ctypes, fcntl, os, struct, sys, time
@@ -83,6 +92,12 @@ class Pf:
     @property
     def dev(self):
         return wait_for(f"the interface of {self.addr}", lambda: netdev(self.addr, self.bus))
+
+    def back(self):
+        """Its driver was bound: until its interface has the name that udev gives it."""
+        wait_for(f"the interface of {self.addr}", lambda: netdev(self.addr, self.bus))
+        run("udevadm", "settle")
+        return self.dev
 
     def numvfs(self):
         return int(read(f"{self.dir}/sriov_numvfs"))
@@ -126,6 +141,18 @@ class Pf:
 
     def is_whole(self, n, driver_name):
         wait_for(f"{n} whole VFs", lambda: self.whole(n, driver_name), 20)
+        if driver_name == "igbvf":
+            self.hear_vfs()
+
+    def hear_vfs(self):
+        """igb of 6.1 resets itself after it has made its VFs, whose drivers have not got through to it by then: such a VF
+        has no carrier, no VLAN, and no MAC by the PF's word."""
+        run("ip", "link", "set", "dev", self.dev, "up")
+        for v in self.vfs():
+            a = self.vf_addr(v["vf"])
+            if v["address"] == "00:00:00:00:00:00" and driver(a) == "igbvf":
+                write(f"{PCI}/drivers/igbvf/unbind", a)
+                write(f"{PCI}/drivers/igbvf/bind", a)
         # It gives their interfaces MACs that last, which their driver tells the PF's.
         run("udevadm", "settle")
 

@@ -248,8 +248,7 @@ def _():
     show("nic", "show", PF)
     show("nic")
     put(f"{IGB}/bind", PF)
-    wait_for("its interface", netdev)
-    assert netdev() == name, f"it was {name}, and is {netdev()}"
+    wait_for(f"its interface, with the name that udev gives it: {name}", lambda: netdev() == name)
     run("ip", "link", "set", name, "up", "master", "br0")
     ready("its VFs anew", 7, 40)
     agree("vnicctl and ip to agree")

@@ -12,6 +12,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import inside  # noqa: E402
 import nicview  # noqa: E402
+from devices import Pf  # noqa: E402
 from nicview import agree, link_base, listed, said, text, vdpa_agree, write  # noqa: E402
 from vt import TOP, run, test, wait_for  # noqa: E402
 
@@ -61,12 +62,8 @@ def with_vfs():
     if text(pci(), "sriov_numvfs") != str(VFS):
         numvfs(VFS)
     run("ip", "link", "set", pf_netdev(), "up")
-    for vf in agree(PF)["vfs"]:
-        # igb of 6.1 resets itself after it has made its VFs, whose drivers have not got through to it by then.
-        if vf["mac"] == "00:00:00:00:00:00":
-            write(vf["address"], "bus/pci/drivers/igbvf/unbind")
-            write(vf["address"], "bus/pci/drivers/igbvf/bind")
-    run("udevadm", "settle")  # it gives them MACs that last
+    agree(PF)
+    Pf(PF).hear_vfs()
     nic = agree(PF)
     assert all(v["mac"] != "00:00:00:00:00:00" for v in nic["vfs"]), nic["vfs"]
     return nic
@@ -255,7 +252,7 @@ def _():
     nic = agree(PF)
     assert (nic["ifindex"], nic["driver"], nic["sriov_numvfs"], nic["vfs"]) == (0, "", 0, []), nic
     write(PF, "bus/pci/drivers/igb/bind")
-    run("ip", "link", "set", pf_netdev(), "up")
+    run("ip", "link", "set", Pf(PF).back(), "up")
     nic = agree(PF)
     assert nic["driver"] == "igb" and nic["sriov_numvfs"] == 0, nic
     numvfs(VFS)
@@ -268,7 +265,7 @@ def _():
     write("1", pci(), "remove")
     wait_for("it to be gone", lambda: run("vnicctl", "nic", "show", PF, check=False).returncode)
     write("1", "bus/pci/rescan")
-    run("ip", "link", "set", pf_netdev(), "up")
+    run("ip", "link", "set", Pf(PF).back(), "up")
     agree(PF)
     numvfs(VFS)
     agree(PF)

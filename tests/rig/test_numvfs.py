@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import inside  # noqa: E402
-from devices import HOLD, IGB, PCI, Pf, bind, driver, netdev, write  # noqa: E402
+from devices import HOLD, IGB, PCI, Pf, bind, driver, netdev, rename, write  # noqa: E402
 from vt import run, test, wait_for  # noqa: E402
 
 RECORD = f"/run/vnicd/shared/nic:{IGB}.json"
@@ -203,7 +203,7 @@ def _():
         time.sleep(1)
         assert run("systemctl", "is-active", "vnicd").strip() == "active"
         write(f"{PCI}/drivers/igb/bind", IGB)
-        pf.dev  # noqa: waits for it
+        pf.back()
         ready(3)
 
 
@@ -213,12 +213,12 @@ def _():
         ready(3)
         name = pf.dev
         addresses = [pf.vf_addr(i) for i in range(3)]
-        run("ip", "link", "set", "dev", name, "name", "other0")
+        rename(name, "other0")
         try:
             ready(3)
             assert [pf.vf_addr(i) for i in range(3)] == addresses
         finally:
-            run("ip", "link", "set", "dev", "other0", "name", name)
+            rename("other0", name)
         ready(3)
 
 

@@ -13,7 +13,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import inside  # noqa: E402
 from devices import (HOLD, IGB, PCI, Pf, Tool, bind, driver, link, netdev, netdevsim, no_netdevsims,  # noqa: E402
-                     override, read, write)
+                     override, read, rename, write)
 from vt import run, test, wait_for  # noqa: E402
 
 GUEST = "52:54:00:aa:00:01"
@@ -49,6 +49,7 @@ class Igb(Pf):
         if driver(IGB) != "igb":
             bind(IGB, "igb")
             write(f"{self.dir}/driver_override", "\n")
+            self.back()
         run("modprobe", "-a", "igbvf", "vfio-pci")
         run("ip", "link", "set", "dev", self.dev, "nomaster", "up")
         if not self.as_made():
@@ -649,7 +650,7 @@ def pf_unbound():
             x.step("undo", "nic-fdb", dev=IGB, mac=GUEST, prev=0)
         finally:
             write(f"{PCI}/drivers/igb/bind", IGB)
-        pf.dev  # noqa: waits for it
+        pf.back()
         assert pf.numvfs() == 0
 
 
@@ -673,7 +674,7 @@ def pf_gone():
             gone(x, pf, f)
         finally:
             write(f"{PCI}/rescan", "1")
-        wait_for("the PF back", lambda: netdev(IGB))
+        pf.back()
 
 
 @test("pf-gone-netdevsim")
@@ -690,12 +691,12 @@ def pf_renamed():
         name = pf.dev
         what = dict(vf_fields(pf, 2), attr="vlan", value=vlan(12))
         x.step("do", "vf-attr", **what)
-        run("ip", "link", "set", "dev", name, "name", "other0")
+        rename(name, "other0")
         try:
             x.step("undo", "vf-attr", prev=0, **what)
             assert pf.vf(2)["vlan_list"] == [{}]
         finally:
-            run("ip", "link", "set", "dev", "other0", "name", name)
+            rename("other0", name)
 
 
 if __name__ == "__main__":
