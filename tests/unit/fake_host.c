@@ -39,7 +39,7 @@ struct fake_link *fake_link(struct fake_host *h, const char *name)
 	return NULL;
 }
 
-static struct fake_link *by_ifindex(struct fake_host *h, int ifindex)
+struct fake_link *fake_by_ifindex(struct fake_host *h, int ifindex)
 {
 	for (size_t i = 0; i < h->n_links; i++)
 		if (h->link[i].link.ifindex == ifindex)
@@ -61,7 +61,7 @@ static bool notify(struct fake_host *h)
 	{
 		int ifindex = l->ifindex;
 
-		if (!by_ifindex(h, ifindex)) {
+		if (!fake_by_ifindex(h, ifindex)) {
 			inventory_remove(&h->inv, ifindex);
 			manager_link_changed(h->m, ifindex);
 		}
@@ -106,53 +106,6 @@ void fake_del_link(struct fake_host *h, const char *name)
 	FAKE_DROP(h->link, h->n_links, (size_t)(f - h->link));
 }
 
-bool fake_has_vlan(struct fake_host *h, const char *name, uint16_t vlan)
-{
-	struct fake_link *f = fake_link(h, name);
-
-	for (size_t i = 0; f && i < f->n_vlans; i++)
-		if (f->vlan[i] == vlan)
-			return true;
-	return false;
-}
-
-static void set_vlan(struct fake_link *f, uint16_t vlan, bool on)
-{
-	for (size_t i = 0; i < f->n_vlans; i++)
-		if (f->vlan[i] == vlan) {
-			if (!on)
-				FAKE_DROP(f->vlan, f->n_vlans, i);
-			return;
-		}
-	if (on)
-		f->vlan[f->n_vlans++] = vlan;
-}
-
-void fake_take_fdb(struct fake_host *h)
-{
-	struct bridge_gone what = { .kind = BRIDGE_FDB };
-	char mac[VNIC_MAC_STR];
-
-	while (h->n_fdb) {
-		assert_int_equal(sscanf(h->fdb[--h->n_fdb], "%d %17s %hu", &what.ifindex, mac,
-					&what.vlan),
-				 3);
-		assert_int_equal(mac_parse(mac, what.mac), 0);
-		manager_bridge_gone(h->m, &what);
-	}
-}
-
-void fake_take_vlan(struct fake_host *h, const char *name, uint16_t vlan)
-{
-	struct fake_link *f = fake_link(h, name);
-	struct bridge_gone what = { .kind = BRIDGE_VLANS, .ifindex = f->link.ifindex };
-
-	set_vlan(f, vlan, false);
-	for (size_t i = 0; i < f->n_vlans; i++)
-		what.has.bits[f->vlan[i] / 64] |= UINT64_C(1) << f->vlan[i] % 64;
-	manager_bridge_gone(h->m, &what);
-}
-
 static void set_socket(struct fake_host *h, const char *file, bool on)
 {
 	for (size_t i = 0; i < h->n_sockets; i++)
@@ -163,114 +116,6 @@ static void set_socket(struct fake_host *h, const char *file, bool on)
 		}
 	if (on)
 		strcpy(h->socket[h->n_sockets++], file);
-}
-
-static void set_fdb(struct fake_host *h, const struct step *step, bool on)
-{
-	char text[64], mac[VNIC_MAC_STR];
-
-	snprintf(text, sizeof(text), "%d %s %u", step->ifindex, mac_format(step->mac, mac),
-		 step->vlan);
-	for (size_t i = 0; i < h->n_fdb; i++)
-		if (str_eq(h->fdb[i], text)) {
-			if (!on)
-				FAKE_DROP(h->fdb, h->n_fdb, i);
-			return;
-		}
-	if (on)
-		strcpy(h->fdb[h->n_fdb++], text);
-}
-
-static ssize_t dp_find_port(struct fake_host *h, const struct port_key *key)
-{
-	for (size_t i = 0; i < h->n_dp_ports; i++)
-		if (port_key_eq(&h->dp_port[i].key, key))
-			return (ssize_t)i;
-	return -1;
-}
-
-static ssize_t dp_find_segment(struct fake_host *h, const char *name)
-{
-	for (size_t i = 0; i < h->n_dp_segments; i++)
-		if (str_eq(h->dp_segment[i].name, name))
-			return (ssize_t)i;
-	return -1;
-}
-
-static void dp_drop_port(struct fake_host *h, size_t i)
-{
-	memmove(&h->dp_port_segment[i], &h->dp_port_segment[i + 1],
-		(h->n_dp_ports - i - 1) * sizeof(h->dp_port_segment[0]));
-	memmove(&h->dp_port_socket[i], &h->dp_port_socket[i + 1],
-		(h->n_dp_ports - i - 1) * sizeof(h->dp_port_socket[0]));
-	FAKE_DROP(h->dp_port, h->n_dp_ports, i);
-}
-
-static int dp_port(struct fake_host *h, const struct vnic_port *port, bool on)
-{
-	ssize_t i = dp_find_port(h, &port->spec.key);
-	char segment[VNIC_NAME_MAX];
-
-	if (!h->dp_up)
-		return -ENOTCONN;
-	if (!on) {
-		if (i >= 0)
-			dp_drop_port(h, (size_t)i);
-		return 0;
-	}
-	if (dp_find_segment(h, port_dp_segment(port, segment)) < 0)
-		return -ENOENT;
-	if (i < 0) {
-		i = (ssize_t)h->n_dp_ports++;
-		memset(&h->dp_port[i], 0, sizeof(h->dp_port[i]));
-		h->dp_port[i].key = port->spec.key;
-		h->dp_port[i].state = PORT_READY;
-		strcpy(h->dp_port_segment[i], segment);
-		strcpy(h->dp_port[i].segment, segment);
-		port_sock_file(&port->spec, h->dp_port_socket[i]);
-	}
-	if (h->dp_port[i].generation > port->generation)
-		return -ESTALE;
-	h->dp_port[i].generation = port->generation;
-	h->dp_port[i].has_listener = true;
-	h->dp_standby[i] = port->standby;
-	return 0;
-}
-
-static int dp_segment(struct fake_host *h, const struct step *step,
-		      const struct vnic_segment *segment, bool on)
-{
-	ssize_t i = dp_find_segment(h, step->name);
-
-	if (!h->dp_up)
-		return -ENOTCONN;
-	if (on) {
-		if (!fake_link(h, step->ifname))
-			return -ENODEV;
-		if (i < 0) {
-			i = (ssize_t)h->n_dp_segments++;
-			strcpy(h->dp_segment[i].name, step->name);
-		}
-		h->dp_segment[i].has_tap = true;
-		h->dp_segment[i].n_cores = segment->n_cores;
-		return 0;
-	}
-	for (size_t p = 0; p < h->n_dp_ports; p++)
-		if (str_eq(h->dp_port_segment[p], step->name))
-			return -EBUSY;
-	if (i >= 0)
-		FAKE_DROP(h->dp_segment, h->n_dp_segments, (size_t)i);
-	return 0;
-}
-
-/* A segment whose uplink is a netdev that is there, by its ifindex. */
-static int dp_queue(struct fake_host *h, const struct step *step, bool on)
-{
-	static const struct vnic_segment unpinned;
-
-	if (on && (!by_ifindex(h, step->ifindex) || !*step->ifname))
-		return -ENODEV;
-	return dp_segment(h, step, &unpinned, on);
 }
 
 static int create_tap(struct fake_host *h, struct step *step)
@@ -297,11 +142,12 @@ static bool of_representor(enum step_kind kind)
 static int act(struct fake_host *h, struct step *step, const struct vnic_segment *segment,
 	       const struct vnic_port *port, bool undo)
 {
-	struct fake_link *f = step->ifindex ? by_ifindex(h, step->ifindex) : NULL;
+	struct fake_link *f = step->ifindex ? fake_by_ifindex(h, step->ifindex) : NULL;
 	char file[PORT_SOCK_FILE_MAX];
 
-	if (step->kind == STEP_DP_QUEUE)
-		return dp_queue(h, step, !undo);
+	if (step->kind == STEP_DP_SEGMENT || step->kind == STEP_DP_QUEUE ||
+	    step->kind == STEP_DP_PORT)
+		return fake_dp_act(h, step, segment, port, undo);
 	if (step->kind == STEP_OVS_PORT || step->kind == STEP_OVS_VLAN)
 		return fake_ovs_act(h, step, undo);
 	if (*step->dev && !of_representor(step->kind))
@@ -320,10 +166,6 @@ static int act(struct fake_host *h, struct step *step, const struct vnic_segment
 			return step->ifindex ? -ESTALE : 0; /* as exec's: begun, never made */
 		fake_del_link(h, step->ifname);
 		return 0;
-	case STEP_DP_SEGMENT:
-		return dp_segment(h, step, segment, !undo);
-	case STEP_DP_PORT:
-		return dp_port(h, port, !undo);
 	case STEP_SOCK_LISTEN:
 		set_socket(h, port_sock_file(&port->spec, file), !undo);
 		return 0;
@@ -353,10 +195,10 @@ static int act(struct fake_host *h, struct step *step, const struct vnic_segment
 		if (!f->link.master)
 			return -EINVAL;
 		if (!undo || (step->has_prev && !step->prev))
-			set_vlan(f, step->vlan, !undo);
+			fake_set_vlan(f, step->vlan, !undo);
 		return 0;
 	case STEP_FDB:
-		set_fdb(h, step, !undo);
+		fake_set_fdb(h, step, !undo);
 		return 0;
 	default:
 		return -EINVAL;
@@ -424,7 +266,7 @@ static void step_undo(void *data, struct step *step, const struct vnic_segment *
 static int step_probe(void *data, struct step *step, struct vnic_err *err)
 {
 	struct fake_host *h = data;
-	struct fake_link *f = step->ifindex ? by_ifindex(h, step->ifindex) : NULL;
+	struct fake_link *f = step->ifindex ? fake_by_ifindex(h, step->ifindex) : NULL;
 
 	(void)err;
 	assert_false(step->has_prev);
@@ -544,30 +386,6 @@ static void wake_at(void *data, uint64_t when)
 	((struct fake_host *)data)->wake_at = when;
 }
 
-static void dp_forget_port(void *data, const struct port_key *key, uint64_t generation,
-			   manager_step_done done, void *arg)
-{
-	struct fake_host *h = data;
-	ssize_t i = dp_find_port(h, key);
-
-	h->n_forgets++;
-	if (h->forget_fails) {
-		h->forget_fails--;
-		done(arg, -ETIMEDOUT, NULL);
-		return;
-	}
-	assert_true(i >= 0 && h->dp_port[i].generation == generation);
-	dp_drop_port(h, (size_t)i);
-	done(arg, 0, NULL);
-}
-
-static void dp_counters(void *data, const struct port_key *key, manager_step_done done, void *arg)
-{
-	(void)data;
-	(void)key;
-	done(arg, 0, NULL);
-}
-
 void fake_start(struct fake_host *h, struct vnic_config *config)
 {
 	const struct manager_io io = {
@@ -578,8 +396,8 @@ void fake_start(struct fake_host *h, struct vnic_config *config)
 		.step_probe = step_probe,
 		.step_do = step_do,
 		.step_undo = step_undo,
-		.dp_forget_port = dp_forget_port,
-		.dp_counters = dp_counters,
+		.dp_forget_port = fake_forget_port,
+		.dp_counters = fake_dp_counters,
 		.record_port = fake_record_port,
 		.erase_port = fake_erase_port,
 		.record_shared = fake_record_shared,
@@ -617,45 +435,6 @@ void fake_kill(struct fake_host *h)
 	h->hold = 0;
 	h->asked = false;
 	h->fail_at = h->kill_at = h->calls = 0;
-}
-
-void fake_dp_connect(struct fake_host *h)
-{
-	h->dp_up = true;
-	manager_datapath_hello(h->m);
-	for (size_t i = 0; i < h->n_dp_segments; i++) {
-		char tap[IFNAMSIZ];
-
-		snprintf(tap, sizeof(tap), "vn0-%.11s", h->dp_segment[i].name);
-		manager_datapath_segment(h->m, h->dp_segment[i].name, tap,
-					 h->dp_segment[i].has_tap);
-	}
-	for (size_t i = h->n_dp_ports; i-- > 0;) {
-		struct dp_port_status status = h->dp_port[i]; /* it may be told to forget it */
-
-		manager_datapath_port(h->m, &status);
-	}
-	manager_datapath_hello_end(h->m);
-}
-
-void fake_dp_restart(struct fake_host *h)
-{
-	manager_datapath_lost(h->m, "it hung up");
-	h->n_dp_ports = h->n_dp_segments = 0;
-	h->dp_up = false;
-	fake_run(h, 1000);
-	fake_dp_connect(h);
-}
-
-void fake_peer(struct fake_host *h, const struct port_key *key, enum port_state state)
-{
-	ssize_t i = dp_find_port(h, key);
-
-	assert_true(i >= 0);
-	h->dp_port[i].state = state;
-	h->dp_port[i].peer_pid = state == PORT_READY ? 0 : 4711;
-	if (h->m && h->dp_up)
-		manager_datapath_port(h->m, &h->dp_port[i]);
 }
 
 void fake_run(struct fake_host *h, uint64_t us)

@@ -17,6 +17,19 @@
 /* Count a call; is it the one that fails? Return: 0, the failure, or 1 where the daemon is killed here. */
 int fake_fault(struct fake_host *h, const char *what);
 
+struct fake_link *fake_by_ifindex(struct fake_host *h, int ifindex);
+
+/* fake_bridge.c */
+void fake_set_vlan(struct fake_link *f, uint16_t vlan, bool on);
+void fake_set_fdb(struct fake_host *h, const struct step *step, bool on);
+
+/* fake_dp.c */
+int fake_dp_act(struct fake_host *h, const struct step *step, const struct vnic_segment *segment,
+		const struct vnic_port *port, bool undo);
+void fake_forget_port(void *data, const struct port_key *key, uint64_t generation,
+		      manager_step_done done, void *arg);
+void fake_dp_counters(void *data, const struct port_key *key, manager_step_done done, void *arg);
+
 /* fake_records.c */
 void fake_copy_port(struct vnic_port *dst, const struct vnic_port *src);
 int fake_record_port(void *data, const struct vnic_port *port);
