@@ -83,6 +83,8 @@ struct worker_state {
 	_Atomic uint64_t fault_addr; /* set by the SIGBUS/SIGSEGV handler, with fault_port */
 	_Atomic uint32_t
 		fault_port; /* index + 1 of the port whose memory holds fault_addr, 0: none */
+	/* The keeper's: the service manager may lack what the worker works on, which is to end with the keeper then. */
+	_Atomic uint32_t bound;
 	uint64_t next_epoch; /* for ring_state.epoch; the worker's */
 	/* The intent of ring/commit lives behind this, in a layout that ring/commit.h owns. */
 	unsigned char intent[65536] __attribute__((aligned(64)));

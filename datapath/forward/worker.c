@@ -303,6 +303,28 @@ static void turn(struct worker *w)
 	}
 }
 
+static const struct worker_state *shared;
+
+/*
+ * The keeper has died (prctl(2), PR_SET_PDEATHSIG), and we would go on: unless a connection ended with it. A front end that
+ * sees that reckons with rings at rest.
+ */
+static void on_keeper_gone(int sig)
+{
+	(void)sig;
+	if (atomic_load(&shared->bound))
+		_exit(EXIT_FAILURE);
+}
+
+static int expect_keepers_end(const struct worker_state *ws)
+{
+	struct sigaction sa = { .sa_handler = on_keeper_gone, .sa_flags = SA_RESTART };
+
+	shared = ws;
+	sigemptyset(&sa.sa_mask);
+	return sigaction(SIGHUP, &sa, NULL) < 0 ? -errno : 0;
+}
+
 /* All that needs more than confine() leaves. */
 static int prepare(struct worker *w)
 {
@@ -318,6 +340,9 @@ static int prepare(struct worker *w)
 	    w->ws->size != sizeof(*w->ws))
 		return -ESTALE;
 	signal(SIGPIPE, SIG_IGN);
+	r = expect_keepers_end(w->ws);
+	if (r < 0)
+		return r;
 	r = fd_set_nonblock(CONTROL_FD, true);
 	if (r < 0)
 		return r;

@@ -76,8 +76,11 @@ void keeper_drain(struct keeper *k)
 void keeper_stored(void *keeper)
 {
 	struct keeper *k = keeper;
+	struct segment *s;
 	struct kport *p;
 
+	TAILQ_FOREACH(s, &k->segments, link)
+	segment_bind(s);
 	TAILQ_FOREACH(p, &k->ports, link)
 	{
 		if (p->closing && preserve_confirmed(p)) {

@@ -191,6 +191,8 @@ int segment_restore(struct keeper *k, const char *name, int worker_state, struct
 void segment_start(struct segment *s);
 /* Be that as it may: the predecessor goes now. */
 void segment_relieve(struct segment *s, bool force);
+/* Its worker ends with us, or not, by what the service manager has. */
+void segment_bind(struct segment *s);
 /* It must have no ports. */
 struct segment *segment_free(struct segment *s);
 /* The uplink, a tap or a packet socket: @tap_fd belongs to the segment from now; -1: keep the one that is there. */

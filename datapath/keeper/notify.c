@@ -194,6 +194,11 @@ bool notify_alive(const struct notify *n)
 	return n && !n->dead;
 }
 
+bool notify_behind(const struct notify *n)
+{
+	return n && (n->dead || n->late);
+}
+
 void notify_flush(struct notify *n, int timeout_ms)
 {
 	struct pollfd p;

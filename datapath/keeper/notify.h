@@ -47,5 +47,8 @@ bool notify_confirmed(const struct notify *n, uint64_t barrier);
 /* Does the manager take messages? */
 bool notify_alive(const struct notify *n);
 
+/* May the manager lack something, though it is not waited for? */
+bool notify_behind(const struct notify *n);
+
 /* Before the end: send what waits; @timeout_ms at most. */
 void notify_flush(struct notify *n, int timeout_ms);

@@ -259,6 +259,11 @@ static void forget_told(struct segment *s)
 	}
 }
 
+void segment_bind(struct segment *s)
+{
+	worker_bind(s->worker, notify_behind(store_notify(s->keeper->store)));
+}
+
 static void start_worker(struct segment *s)
 {
 	int r = worker_start(s->worker, notify_alive(store_notify(s->keeper->store)));
@@ -269,6 +274,7 @@ static void start_worker(struct segment *s)
 		event_add(s->restart_timer, &restart_pause);
 		return;
 	}
+	segment_bind(s);
 	preserve_worker_started(s);
 	segment_feed(s);
 }

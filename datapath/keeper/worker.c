@@ -106,12 +106,26 @@ static void kill_hung(struct worker *w, const char *why)
 	kill(w->pid, SIGKILL);
 }
 
+/* Who has the lock that forward/worker.c takes; 0: nobody, or nobody that we could name. */
+static pid_t lock_holder(int state_fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (fcntl(state_fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK || lock.l_pid <= 0)
+		return 0;
+	return lock.l_pid;
+}
+
 /* No heartbeat since w->beat_wall: is that a hang, or does it just not get the CPU? */
 static void check_hang(struct worker *w, uint64_t now)
 {
 	uint64_t silent = now - w->beat_wall;
+	pid_t holder = lock_holder(w->state_fd);
 	char state = process_state(w->pid);
 
+	/* It waits for another's end; the beat is not its own. */
+	if (holder != 0 && holder != w->pid)
+		return;
 	if (state == 't') /* in a debugger's hands */
 		return;
 	if (state == 'T') {
@@ -352,8 +366,8 @@ become_worker(int sock, int state_fd, pid_t keeper, bool outlives)
 	if (sock < 0 || state_fd < 0 || dup2(sock, 3) < 0 || dup2(state_fd, 4) < 0 ||
 	    syscall(SYS_close_range, 5U, ~0U, 0U) < 0)
 		_exit(126);
-	/* Where nobody goes on in its place a keeper that is killed takes its workers with it. */
-	if (!outlives && (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != keeper))
+	/* Where nobody goes on in its place a keeper that is killed takes its workers with it; else they are told. */
+	if (prctl(PR_SET_PDEATHSIG, outlives ? SIGHUP : SIGKILL) < 0 || getppid() != keeper)
 		_exit(126);
 	execv("/proc/self/exe", argv);
 	_exit(127);
@@ -454,19 +468,14 @@ int worker_state_fd(const struct worker *w)
 	return w->state_fd;
 }
 
+void worker_bind(struct worker *w, bool bound)
+{
+	atomic_store(&w->state->bound, bound);
+}
+
 int worker_socket(const struct worker *w)
 {
 	return w->sock;
-}
-
-/* Who has the lock that forward/worker.c takes; 0: nobody, or nobody that we could name. */
-static pid_t lock_holder(int state_fd)
-{
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-	if (fcntl(state_fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK || lock.l_pid <= 0)
-		return 0;
-	return lock.l_pid;
 }
 
 void worker_end_others(int state_fd, pid_t own, int wait_ms)

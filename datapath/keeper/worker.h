@@ -53,10 +53,11 @@ struct worker *worker_leave(struct worker *w);
 
 /**
  * worker_start() - start a process
- * @outlives: it ends when nobody has our end of its socket any more, and not with us
+ * @outlives: it ends when nobody has our end of its socket any more, and not with us, unless worker_bind() says so
  * Return: 0 or a negative errno; ops->died() is not called for a process that never was.
  */
 int worker_start(struct worker *w, bool outlives);
+void worker_bind(struct worker *w, bool bound);
 pid_t worker_pid(const struct worker *w); /* 0: none */
 
 /**

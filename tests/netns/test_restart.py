@@ -129,7 +129,7 @@ def upgrade():
 HANDSHAKE = [
     ("get-features", lambda c: c.ask(GET_FEATURES)),
     ("get-protocol-features", lambda c: c.ask(GET_PROTOCOL_FEATURES)),
-    ("set-protocol-features", lambda c: c.send(SET_PROTOCOL_FEATURES, u64(P_REPLY_ACK | P_LOG | P_MQ | P_SLOTS))),
+    ("set-protocol-features", lambda c: protocol_features(c)),
     ("set-owner", lambda c: c.do(SET_OWNER)),
     ("early-call", lambda c: c.do(SET_VRING_CALL, u64(0), [c.keep(eventfd())])),
     ("early-err", lambda c: c.do(SET_VRING_ERR, u64(0), [c.keep(eventfd())])),
@@ -143,6 +143,12 @@ HANDSHAKE = [
         ("kick", lambda c, i=i: start_one(c, i)),
         ("enable", lambda c, i=i: c.do(SET_VRING_ENABLE, state(i, 1))))],
 ]
+
+
+def protocol_features(c):
+    """This message has no answer: the next one's says that it was worked off."""
+    c.send(SET_PROTOCOL_FEATURES, u64(P_REPLY_ACK | P_LOG | P_MQ | P_SLOTS))
+    c.ask(GET_FEATURES)
 
 
 def start_one(c, i):
@@ -542,6 +548,33 @@ def worker_stored_not():
         m.again()
         exchange(a, b)
         alive(a, b)
+
+
+@test("restart-worker-bound")
+def worker_bound():
+    """The manager had not taken a connection yet that the worker serves: it ends with the keeper."""
+    with Bed(run=False) as (m, a, b):
+        b.run()
+        m.hold = True
+        time.sleep(0.1)
+        a.run()
+        exchange(a, b)
+        old = m.workers()
+        m.proc.kill()
+        m.proc.wait(10)
+        wait_for("the worker's end", lambda: gone(old[0]), 5, 0.001)
+        m.hold = False
+        m.again()
+        if a.dropped(0.2):
+            a = new_client(a, "/run/a")
+        exchange(a, b)
+        unmarked()
+        old = m.workers()
+        m.kill()
+        assert not gone(old[0])
+        m.again()
+        alive(a, b)
+        a.close()
 
 
 @test("restart-twice")
