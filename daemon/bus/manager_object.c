@@ -172,6 +172,9 @@ static int append_class(sd_bus_message *m, const struct manager *mgr, const stru
 					  "s", c->segment, "vlan", "q", c->vlan, "vlans", "s",
 					  vlan_set_format(&c->vlans, vlans, sizeof(vlans)));
 	if (r >= 0)
+		r = sd_bus_message_append(m, "{sv}{sv}", "vf_min_rate", "t", c->vf.min_rate,
+					  "vf_link", "s", vf_link_str(c->vf.link));
+	if (r >= 0)
 		r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "rate", "t", c->rate,
 					  "weight", "u", c->weight, "spoofchk", "b", c->spoofchk,
 					  "trust", "b", c->trust, "queues", "u", c->queues,

@@ -186,6 +186,7 @@ static int decide(const struct alloc_host *host, const struct port_spec *spec,
 	choice.weight = spec->has_weight ? spec->weight : class->weight;
 	choice.spoofchk = class->spoofchk;
 	choice.trust = class->trust;
+	choice.extra = class->vf;
 	choice.queues = spec->queues ? spec->queues : class->queues;
 	ask = (struct path_ask){ .host = host, .spec = spec, .class = class, .segment = segment };
 	paths = spec->has_paths ? &spec->paths : &class->paths;

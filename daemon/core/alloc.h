@@ -40,6 +40,7 @@ struct alloc_choice {
 	uint64_t rate;
 	uint32_t weight;
 	bool spoofchk, trust;
+	struct vf_extra extra; /* of its VF */
 	uint32_t queues;
 	struct path_reason reason[VNIC_PATH_COUNT];
 	size_t n_reasons;

@@ -128,6 +128,9 @@ static int check_class(const struct vnic_config *config, const struct vnic_class
 		return bad_class(err, c, "reserved-vfs",
 				 "%u is more than max-vfs=%u: lower it, or raise that",
 				 c->reserved_vfs, c->max_vfs);
+	if (c->rate && c->vf.min_rate > c->rate)
+		return bad_class(err, c, "vf-min-rate",
+				 "it is more than rate=: lower it, or raise that");
 	if (c->queues < 1 || c->queues > QUEUES_MAX)
 		return bad_class(err, c, "queues", "%u is not between 1 and %d", c->queues,
 				 QUEUES_MAX);

@@ -243,8 +243,7 @@ void step_follow(struct step *step, int64_t value)
 		step->state = STEP_BEGUN;
 }
 
-/* Attributes are set as in @wanted, new ones in their place there; a rate that is not wanted is no limit. */
-static int follow_attrs(struct plan *held, const struct plan *wanted)
+int plan_follow_attrs(struct plan *held, const struct plan *wanted)
 {
 	struct step *step = plan_find(held, STEP_VF_RESET);
 	size_t at = step ? (size_t)(step - held->step) + 1 : held->n;
@@ -268,6 +267,9 @@ static int follow_attrs(struct plan *held, const struct plan *wanted)
 	step = plan_find_attr(held, VF_RATE);
 	if (step && !plan_find_attr(wanted, VF_RATE))
 		step_follow(step, 0);
+	step = plan_find_attr(held, VF_LINK_STATE);
+	if (step && step->has_prev && !plan_find_attr(wanted, VF_LINK_STATE))
+		step_follow(step, step->prev);
 	return 0;
 }
 
@@ -289,7 +291,7 @@ void device_settings(struct managed_port *p)
 	r = queue ? path_vmdq_port(p->own.m->inv, p->own.segment, &p->port, &wanted)
 		  : make_plan(p, pf, &wanted);
 	if (r == 0)
-		r = follow_attrs(o->plan, &wanted);
+		r = plan_follow_attrs(o->plan, &wanted);
 	if (r == -ENOMEM)
 		device_reason(p, "out of memory");
 	plan_clear(&wanted);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * VFs that domains have by their own XML. libvirt gives each its MAC and VLAN, and puts those back; rate, spoof
- * checking and trust it leaves as it finds them. They are set here as the class says that the XML names (or the
+ * checking, trust and link it leaves as it finds them. They are set here as the class says that the XML names (or the
  * section of the nic), and put back when libvirt does not list the VF any more.
  *
  * An owner is known by its VF, not by the domain's interface: a VF may pass from one domain to the next between two
@@ -172,50 +172,67 @@ static const struct vnic_port *holder(const struct manager *m, const struct vnic
 	return NULL;
 }
 
-/* Have the plan set @attr to @value. @why: where that cannot be. */
-static int want(struct managed_hostdev *h, const struct vnic_pf *pf, const struct vnic_vf *vf,
-		enum vf_attr attr, int64_t value, char *why, size_t size)
+/* Have @wanted set @attr to @value. @why: where that cannot be. */
+static int want(const struct managed_hostdev *h, const struct vnic_pf *pf, const struct vnic_vf *vf,
+		enum vf_attr attr, int64_t value, struct plan *wanted, char *why)
 {
-	struct step *step = plan_find_attr(&h->dev.plan, attr);
-	struct step new = { .kind = STEP_VF_ATTR, .attr = attr, .value = value, .vf = vf->index };
+	struct step step = { .kind = STEP_VF_ATTR, .attr = attr, .value = value, .vf = vf->index };
 
-	if (step) {
-		if (step->value != value)
-			h->refused &= ~(1u << attr);
-		step_follow(step, value);
-		return 0;
-	}
-	if (!driver_sets(pf, vf, attr)) {
+	if (!plan_find_attr(&h->dev.plan, attr) && !driver_sets(pf, vf, attr)) {
 		if (value)
-			path_sriov_cannot(pf, attr, why, size);
+			path_sriov_cannot(pf, attr, why, PORT_REASON_MAX);
 		return 0;
 	}
-	memcpy(new.dev, pf->addr, sizeof(new.dev));
-	memcpy(new.vf_addr, vf->addr, sizeof(new.vf_addr));
-	return plan_add(&h->dev.plan, &new);
+	memcpy(step.dev, pf->addr, sizeof(step.dev));
+	memcpy(step.vf_addr, vf->addr, sizeof(step.vf_addr));
+	return plan_add(wanted, &step);
 }
 
-static int make_plan(struct managed_hostdev *h, const struct vnic_pf *pf, const struct vnic_vf *vf,
-		     const struct vnic_class *class, char *why, size_t size)
+static int want_rate(const struct managed_hostdev *h, const struct vnic_pf *pf,
+		     const struct vnic_vf *vf, const struct vnic_class *class, struct plan *wanted,
+		     char *why)
 {
+	const struct driver_quirks *quirks = driver_quirks(pf->driver);
 	const struct vnic_link *link = inventory_find(h->own.m->inv, pf->ifindex);
 	uint64_t rate = h->dev.device.has_rate ? h->dev.device.rate : class->rate;
-	bool has_rate = plan_find_attr(&h->dev.plan, VF_RATE);
-	int r;
+	uint64_t min_rate = class->vf.min_rate;
 
-	r = want(h, pf, vf, VF_TRUST, class->trust, why, size);
-	if (r == 0)
-		r = want(h, pf, vf, VF_SPOOFCHK, class->spoofchk, why, size);
-	if (r < 0 || (!rate && !has_rate))
-		return r;
-	if (!has_rate && driver_quirks(pf->driver)->rate_needs_link && !(link && link->carrier)) {
-		snprintf(why, size,
+	if (min_rate && !quirks->min_rate) {
+		snprintf(why, PORT_REASON_MAX,
+			 "its driver %s cannot keep a rate for a VF (min_tx_rate)", pf->driver);
+		min_rate = 0;
+	}
+	if (!rate && !min_rate)
+		return 0;
+	if (!plan_find_attr(&h->dev.plan, VF_RATE) && quirks->rate_needs_link &&
+	    !(link && link->carrier)) {
+		snprintf(why, PORT_REASON_MAX,
 			 "its driver %s takes no rate while there is no carrier: the rate is set "
 			 "when there is one",
 			 pf->driver);
 		return 0;
 	}
-	return want(h, pf, vf, VF_RATE, rate ? path_sriov_mbit(rate) : 0, why, size);
+	return want(h, pf, vf, VF_RATE, path_sriov_rates(rate, min_rate), wanted, why);
+}
+
+/* @why: PORT_REASON_MAX; what of the class cannot be */
+static int make_plan(struct managed_hostdev *h, const struct vnic_pf *pf, const struct vnic_vf *vf,
+		     const struct vnic_class *class, char *why)
+{
+	struct plan wanted = { 0 };
+	int r;
+
+	r = want(h, pf, vf, VF_TRUST, class->trust, &wanted, why);
+	if (r == 0)
+		r = want(h, pf, vf, VF_SPOOFCHK, class->spoofchk, &wanted, why);
+	if (r == 0)
+		r = want_rate(h, pf, vf, class, &wanted, why);
+	if (r == 0 && class->vf.link)
+		r = want(h, pf, vf, VF_LINK_STATE, class->vf.link - VF_LINK_AUTO, &wanted, why);
+	if (r == 0)
+		r = plan_follow_attrs(&h->dev.plan, &wanted);
+	plan_clear(&wanted);
+	return r;
 }
 
 /* Somebody else may have set an attribute: it is set again, later and later where that goes on. */
@@ -262,7 +279,7 @@ static void forth(struct managed_hostdev *h, const struct vnic_pf *pf, const str
 	ssize_t next;
 
 	memcpy(h->dev.class_name, class->name, sizeof(class->name));
-	if (make_plan(h, pf, vf, class, why, sizeof(why)) < 0) {
+	if (make_plan(h, pf, vf, class, why) < 0) {
 		set_state(h, HOSTDEV_SETTING, "out of memory");
 		return;
 	}

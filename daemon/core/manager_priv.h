@@ -271,6 +271,11 @@ void device_pump(struct managed_port *p);
 bool device_carries(struct managed_port *p);
 /* The port's VLAN, rate, spoofchk or trust may have changed: its VF's follow, be it in its guest or its queue. */
 void device_settings(struct managed_port *p);
+/*
+ * Attributes are set as in @wanted, new ones in their place there; a rate that is not wanted is no limit, and the link is
+ * as it was. 0 or -ENOMEM
+ */
+int plan_follow_attrs(struct plan *held, const struct plan *wanted);
 /* Have @step set @value, again where it is done. */
 void step_follow(struct step *step, int64_t value);
 /* The PCI address of the VF that @key had last, or NULL. */

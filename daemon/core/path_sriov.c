@@ -95,9 +95,10 @@ static enum vf_attr cannot_set(const struct candidate *c, const struct vnic_vf *
 	const bool wanted[VF_ATTR_COUNT] = {
 		[VF_MAC] = true,
 		[VF_VLAN] = choice->vlan && c->pf->eswitch != ESWITCH_SWITCHDEV,
-		[VF_RATE] = choice->rate != 0,
+		[VF_RATE] = choice->rate || choice->extra.min_rate,
 		[VF_SPOOFCHK] = choice->spoofchk,
 		[VF_TRUST] = choice->trust,
+		[VF_LINK_STATE] = choice->extra.link > VF_LINK_AUTO,
 	};
 	enum vf_attr attr = 0;
 
@@ -152,7 +153,10 @@ static void look_for_vf(const struct path_ask *ask, const struct alloc_choice *c
 	attr = cannot_set(c, c->vf, choice);
 	if (attr != VF_ATTR_COUNT)
 		path_sriov_cannot(pf, attr, c->why_not, sizeof(c->why_not));
-	else if (choice->rate && driver_quirks(pf->driver)->rate_needs_link && !c->link->carrier)
+	else if (choice->extra.min_rate && !driver_quirks(pf->driver)->min_rate)
+		refuse(c, "its driver %s cannot keep a rate for a VF (min_tx_rate)", pf->driver);
+	else if ((choice->rate || choice->extra.min_rate) &&
+		 driver_quirks(pf->driver)->rate_needs_link && !c->link->carrier)
 		refuse(c, "its driver %s takes no rate while there is no carrier", pf->driver);
 	if (*c->why_not)
 		c->vf = NULL;
@@ -349,6 +353,17 @@ uint32_t path_sriov_mbit(uint64_t rate)
 	return mbit < UINT32_MAX ? (uint32_t)mbit : UINT32_MAX;
 }
 
+int64_t path_sriov_rates(uint64_t rate, uint64_t min_rate)
+{
+	uint64_t max = rate ? path_sriov_mbit(rate) : 0;
+	uint64_t min = min_rate ? path_sriov_mbit(min_rate) : 0;
+
+	/* Where a port has less than its class, it is kept no more than that. */
+	if (max && min > max)
+		min = max;
+	return (int64_t)(min << 32 | max);
+}
+
 static int add_attr(struct plan *plan, const struct step *base, const struct vnic_pf *pf,
 		    enum vf_attr attr, int64_t value)
 {
@@ -368,6 +383,7 @@ int path_sriov_attrs(const struct inventory *inv, const struct vnic_segment *seg
 		     const struct vnic_port *port, const struct vnic_pf *pf,
 		     const struct step *base, struct plan *plan)
 {
+	uint64_t min_rate = driver_quirks(pf->driver)->min_rate ? port->vf.min_rate : 0;
 	int r;
 
 	/* Trust before the MAC, and the VLAN before the rate: each may be refused without the other. */
@@ -377,8 +393,10 @@ int path_sriov_attrs(const struct inventory *inv, const struct vnic_segment *seg
 	/* In switchdev mode the bridge does that, at the representor. */
 	if (r == 0 && pf->eswitch != ESWITCH_SWITCHDEV)
 		r = add_attr(plan, base, pf, VF_VLAN, port->vlan);
-	if (r == 0 && port->rate)
-		r = add_attr(plan, base, pf, VF_RATE, path_sriov_mbit(port->rate));
+	if (r == 0 && (port->rate || min_rate))
+		r = add_attr(plan, base, pf, VF_RATE, path_sriov_rates(port->rate, min_rate));
+	if (r == 0 && port->vf.link)
+		r = add_attr(plan, base, pf, VF_LINK_STATE, port->vf.link - VF_LINK_AUTO);
 	if (r == 0)
 		r = add_attr(plan, base, pf, VF_MAC, vf_mac_value(port->spec.key.mac));
 	if (r == 0)

@@ -77,6 +77,7 @@ void port_choose(struct vnic_port *port, const struct port_spec *spec,
 	port->weight = choice->weight;
 	port->spoofchk = choice->spoofchk;
 	port->trust = choice->trust;
+	port->vf = choice->extra;
 	port->queues = choice->queues;
 }
 
@@ -474,12 +475,14 @@ void port_settings(struct managed_port *p)
 	rate = p->port.spec.has_rate ? p->port.spec.rate : class->rate;
 	weight = p->port.spec.has_weight ? p->port.spec.weight : class->weight;
 	if (rate == p->port.rate && weight == p->port.weight &&
-	    class->spoofchk == p->port.spoofchk && class->trust == p->port.trust)
+	    class->spoofchk == p->port.spoofchk && class->trust == p->port.trust &&
+	    class->vf.min_rate == p->port.vf.min_rate && class->vf.link == p->port.vf.link)
 		return;
 	p->port.rate = rate;
 	p->port.weight = weight;
 	p->port.spoofchk = class->spoofchk;
 	p->port.trust = class->trust;
+	p->port.vf = class->vf;
 	owner_redo(&p->own, STEP_DP_PORT);
 	device_settings(p);
 	port_event(p, "settings changed with the configuration");

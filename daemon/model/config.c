@@ -242,3 +242,25 @@ int config_add_class(struct vnic_config *config, struct vnic_class *class)
 	HASH_ADD_STR(config->classes, name, class);
 	return 0;
 }
+
+static const char *const vf_links[] = {
+	[VF_LINK_KEEP] = "",
+	[VF_LINK_AUTO] = "auto",
+	[VF_LINK_ENABLE] = "enable",
+	[VF_LINK_DISABLE] = "disable",
+};
+
+const char *vf_link_str(enum vf_link link)
+{
+	return vf_links[link];
+}
+
+int vf_link_parse(const char *s, enum vf_link *ret)
+{
+	for (size_t i = VF_LINK_AUTO; i < ARRAY_SIZE(vf_links); i++)
+		if (str_eq(s, vf_links[i])) {
+			*ret = (enum vf_link)i;
+			return 0;
+		}
+	return -EINVAL;
+}

@@ -67,6 +67,14 @@ struct vnic_segment {
 	UT_hash_handle hh;
 };
 
+enum vf_link { VF_LINK_KEEP, VF_LINK_AUTO, VF_LINK_ENABLE, VF_LINK_DISABLE };
+
+/* What only a VF can have. */
+struct vf_extra {
+	uint64_t min_rate; /* bits/s that the card keeps for it, 0: none */
+	enum vf_link link; /* does it see a link: as it is left, as the PF does, always, never */
+};
+
 struct vnic_class {
 	char name[VNIC_NAME_MAX];
 	char segment[VNIC_NAME_MAX];
@@ -77,6 +85,7 @@ struct vnic_class {
 	uint32_t weight; /* 1 … 1000 */
 	bool spoofchk; /* default on */
 	bool trust;
+	struct vf_extra vf;
 	uint32_t queues; /* most queue pairs a guest may use, 1 … 8 */
 	uint32_t max_ports; /* 0: no limit */
 	uint32_t max_vfs; /* VFs its ports may hold at a time; 0: no limit */
@@ -108,6 +117,9 @@ struct vnic_config {
 
 /* "0,10-20,30", as vlan_set_parse() takes it; cut with "…" where @buf is too small */
 const char *vlan_set_format(const struct vlan_set *set, char *buf, size_t size);
+/* "auto", "enable", "disable"; empty: as it is left */
+const char *vf_link_str(enum vf_link link);
+int vf_link_parse(const char *s, enum vf_link *ret);
 /* "vdpa,software" */
 const char *path_list_format(const struct path_list *list, char *buf, size_t size);
 

@@ -109,6 +109,7 @@ struct vnic_port {
 	uint64_t rate; /* bits/s, 0: none */
 	uint32_t weight;
 	bool spoofchk, trust;
+	struct vf_extra vf;
 	uint32_t queues; /* most queue pairs the guest may use */
 	bool started; /* its domain's vCPUs have run; with a free pidfile it may be released */
 	bool orphan; /* the datapath serves it and no record tells of it: its spec is empty but for the key */

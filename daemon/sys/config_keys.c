@@ -321,6 +321,24 @@ static int set_hostdev_class(void *object, const char *value)
 	return str_copy(nic->hostdev_class, sizeof(nic->hostdev_class), value);
 }
 
+static int set_vf_min_rate(void *object, const char *value)
+{
+	struct vnic_class *class = object;
+
+	if (str_eq(value, "0")) {
+		class->vf.min_rate = 0;
+		return 0;
+	}
+	return rate_parse(value, &class->vf.min_rate);
+}
+
+static int set_vf_link(void *object, const char *value)
+{
+	struct vnic_class *class = object;
+
+	return vf_link_parse(value, &class->vf.link);
+}
+
 static const struct config_key vnicd_keys[] = {
 	{ "log-level", set_log_level, "err, warning, notice, info or debug" },
 	{ 0 },
@@ -345,6 +363,9 @@ static const struct config_key class_keys[] = {
 	{ "weight", set_weight, "a number from 1 to 1000" },
 	{ "spoofchk", set_spoofchk, "yes or no" },
 	{ "trust", set_trust, "yes or no" },
+	{ "vf-min-rate", set_vf_min_rate,
+	  "a number with bit, kbit, mbit or gbit as in 100mbit, or 0 for none" },
+	{ "vf-link", set_vf_link, "auto, enable or disable" },
 	{ "queues", set_queues, "a number from 1 to 8" },
 	{ "max-ports", set_max_ports, "a number from 0 (no limit) to 65535" },
 	{ "max-vfs", set_max_vfs, "a number from 0 (no limit) to 65535" },

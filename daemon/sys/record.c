@@ -178,6 +178,10 @@ int record_encode_port(const struct vnic_port *port, const char *boot, char **re
 	json_add_u64(p, "weight", port->weight);
 	json_add_bool(p, "spoofchk", port->spoofchk);
 	json_add_bool(p, "trust", port->trust);
+	if (port->vf.min_rate)
+		json_add_u64(p, "vf_min_rate", port->vf.min_rate);
+	if (port->vf.link)
+		json_add_str(p, "vf_link", vf_link_str(port->vf.link));
 	json_add_u64(p, "queues", port->queues);
 	json_add_bool(p, "started", port->started);
 	json_add_u64(p, "restarts", port->restarts);
@@ -293,6 +297,23 @@ static int port_words(struct json_object *o, struct vnic_port *port, struct vnic
 	return r;
 }
 
+/* Both may be missing. */
+static int vf_extra(struct json_object *o, struct vf_extra *vf, struct vnic_err *err)
+{
+	const char *s;
+	int r = 0;
+
+	if (json_has(o, "vf_min_rate"))
+		r = json_get_u64(o, "vf_min_rate", 0, UINT64_MAX, &vf->min_rate, err);
+	if (r < 0 || !json_has(o, "vf_link"))
+		return r;
+	r = json_get_str(o, "vf_link", &s, err);
+	if (r == 0 && vf_link_parse(s, &vf->link) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MESSAGE,
+				    "field \"vf_link\": '%.40s' is no state of a link", s);
+	return r;
+}
+
 static int port_numbers(struct json_object *o, struct vnic_port *port, struct vnic_err *err)
 {
 	uint32_t vlan = 0;
@@ -311,6 +332,8 @@ static int port_numbers(struct json_object *o, struct vnic_port *port, struct vn
 		r = json_get_bool(o, "spoofchk", &port->spoofchk, err);
 	if (r == 0)
 		r = json_get_bool(o, "trust", &port->trust, err);
+	if (r == 0)
+		r = vf_extra(o, &port->vf, err);
 	if (r == 0)
 		r = record_get_u32(o, "queues", RECORD_U32_MAX, &port->queues, err);
 	if (r == 0)

@@ -34,6 +34,7 @@ struct vnic_port *sample(void)
 	port->rate = 2000000000;
 	port->weight = 500;
 	port->spoofchk = port->trust = port->started = true;
+	port->vf = (struct vf_extra){ .min_rate = 100000000, .link = VF_LINK_DISABLE };
 	port->queues = 2;
 	port->restarts = 3;
 	strcpy(port->reason, "a \"reason\"\n");

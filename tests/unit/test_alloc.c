@@ -193,6 +193,10 @@ static void add_class(struct world *world, const struct words *w)
 	c->vlan = (uint16_t)number(w, "vlan", 0);
 	if (option(w, "rate"))
 		assert_int_equal(rate_parse(option(w, "rate"), &c->rate), 0);
+	if (option(w, "vf-min-rate"))
+		assert_int_equal(rate_parse(option(w, "vf-min-rate"), &c->vf.min_rate), 0);
+	if (option(w, "vf-link"))
+		assert_int_equal(vf_link_parse(option(w, "vf-link"), &c->vf.link), 0);
 	c->weight = (uint32_t)number(w, "weight", 100);
 	c->queues = (uint32_t)number(w, "queues", 8);
 	c->max_ports = (uint32_t)number(w, "max-ports", 0);
@@ -258,6 +262,7 @@ static void print_plan(struct world *world, const struct words *w)
 	port->rate = c->rate;
 	port->spoofchk = c->spoofchk;
 	port->trust = c->trust;
+	port->vf = c->extra;
 	port->device.vf = c->vf.vf;
 	strcpy(port->device.pf, c->vf.pf);
 	strcpy(port->device.vf_addr, c->vf.vf_addr);

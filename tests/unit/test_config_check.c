@@ -98,6 +98,17 @@ static void nic_twice(void **state)
 	refused(*state, "vnicd.conf:10: [segment lan] uplink:", "listed twice");
 }
 
+static void more_kept_than_allowed(void **state)
+{
+	struct vnic_class *gold = config_class(*state, "gold");
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	gold->vf.min_rate = 2000;
+	assert_int_equal(config_check(*state, &err), 0);
+	gold->rate = 1000;
+	refused(*state, "vnicd.conf.d/20.conf:7: [class gold] vf-min-rate:", "more than rate=");
+}
+
 static void hostdev_class_of_nobody(void **state)
 {
 	struct vnic_nic_config *nic = calloc(1, sizeof(*nic));
@@ -194,6 +205,7 @@ int main(void)
 		TEST(same_bridge),
 		TEST(same_nic),
 		TEST(nic_twice),
+		TEST(more_kept_than_allowed),
 		TEST(hostdev_class_of_nobody),
 		TEST(bridge_as_uplink),
 		TEST(same_tap),

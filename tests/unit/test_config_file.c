@@ -121,6 +121,11 @@ static const struct bad_text bad_texts[] = {
 	BAD("queues_zero", CLASS "queues=0\n", "f.conf:5: ", "1 to 8"),
 	BAD("queues_nine", CLASS "queues=9\n", "f.conf:5: ", "1 to 8"),
 	BAD("max_ports_overflow", CLASS "max-ports=4294967296\n", "f.conf:5: ", "65535"),
+	BAD("vf_min_rate_no_rate", CLASS "vf-min-rate=some\n", "f.conf:5: ", "vf-min-rate=some",
+	    "gbit"),
+	BAD("vf_link_up", CLASS "vf-link=up\n", "f.conf:5: ", "vf-link=up",
+	    "auto, enable or disable"),
+	BAD("vf_link_empty", CLASS "vf-link=\n", "f.conf:5: ", "auto, enable or disable"),
 	BAD("hostdev_class_no_name", "[nic eth0]\nhostdev-class=a/b\n",
 	    "f.conf:2: ", "hostdev-class=a/b", "name of a class"),
 	BAD("numa_negative", CLASS "numa=-1\n", "f.conf:5: ", "any, or"),
@@ -173,7 +178,8 @@ static void everything_set(void **state)
 		"[segment empty]\nbridge=br1\n"
 		"[class gold]\nsegment=lan\npaths=vdpa, software\nvlans=0,10-12\n"
 		"vlan=11\nrate=2gbit\nweight=500\nspoofchk=no\ntrust=on\nqueues=4\n"
-		"max-ports=10\nnuma=1";
+		"max-ports=10\nnuma=1\nvf-min-rate=1gbit\nvf-link=enable\n"
+		"[nic eth3]\nhostdev-class=gold\n";
 	struct vnic_config *config = NULL;
 	struct vnic_err e = VNIC_ERR_INIT;
 	struct vnic_segment *s;
@@ -205,6 +211,9 @@ static void everything_set(void **state)
 	assert_int_equal(c->queues, 4);
 	assert_int_equal(c->max_ports, 10);
 	assert_int_equal(c->numa_node, 1);
+	assert_true(c->vf.min_rate == 1000000000);
+	assert_int_equal(c->vf.link, VF_LINK_ENABLE);
+	assert_string_equal(config_nic(config, "eth3")->hostdev_class, "gold");
 	config_free(config);
 }
 

@@ -424,13 +424,19 @@ static void settings_change_under_the_guest(void **state)
 	vf = fake_plugged(&f->h, &spec.key);
 	config_class(config, "gold")->trust = true;
 	config_class(config, "gold")->rate = 2000000000;
+	config_class(config, "gold")->vf =
+		(struct vf_extra){ .min_rate = 1000000, .link = VF_LINK_ENABLE };
+	vf->value[VF_LINK_STATE] = 2;
 	swap(f, config);
 	assert_int_equal(vf->value[VF_TRUST], 1);
-	assert_int_equal(vf->value[VF_RATE], 2000);
+	assert_int_equal(vf->value[VF_RATE], 2000); /* this driver keeps none for a VF */
+	assert_int_equal(vf->value[VF_LINK_STATE], 1);
 	assert_int_equal(port_of(f, &spec)->device.state, DEVICE_ATTACHED);
 	swap(f, config_with(1));
 	assert_int_equal(vf->value[VF_TRUST], 0);
 	assert_int_equal(vf->value[VF_RATE], 0);
+	/* Of its link the class says nothing any more: as it was. */
+	assert_int_equal(vf->value[VF_LINK_STATE], 2);
 	end_domain(f, &spec);
 	swap(f, config_with(0));
 	same_as(f, f->before);

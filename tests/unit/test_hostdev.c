@@ -172,6 +172,39 @@ static void a_class_changes_under_it(void **state)
 	same_as(f, before);
 }
 
+/* What cards differ in: the fake one's driver takes both once it is one of those that do. */
+static void a_rate_that_is_kept_and_a_link(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *before = given(f);
+	struct vnic_config *c = config();
+
+	config_class(c, "gold")->vf =
+		(struct vf_extra){ .min_rate = GBIT, .link = VF_LINK_DISABLE };
+	swap(f, c);
+	lend(f, 1, 1, "gold");
+	is(f, 1, HOSTDEV_SET, "cannot keep a rate");
+	has(f, 1, 1, 0, 2000);
+	assert_int_equal(vf(f, 1)->value[VF_LINK_STATE], 2);
+	strcpy(f->h.pf[0].pf.driver, "netdevsim");
+	fake_run(&f->h, SECOND);
+	is(f, 1, HOSTDEV_SET, "");
+	has(f, 1, 1, 0, INT64_C(1000) << 32 | 2000);
+	/* The XML's rate is less than what the class keeps. */
+	f->h.hostdev[0].has_rate = true;
+	f->h.hostdev[0].rate = GBIT / 2;
+	fake_tell_hostdevs(&f->h);
+	fake_run(&f->h, SECOND);
+	has(f, 1, 1, 0, INT64_C(500) << 32 | 500);
+	/* Of the link nothing is said any more: as it was. */
+	c = config();
+	swap(f, c);
+	assert_int_equal(vf(f, 1)->value[VF_LINK_STATE], 0);
+	strcpy(f->h.pf[0].pf.driver, "ixgbe");
+	end(f, 1);
+	same_as(f, before);
+}
+
 static void from_one_domain_to_the_next(void **state)
 {
 	struct fixture *f = *state;
@@ -403,6 +436,7 @@ int main(void)
 		TEST(what_names_no_class_is_left_alone),
 		TEST(the_nics_class_where_the_xml_names_none),
 		TEST(a_class_changes_under_it),
+		TEST(a_rate_that_is_kept_and_a_link),
 		TEST(from_one_domain_to_the_next),
 		TEST(only_what_is_still_ours_is_put_back),
 		TEST(changed_by_others),

@@ -64,6 +64,8 @@ static void port_round_trip(void **state)
 	assert_true(a->rate == b->rate);
 	assert_int_equal(a->weight, b->weight);
 	assert_true(b->spoofchk && b->trust && b->started);
+	assert_true(a->vf.min_rate == b->vf.min_rate);
+	assert_int_equal(a->vf.link, b->vf.link);
 	assert_int_equal(a->queues, b->queues);
 	assert_int_equal(a->restarts, b->restarts);
 	assert_string_equal(a->reason, b->reason);
@@ -248,6 +250,8 @@ static const struct bad_field bad_fields[] = {
 	{ "vlan_65548", "port.vlan", "65548", "vlan" },
 	{ "segment_with_path", "port.segment", "\"..\"", "segment" },
 	{ "spoofchk_number", "port.spoofchk", "1", "spoofchk" },
+	{ "vf_link_unknown", "port.vf_link", "\"up\"", "vf_link" },
+	{ "vf_min_rate_text", "port.vf_min_rate", "\"1gbit\"", "vf_min_rate" },
 	{ "restarts_overflow", "port.restarts", "4294967296", "restarts" },
 	{ "reason_too_long", "port.reason", "\"" LONG_TEXT_300 "\"", "reason" },
 	{ "history_is_text", "port.history", "\"x\"", "history" },
@@ -280,7 +284,7 @@ static void field_refused(void **state)
 		fail_msg("'%s' is not in: %s", f->says, e.message);
 }
 
-/* Every field there is: taken out, and of the wrong type. Overrides and a previous value may be missing. */
+/* Every field there is: taken out, and of the wrong type. Overrides, what a class says of VFs and a previous value may be missing. */
 static void fields_missing_or_of_wrong_type(void **state)
 {
 	static const char *const places[] = { "port", "port.spec", "port.plan.1",
@@ -299,6 +303,7 @@ static void fields_missing_or_of_wrong_type(void **state)
 			bool optional =
 				(i == 1 && (str_eq(key, "vlan") || str_eq(key, "rate") ||
 					    str_eq(key, "weight") || str_eq(key, "paths"))) ||
+				(i == 0 && !strncmp(key, "vf_", 3)) ||
 				(i == 2 && str_eq(key, "prev"));
 			bool is_number = json_object_is_type(value, json_type_int);
 
