@@ -235,6 +235,9 @@ static void tear_down(struct program *pr)
 	takeover_end(k);
 	/* Workers first: nobody touches a guest's memory once its front end sees the hang-up. */
 	TAILQ_FOREACH(s, &k->segments, link)
+	if (!k->handing_over)
+		segment_relieve(s, true);
+	TAILQ_FOREACH(s, &k->segments, link)
 	s->worker = k->handing_over ? worker_leave(s->worker) : worker_free(s->worker);
 	pr->netdev = netdev_free(pr->netdev);
 	k->stats = stats_free(k->stats);
@@ -277,7 +280,8 @@ static int keep(const struct cmdline *c)
 			log_err("--stats %s: %s", c->stats, strerror(-r));
 	}
 	if (r == 0) {
-		tell_manager(&pr, "READY=1");
+		if (!pr.ending)
+			tell_manager(&pr, "READY=1");
 		if (!pr.ending)
 			r = event_base_dispatch(pr.keeper.base) < 0 ? -EIO : 0;
 		pr.keeper.handing_over = notify_alive(store_notify(pr.keeper.store)) &&

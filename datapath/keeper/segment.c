@@ -295,7 +295,8 @@ static void on_died(void *userdata, const struct worker_death *d)
 	struct kport *p = NULL;
 	bool known = false; /* kept out already: nothing gets better by blaming it again */
 
-	if (d->port > 0 && d->port <= DP_PORTS_MAX)
+	/* Where a predecessor works, that is what it was at. */
+	if (s->predecessor < 0 && d->port > 0 && d->port <= DP_PORTS_MAX)
 		p = s->port[d->port - 1];
 	s->restarts++;
 	if (!s->down_since)

@@ -36,14 +36,19 @@ struct saved_keeper {
 	uint32_t attempts;
 };
 
-/* Workers of our predecessor's that work on are given so long until all of ours are ready. */
+/*
+ * Workers of our predecessor's that work on are given so long until all of ours are ready; where ours do not run at all, so
+ * many times that long. systemd, which waits for READY=1, has ended us before then.
+ */
 static const struct timeval hand_over_time = { .tv_sec = 3 };
-#define STRANGER_US 500000
+#define HAND_OVER_TURNS 20
+#define STRANGER_US	500000
 
 struct takeover {
 	struct saved *state;
 	struct event *timer;
 	bool late; /* not all rings have changed hands in time */
+	unsigned int turns; /* of hand_over_time */
 	int *hang_up; /* connections that cannot go on, borrowed from the store */
 	size_t n_hang_up;
 };
@@ -416,15 +421,33 @@ static void end_strangers(struct keeper *k)
 	}
 }
 
+/* Its predecessor does what it cannot: a version whose workers do not run takes nobody's network. */
+static bool goes_on_before(const struct segment *s)
+{
+	return s->predecessor >= 0 && s->quick_deaths > 0;
+}
+
 static void on_time_over(evutil_socket_t fd, short what, void *userdata)
 {
 	struct keeper *k = userdata;
 	struct segment *s;
 
 	(void)fd, (void)what;
-	TAILQ_FOREACH(s, &k->segments, link)
-	segment_relieve(s, true);
 	k->takeover->late = true;
+	k->takeover->turns++;
+	TAILQ_FOREACH(s, &k->segments, link)
+	{
+		if (!goes_on_before(s) || k->takeover->turns == HAND_OVER_TURNS) {
+			segment_relieve(s, true);
+			continue;
+		}
+		if (k->takeover->turns == 1)
+			log_err("segment %s: its worker ends again and again; the one from before "
+				"the "
+				"restart goes on: %s",
+				s->name, s->reason);
+		k->takeover->late = false;
+	}
 }
 
 static bool handed_over(const struct keeper *k)
@@ -439,18 +462,22 @@ static bool handed_over(const struct keeper *k)
 
 /*
  * Until all rings have changed hands nothing else is begun, and nobody hung up on: what a port's worker is told, and
- * vnicd about it, is about the new one.
+ * vnicd about it, is about the new one. Return: false: we were told to end meanwhile.
  */
-static void hand_over(struct keeper *k)
+static bool hand_over(struct keeper *k)
 {
-	struct event *timer = evtimer_new(k->base, on_time_over, k);
+	struct event *timer = event_new(k->base, -1, EV_PERSIST, on_time_over, k);
+	bool told = false;
 
 	if (!timer || event_add(timer, &hand_over_time) < 0)
-		on_time_over(-1, 0, k);
-	while (!k->takeover->late && !handed_over(k) && event_base_loop(k->base, EVLOOP_ONCE) == 0)
-		;
-	if (timer)
-		event_free(timer);
+		abort();
+	while (!told && !k->takeover->late && !handed_over(k)) {
+		if (event_base_loop(k->base, EVLOOP_ONCE) != 0)
+			break;
+		told = event_base_got_break(k->base);
+	}
+	event_free(timer);
+	return !told;
 }
 
 static void on_healthy(evutil_socket_t fd, short what, void *userdata)
@@ -515,7 +542,8 @@ void takeover_restore(struct keeper *k)
 	end_strangers(k);
 	TAILQ_FOREACH(s, &k->segments, link)
 	segment_start(s);
-	hand_over(k);
+	if (!hand_over(k))
+		return;
 	for (size_t i = 0; i < k->takeover->n_hang_up; i++)
 		shutdown(k->takeover->hang_up[i], SHUT_RDWR);
 	swept = store_sweep(k->store);

@@ -577,6 +577,35 @@ def worker_bound():
         a.close()
 
 
+@test("restart-upgrade-broken")
+def upgrade_broken():
+    """The new version's workers do not run: the old one goes on until there is a version whose workers do."""
+    broken = "/run/broken-datapath"
+    with open(find("vnicd-datapath"), "rb") as f:
+        program = f.read()
+    assert program.count(b"--worker\0") == 1
+    with open(broken, "wb") as f:
+        f.write(program.replace(b"--worker\0", b"--walker\0"))
+    os.chmod(broken, 0o755)
+    with Bed() as (m, a, b):
+        old, good = m.workers(), m.argv
+        with Stream(a, b) as s:
+            m.stop_service()
+            m.argv = [broken, "--managed"]
+            m._spawn()
+            wait_for("it to be said", lambda: "from before the restart goes on" in m.said(), 15)
+            had = len(s.got)
+            wait_for("frames to pass", lambda: len(s.got) > had + 100, 10)
+            assert not gone(old[0]) and not m.ready.is_set()
+            m.stop_service()
+            m.argv = good
+            m.start()
+            assert gone(old[0]) and m.workers()
+        print(f"# longest gap {s.gap * 1000:.1f} ms")
+        alive(a, b)
+        assert {p["state"] for p in states().values()} == {"running"}
+
+
 @test("restart-twice")
 def twice():
     """A keeper is killed while it takes over, at moments all along its start: the stream goes on."""

@@ -152,6 +152,34 @@ def absent():
         exchange(a, b)
 
 
+@test("rig-keeper-upgrade-broken")
+def upgrade_broken():
+    """The new version's workers do not run: the old one goes on, until the old version is put back."""
+    shutil.copy2(PROGRAM, PROGRAM + ".good")
+    with open(PROGRAM, "rb") as f:
+        program = f.read()
+    assert program.count(b"--worker\0") == 1
+    with open(PROGRAM + ".bad", "wb") as f:
+        f.write(program.replace(b"--worker\0", b"--walker\0"))
+    os.chmod(PROGRAM + ".bad", 0o755)
+    with Bed() as (a, b):
+        with Stream(a, b, rate=100) as s:
+            try:
+                os.rename(PROGRAM + ".bad", PROGRAM)
+                old = pid()
+                run("systemctl", "restart", "--no-block", UNIT)
+                wait_for("systemd to try again", lambda: "from before the restart goes on" in said(60)
+                         and "timeout" in said(60) and pid() not in (0, old), 40, 0.2)
+                had = len(s.got)
+                wait_for("frames without a keeper", lambda: len(s.got) > had + 100, 10)
+            finally:
+                os.rename(PROGRAM + ".good", PROGRAM)
+            run("systemctl", "restart", UNIT)
+        alive(a, b)
+        exchange(a, b)
+        assert {p["state"] for p in states().values()} == {"running"}, states()
+
+
 @test("rig-keeper-reexec")
 def reexec():
     """systemd itself is replaced, and its configuration read anew, between two deaths."""
