@@ -1,140 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Hostile rings: what tests/tables/hostile-rings.md lists, one test a row. Guest 0 does the evil, guest 1 is
- * whom it sends to; whatever comes of it, two others go on speaking to each other, and the sanitizers
- * have nothing to say.
+ * Hostile rings: what tests/tables/hostile-rings.md lists, one test a row; of headers, test_split_headers.c. Whatever
+ * comes of it, others go on speaking to each other (split_bed.h), and the sanitizers have nothing to say.
  */
-#include "tests/unit/unit.h"
+#include "tests/unit/split_bed.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/str.h"
 #include "datapath/forward/fault.h"
-#include "tests/lib/bed.h"
-
-#define EVIL   0
-#define VICTIM 1
-#define RX     0
-#define TX     1
-
-static struct bed bed;
-
-static struct vg_ring *tx(void)
-{
-	return &bed.g[EVIL].ring[TX];
-}
-
-static struct vg_ring *rx(void)
-{
-	return &bed.g[EVIL].ring[RX];
-}
-
-static uint64_t buffer(const struct vg_ring *r, unsigned int i)
-{
-	return VG_GPA + r->buf + i * VG_TX_BUF;
-}
-
-static void set_desc(struct vring_desc *d, uint64_t addr, uint32_t len, uint16_t flags,
-		     uint16_t next)
-{
-	*d = (struct vring_desc){ .addr = addr, .len = len, .flags = flags, .next = next };
-}
-
-/* Make head @head available, past all the model's books. */
-static void offer(struct vg_ring *r, uint16_t head)
-{
-	r->avail->ring[r->avail->idx % r->size] = head;
-	__atomic_store_n(&r->avail->idx, (uint16_t)(r->avail->idx + 1), __ATOMIC_RELEASE);
-}
-
-static struct vring_desc *table_at(struct vg_ring *r, unsigned int i)
-{
-	return (void *)(bed.g[EVIL].mem + r->table + i * VG_TABLE * sizeof(struct vring_desc));
-}
-
-/* An indirect table of @len bytes at the ring's first table, offered as head 0. */
-static void offer_table(uint32_t len, uint16_t flags)
-{
-	set_desc(&tx()->desc[0], vguest_gpa(&bed.g[EVIL], table_at(tx(), 0)), len,
-		 (uint16_t)(VRING_DESC_F_INDIRECT | flags), 1);
-	offer(tx(), 0);
-}
-
-static void setup_with(uint64_t features, uint32_t rx_buf)
-{
-	struct vg_config cfg[4] = { BED_CFG, BED_CFG, BED_CFG, BED_CFG };
-
-	cfg[EVIL].features = features;
-	cfg[EVIL].rx_buf = rx_buf;
-	bed_init(&bed, 4, cfg);
-}
-
-static int setup(void **state)
-{
-	const struct vg_config c = BED_CFG;
-
-	(void)state;
-	setup_with(c.features | VG_FEATURE(VIRTIO_NET_F_CSUM) | VG_FEATURE(VIRTIO_NET_F_HOST_TSO4),
-		   2048);
-	return 0;
-}
-
-/* Others are served as before, whatever happened. */
-static int teardown(void **state)
-{
-	uint8_t seed = 0;
-
-	(void)state;
-	for (unsigned int i = 0; i < 100; i++) {
-		assert_true(bed_send(&bed, 2, 3, (uint8_t)i));
-		bed_turn(&bed, 0);
-		assert_true(bed_receive(&bed, 3, &seed) > 0);
-		assert_int_equal(seed, (uint8_t)i);
-		vguest_post(&bed.g[3], 0, 1);
-		assert_int_equal(vguest_reap(&bed.g[2], 0), 1);
-	}
-	bed_deinit(&bed);
-	return 0;
-}
-
-static const struct port_counters *counters(void)
-{
-	return &bed.g[EVIL].state->counters;
-}
-
-/* The port is given up, for a reason with @words in it, and nothing reached the victim. */
-static void assert_broken(const char *words)
-{
-	const struct port *p;
-
-	bed_turn(&bed, 0);
-	p = engine_next_broken(bed.e);
-	assert_non_null(p);
-	assert_int_equal(p->index, EVIL);
-	if (!strstr(p->broken, words))
-		fail_msg("'%s' does not say '%s'", p->broken, words);
-	assert_null(engine_next_broken(bed.e));
-	bed_turn(&bed, 0);
-	assert_int_equal(bed_receive(&bed, VICTIM, NULL), 0);
-}
-
-/* The frame is dropped, the port goes on. */
-static void assert_refused(void)
-{
-	uint64_t before = counters()->tx_errors;
-
-	bed_turn(&bed, 0);
-	assert_null(engine_next_broken(bed.e));
-	assert_int_equal(counters()->tx_errors, before + 1);
-	assert_int_equal(bed_receive(&bed, VICTIM, NULL), 0);
-}
 
 static void avail_index_jumps(void **state)
 {
@@ -383,153 +262,6 @@ static void header_split_over_descriptors(void **state)
 	assert_memory_equal(got, buf, sizeof(buf));
 }
 
-static void send_with_header(const struct virtio_net_hdr *h)
-{
-	uint8_t buf[200];
-
-	bed_frame(buf, sizeof(buf), bed.g[VICTIM].mac, bed.g[EVIL].mac, 0x0800, 5);
-	assert_true(vguest_send(&bed.g[EVIL], 0, buf, sizeof(buf), h, VG_ONE));
-}
-
-static const struct virtio_net_hdr bad_header[] = {
-	{ .flags = 1, .csum_start = 0xffff, .csum_offset = 0 },
-	{ .flags = 1, .csum_start = 34, .csum_offset = 0xffff },
-	{ .flags = 1, .csum_start = 34, .csum_offset = 200 - 34 - 1 },
-	{ .flags = 1, .csum_start = 3, .csum_offset = 0 },
-	{ .flags = 0, .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 100 },
-	{ .flags = 1,
-	  .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
-	  .gso_size = 0,
-	  .csum_start = 34,
-	  .csum_offset = 16 },
-	{ .flags = 1, .gso_type = 77, .gso_size = 100, .csum_start = 34, .csum_offset = 16 },
-	{ .flags = 1,
-	  .gso_type = VIRTIO_NET_HDR_GSO_TCPV6,
-	  .gso_size = 100,
-	  .csum_start = 34,
-	  .csum_offset = 16 },
-};
-
-static void refused_header(unsigned int i)
-{
-	send_with_header(&bad_header[i]);
-	assert_refused();
-}
-
-static void csum_start_extreme(void **state)
-{
-	(void)state;
-	refused_header(0);
-}
-
-static void csum_offset_extreme(void **state)
-{
-	(void)state;
-	refused_header(1);
-}
-
-static void csum_field_half_outside(void **state)
-{
-	(void)state;
-	refused_header(2);
-}
-
-static void csum_start_in_ethernet_header(void **state)
-{
-	(void)state;
-	refused_header(3);
-}
-
-static void gso_without_checksum(void **state)
-{
-	(void)state;
-	refused_header(4);
-}
-
-static void gso_size_0(void **state)
-{
-	(void)state;
-	refused_header(5);
-}
-
-static void gso_type_unknown(void **state)
-{
-	(void)state;
-	refused_header(6);
-}
-
-static void gso_type_not_negotiated(void **state)
-{
-	(void)state;
-	refused_header(7);
-}
-
-static void checksum_not_negotiated(void **state)
-{
-	const struct virtio_net_hdr h = { .flags = 1, .csum_start = 34, .csum_offset = 16 };
-
-	(void)state;
-	bed.g[EVIL].cfg.features = VG_MODERN;
-	bed_set(&bed, EVIL, true);
-	send_with_header(&h);
-	assert_refused();
-}
-
-/* The victim does not take large frames: they are cut here, by what the frame is, not by what it says. */
-static void gso_of_no_tcp_frame(void **state)
-{
-	const struct virtio_net_hdr h = { .flags = 1,
-					  .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
-					  .gso_size = 1,
-					  .hdr_len = 0xffff,
-					  .csum_start = 34,
-					  .csum_offset = 16 };
-
-	(void)state;
-	send_with_header(&h);
-	bed_turn(&bed, 0);
-	assert_null(engine_next_broken(bed.e));
-	assert_int_equal(bed_receive(&bed, VICTIM, NULL), 0);
-	assert_int_equal(bed.g[VICTIM].state->counters.rx_errors, 1);
-	assert_int_equal(vguest_reap(&bed.g[EVIL], 0), 1);
-}
-
-static void gso_of_a_broadcast(void **state)
-{
-	const struct virtio_net_hdr h = { .flags = 1,
-					  .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
-					  .gso_size = 1,
-					  .csum_start = 34,
-					  .csum_offset = 16 };
-	uint8_t buf[200];
-
-	(void)state;
-	bed_frame(buf, sizeof(buf), bed_broadcast, bed.g[EVIL].mac, 0x0800, 5);
-	assert_true(vguest_send(&bed.g[EVIL], 0, buf, sizeof(buf), &h, VG_ONE));
-	assert_refused();
-}
-
-static void hdr_len_extreme(void **state)
-{
-	const struct virtio_net_hdr h = { .flags = 1,
-					  .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
-					  .gso_size = 1000,
-					  .hdr_len = 0xffff,
-					  .csum_start = 34,
-					  .csum_offset = 16 };
-	struct virtio_net_hdr_mrg_rxbuf got;
-	uint8_t buf[VG_FRAME_MAX];
-
-	(void)state;
-	bed.g[VICTIM].cfg.features |= VG_FEATURE(VIRTIO_NET_F_GUEST_CSUM) |
-				      VG_FEATURE(VIRTIO_NET_F_GUEST_TSO4);
-	bed_set(&bed, VICTIM, true);
-	send_with_header(&h);
-	bed_turn(&bed, 0);
-	assert_int_equal(vguest_receive(&bed.g[VICTIM], 0, buf, &got), 200);
-	assert_int_equal(got.hdr.hdr_len, 200);
-}
-
 static void receive_head_out_of_range(void **state)
 {
 	(void)state;
@@ -666,8 +398,6 @@ static void memory_is_taken_away(void **state)
 	assert_int_equal(ftruncate(bed.g[EVIL].mem_fd, (off_t)bed.g[EVIL].mem_size), 0);
 }
 
-#define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -700,18 +430,6 @@ int main(void)
 		ROW(frame_shorter_than_its_header),
 		ROW(frame_too_long),
 		ROW(header_split_over_descriptors),
-		ROW(csum_start_extreme),
-		ROW(csum_offset_extreme),
-		ROW(csum_field_half_outside),
-		ROW(csum_start_in_ethernet_header),
-		ROW(gso_without_checksum),
-		ROW(gso_size_0),
-		ROW(gso_type_unknown),
-		ROW(gso_type_not_negotiated),
-		ROW(checksum_not_negotiated),
-		ROW(gso_of_no_tcp_frame),
-		ROW(gso_of_a_broadcast),
-		ROW(hdr_len_extreme),
 		ROW(receive_head_out_of_range),
 		ROW(receive_index_jumps),
 		ROW(receive_index_goes_back),
