@@ -116,3 +116,11 @@ void refused(struct fixture *f, const char *code, const char *words)
 	assert_string_equal(f->o.err.code, code);
 	says(f->o.err.message, words);
 }
+
+struct port_spec standby_spec(unsigned int domain)
+{
+	struct port_spec spec = fake_spec(domain, 1);
+
+	strcpy(spec.standby, "ua-net0");
+	return spec;
+}

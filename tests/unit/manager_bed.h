@@ -37,6 +37,8 @@ void says(const char *text, const char *words);
 void swap(struct fixture *f, struct vnic_config *config);
 /* eth0 becomes a PF, which gets what @config wants: @vfs VFs; that is the host to come back to, without them. */
 void give_vfs(struct fixture *f, struct vnic_config *config, int vfs);
+/* Of an interface that stands by for a VF */
+struct port_spec standby_spec(unsigned int domain);
 struct vnic_port *port_of(struct fixture *f, const struct port_spec *spec);
 
 struct manager_job *prepare(struct fixture *f, struct port_spec *specs, size_t n);

@@ -25,14 +25,6 @@ static struct fixture *with_vfs(void **state, int vfs)
 	return *state;
 }
 
-static struct port_spec standby_spec(unsigned int domain)
-{
-	struct port_spec spec = fake_spec(domain, 1);
-
-	strcpy(spec.standby, "ua-net0");
-	return spec;
-}
-
 static bool has_fdb(struct fixture *f, const struct port_spec *spec)
 {
 	for (size_t i = 0; i < f->h.pf[0].n_fdb; i++)
@@ -73,89 +65,6 @@ static void a_life(void **state)
 	end_domain(f, &spec);
 	swap(f, config_with(0));
 	same_as(f, f->before);
-}
-
-/* In switchdev mode: the VF's representor stands in the bridge, with the port's VLAN. */
-static struct fixture *with_representors(void **state)
-{
-	struct fixture *f = *state;
-
-	fake_switchdev(fake_add_pf(&f->h, PF0, "eth0", 7));
-	fake_link(&f->h, "br0")->link.vlan_filtering = true;
-	swap(f, config_with(3));
-	assert_int_equal(f->h.pf[0].pf.n_vf, 3);
-	free(f->before);
-	f->before = fake_snapshot(&f->h);
-	return f;
-}
-
-static void through_a_representor(void **state)
-{
-	struct fixture *f = with_representors(state);
-	struct port_spec spec = standby_spec(1);
-	struct fake_link *rep;
-
-	spec.has_vlan = true;
-	spec.vlan = 12;
-	run_port(f, &spec);
-	assert_int_equal(port_of(f, &spec)->device.state, DEVICE_ATTACHED);
-	rep = fake_link(&f->h, "rep0");
-	assert_int_equal(rep->link.master, fake_link(&f->h, "br0")->link.ifindex);
-	assert_int_equal(rep->pvid, 12);
-	assert_true(rep->link.up);
-	/* Who looks for the guest in the card finds the bridge: that has been told, and the card is not asked. */
-	assert_int_equal(f->h.pf[0].pf.vf[0].value[VF_VLAN], 0);
-	fake_run(&f->h, 6 * SECOND);
-	assert_int_equal(f->h.n_fdb, 0);
-	assert_int_equal(f->h.pf[0].n_fdb, 0);
-	end_domain(f, &spec);
-	fake_run(&f->h, 5 * SECOND);
-	same_as(f, f->before);
-}
-
-static void a_representor_taken_out(void **state)
-{
-	struct fixture *f = with_representors(state);
-	struct port_spec spec = standby_spec(1);
-	struct fake_link *rep = fake_link(&f->h, "rep0");
-
-	spec.has_vlan = true;
-	spec.vlan = 12;
-	run_port(f, &spec);
-	fake_run(&f->h, 6 * SECOND);
-	rep->link.master = rep->pvid = 0;
-	fake_run(&f->h, 30 * SECOND);
-	assert_int_equal(rep->link.master, fake_link(&f->h, "br0")->link.ifindex);
-	assert_int_equal(rep->pvid, 12);
-	assert_int_equal(port_of(f, &spec)->device.state, DEVICE_ATTACHED);
-	rep->link.up = false;
-	fake_run(&f->h, 30 * SECOND);
-	assert_true(rep->link.up);
-	end_domain(f, &spec);
-	fake_run(&f->h, 5 * SECOND);
-	same_as(f, f->before);
-}
-
-static void another_representor(void **state)
-{
-	struct fixture *f = with_representors(state);
-	struct port_spec spec = standby_spec(1);
-	int br0 = fake_link(&f->h, "br0")->link.ifindex;
-	const struct vnic_link *link;
-
-	run_port(f, &spec);
-	fake_run(&f->h, 6 * SECOND);
-	fake_del_link(&f->h, "rep0");
-	f->h.pf[0].pf.vf[0].representor =
-		fake_add_link(&f->h, "rep0b", LINK_PHYSICAL, NULL)->link.ifindex;
-	fake_run(&f->h, 30 * SECOND);
-	assert_int_equal(port_of(f, &spec)->device.state, DEVICE_ATTACHED);
-	link = inventory_find(&f->h.inv, fake_plugged(&f->h, &spec.key)->representor);
-	assert_int_equal(link->master, br0);
-	end_domain(f, &spec);
-	fake_run(&f->h, 5 * SECOND);
-	for (size_t i = 0; i < f->h.n_links; i++)
-		assert_true(strncmp(f->h.link[i].link.name, "rep", 3) || !f->h.link[i].link.master);
 }
 
 static void the_same_again(void **state)
@@ -578,9 +487,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_life),
-		TEST(through_a_representor),
-		TEST(a_representor_taken_out),
-		TEST(another_representor),
 		TEST(the_same_again),
 		TEST(none_free_then_promoted),
 		TEST(priority_goes_first),
