@@ -8,6 +8,7 @@
  *	pf IFINDEX|0 ADDR TOTAL NUM	the first NUM of its VFs are whole; IFINDEX becomes its netdev
  *	unpf ADDR
  *	vf ADDR INDEX USER NAME|-	who has that VF; unknown: its PF's driver tells none of its attributes
+ *	hostdev ADDR CLASS|-		libvirt lists that VF, and no other, as an interface of class CLASS; -: it lists none
  *	vdpa NAME MGMTDEV PF		a management device of the PF, and a device of it
  *	mdev PARENT TYPE AVAILABLE
  *	port UUID MAC NAME		a port of class gold beside whose interface a VF may be plugged in
@@ -154,6 +155,18 @@ static void set_vf(struct fake *f, const char *pf_addr, int index, const char *u
 	snprintf(vf.user_name, sizeof(vf.user_name), "%s", strcmp(name, "-") ? name : "");
 	if (inventory_update_vf(&f->inv, pf_addr, &vf) > 0)
 		manager_pf_changed(f->manager, pf_addr);
+}
+
+static void set_hostdev(struct fake *f, const char *addr, const char *class)
+{
+	struct domain_device d = {
+		.uuid = { 7 }, .domain = "own", .has_mac = true, .mac = { 2, 7 }
+	};
+	bool any = strcmp(class, "-") != 0;
+
+	snprintf(d.addr, sizeof(d.addr), "%s", addr);
+	snprintf(d.class_name, sizeof(d.class_name), "%s", class);
+	manager_hostdevs_found(f->manager, &d, any ? 1 : 0, false);
 }
 
 static void set_vdpa(struct fake *f, const char *name, const char *mgmtdev, const char *pf)
@@ -331,6 +344,7 @@ static struct vnic_config *make_config(void)
 	c->paths.path[1] = VNIC_PATH_SOFTWARE;
 	if (vlan_set_parse("0", &c->vlans) < 0)
 		abort();
+	c->spoofchk = true; /* as VFs here have it */
 	c->queues = 8;
 	c->weight = 100;
 	c->numa_node = -1;
@@ -365,6 +379,8 @@ static void command(struct fake *f, char *line)
 			manager_pf_changed(f->manager, word[1]);
 	} else if (n == 5 && !strcmp(word[0], "vf"))
 		set_vf(f, word[1], atoi(word[2]), word[3], word[4]);
+	else if (n == 3 && !strcmp(word[0], "hostdev"))
+		set_hostdev(f, word[1], word[2]);
 	else if (n == 4 && !strcmp(word[0], "vdpa"))
 		set_vdpa(f, word[1], word[2], word[3]);
 	else if (n == 4 && !strcmp(word[0], "mdev"))
@@ -422,7 +438,9 @@ int main(void)
 				       .record_shared = fake_record,
 				       .erase_shared = fake_erase,
 				       .record_nic = fake_record_nic,
-				       .erase_nic = fake_erase };
+				       .erase_nic = fake_erase,
+				       .record_hostdev = fake_record,
+				       .erase_hostdev = fake_erase };
 	struct bus_ops ops = { .data = &f, .connected = fake_connected };
 	struct event *in;
 

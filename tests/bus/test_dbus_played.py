@@ -156,6 +156,38 @@ def _():
     changed(ear, NIC, VfsTaken=0, VfsFree=7)
 
 
+@test("vf_of_libvirts_has_a_class")
+def _():
+    d = played()
+    b, ear = Bus(), Bus()
+    ear.listen()
+    keys = ("class", "settings", "settings_reason")
+
+    def told():
+        m = ear.signal(lambda s: s.member == "VfsChanged")
+        assert m.body == [2, 2], m.body
+        v = call(b, "ListVfs", "u", 2)[0][0]
+        return (v["user"], v["user_name"], *(v.get(k) for k in keys))
+
+    def become(want):
+        # Each step of the way may be told.
+        for _ in range(8):
+            got = told()
+            if got == want:
+                return
+        raise AssertionError(f"{got}, not {want}")
+    d.do(f"vf {PF} 2 domain own")
+    become(("domain", "own", None, None, None))
+    d.do("hostdev 0000:03:10.2 gold")
+    become(("domain", "own", "gold", "set", ""))
+    d.do("hostdev 0000:03:10.2 tin")
+    become(("domain", "own", "gold", "set", "there is no class 'tin': it stays as it is"))
+    d.do("hostdev 0000:03:10.2 -")
+    become(("domain", "own", None, None, None))
+    d.do(f"vf {PF} 2 free -")
+    become(("free", "", None, None, None))
+
+
 @test("vf_attribute_unknown")
 def _():
     # What the driver does not tell has no key: a false there would be a lie.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Random operations on a host with two PFs: domains with and without a standby come and go, the daemon is killed or a
+ * Random operations on a host with two PFs: domains with and without a standby, and with VFs by their own XML, come and
+ * go, the daemon is killed or a
  * call of it fails, the configuration changes, and others meddle with VFs. After each, when all is quiet, the host is
  * compared with what it must be; at the end it reads as at the beginning.
  *
@@ -17,6 +18,7 @@
 #include "tests/unit/manager_bed.h"
 
 #define DOMAINS 12
+#define OWN	3 /* domains with a VF by their own XML: their numbers come after the others' */
 #define OPS	3000
 
 enum life { OFF, PREPARED, RUNNING };
@@ -31,7 +33,8 @@ struct world {
 	int vfs[FAKE_PFS]; /* as configured */
 	uint32_t max_vfs;
 	bool trust;
-	unsigned long op, in_guests, kills; /* how much was tried */
+	uint32_t rate; /* Mbit/s */
+	unsigned long op, in_guests, lent, kills; /* how much was tried */
 	char trail[64][80]; /* the last operations */
 };
 
@@ -59,6 +62,7 @@ static struct vnic_config *config_of(const struct world *w)
 	strcpy(lan->uplink[lan->n_uplinks++], "eth1");
 	config_class(config, "gold")->max_vfs = w->max_vfs;
 	config_class(config, "gold")->trust = w->trust;
+	config_class(config, "gold")->rate = w->rate * UINT64_C(1000000);
 	return config;
 }
 
@@ -123,6 +127,7 @@ static void restart(struct world *w)
 	w->kills++;
 	fake_kill(&w->h);
 	fake_start(&w->h, config_of(w));
+	fake_tell_hostdevs(&w->h);
 	reconnect(w);
 }
 
@@ -206,6 +211,52 @@ static void operate_domain(struct world *w)
 	}
 }
 
+static const struct vnic_port *holder(const struct world *w, const struct vnic_vf *vf);
+
+/* What libvirt lists of @addr: the class it names; NULL: it lists no such VF. */
+static const char *own_class(const struct world *w, const char *addr)
+{
+	for (size_t i = 0; i < w->h.n_hostdevs; i++)
+		if (str_eq(w->h.hostdev[i].addr, addr))
+			return w->h.hostdev[i].class_name;
+	return NULL;
+}
+
+/* A domain gets a VF of libvirt's own choosing, from the host or from another such domain, or gives it back. */
+static void operate_own(struct world *w)
+{
+	unsigned int d = DOMAINS + 1 + roll(OWN);
+	size_t before = w->h.n_hostdevs;
+	const char *class = roll(4) ? "gold" : "";
+
+	note(w, "domain %u with its own VF", d);
+	fake_hostdev(&w->h, d, NULL, 0, NULL);
+	if (w->h.n_hostdevs == before || !roll(3))
+		for (size_t i = 0; i < w->h.n_pfs; i++) {
+			struct fake_pf *f = &w->h.pf[i];
+			int v = f->pf.n_vf ? (int)roll((uint32_t)f->pf.n_vf) : -1;
+
+			if (v < 0 || holder(w, &f->pf.vf[v]) || own_class(w, f->pf.vf[v].addr) ||
+			    !roll(3))
+				continue;
+			fake_hostdev(&w->h, d, f, v, class);
+			note(w, "domain %u has %s by its own XML, class '%s'", d, f->pf.vf[v].addr,
+			     class);
+			break;
+		}
+	fake_run(&w->h, roll(2) ? 0 : SECOND);
+	if (!w->h.dead)
+		fake_tell_hostdevs(&w->h);
+}
+
+static void operate_some(struct world *w)
+{
+	if (roll(4))
+		operate_domain(w);
+	else
+		operate_own(w);
+}
+
 /* Others: a number of VFs, an attribute, a driver, a PF that goes or comes. */
 static void meddle(struct world *w)
 {
@@ -256,8 +307,9 @@ static void operate(struct world *w)
 		w->vfs[roll(FAKE_PFS)] = (int)roll(8);
 		w->max_vfs = roll(3) ? 0 : roll(8);
 		w->trust = roll(2);
-		note(w, "config: %d and %d VFs, max-vfs %u, trust %d", w->vfs[0], w->vfs[1],
-		     w->max_vfs, w->trust);
+		w->rate = roll(2) ? 0 : 100 + roll(3);
+		note(w, "config: %d and %d VFs, max-vfs %u, trust %d, rate %u", w->vfs[0],
+		     w->vfs[1], w->max_vfs, w->trust, w->rate);
 		assert_int_equal(manager_config_swap(w->h.m, config_of(w), &err), 0);
 		break;
 	case 1:
@@ -276,15 +328,15 @@ static void operate(struct world *w)
 	case 5:
 		w->h.kill_at = 1 + roll(12);
 		w->h.kill_when = roll(2) ? FAKE_BEFORE : FAKE_AFTER;
-		operate_domain(w);
+		operate_some(w);
 		break;
 	case 6:
 		w->h.fail_at = 1 + roll(12);
 		w->h.fail_with = -EIO;
-		operate_domain(w);
+		operate_some(w);
 		break;
 	default:
-		operate_domain(w);
+		operate_some(w);
 	}
 }
 
@@ -299,6 +351,7 @@ static const struct vnic_port *holder(const struct world *w, const struct vnic_v
 static void look_at_vf(struct world *w, const struct vnic_vf *vf, bool bound)
 {
 	const struct vnic_port *p = holder(w, vf);
+	const char *class = own_class(w, vf->addr);
 	bool plugged = false;
 
 	for (size_t i = 0; i < w->h.n_plugged; i++)
@@ -313,6 +366,17 @@ static void look_at_vf(struct world *w, const struct vnic_vf *vf, bool bound)
 		wrong(w, "VF %s of port %s is not in its guest", vf->addr, p->spec.name);
 	if (plugged && vf->value[VF_TRUST] != w->trust)
 		wrong(w, "VF %s: trust is not as its class has it", vf->addr);
+	if (plugged && vf->value[VF_RATE] != w->rate)
+		wrong(w, "VF %s: its rate is not as its class has it", vf->addr);
+	if (p && class)
+		wrong(w, "VF %s is a port's and a domain's", vf->addr);
+	if (class && *class) {
+		if (vf->value[VF_TRUST] != w->trust || vf->value[VF_RATE] != w->rate ||
+		    vf->value[VF_SPOOFCHK] != 1 || vf->value[VF_MAC] || vf->value[VF_VLAN])
+			wrong(w, "VF %s of libvirt's is not as its class has it", vf->addr);
+		w->lent++;
+		return;
+	}
 	if (p && p->device.state != DEVICE_RESERVED)
 		return;
 	if (!str_eq(vf->driver, bound ? "ixgbevf" : "") || *vf->driver_override ||
@@ -348,7 +412,8 @@ static void look_at_domain(struct world *w, int d)
 	if (*spec->standby && p->device.state == DEVICE_NONE && !w->max_vfs)
 		for (size_t i = 0; i < w->h.n_pfs; i++)
 			for (int v = 0; v < w->h.pf[i].pf.n_vf; v++)
-				if (!holder(w, &w->h.pf[i].pf.vf[v]))
+				if (!holder(w, &w->h.pf[i].pf.vf[v]) &&
+				    !own_class(w, w->h.pf[i].pf.vf[v].addr))
 					wrong(w, "port %s has no VF, and %s is free", spec->name,
 					      w->h.pf[i].pf.vf[v].addr);
 }
@@ -387,6 +452,13 @@ static void look(struct world *w)
 			look_at_vf(w, &w->h.pf[i].pf.vf[v], w->h.pf[i].born_bound[v]);
 	for (int d = 0; d < DOMAINS; d++)
 		look_at_domain(w, d);
+	for (size_t i = 0; i < w->h.hostdev_records.n; i++) {
+		const char *class = own_class(w, w->h.hostdev_records.record[i].name);
+
+		if (!class || !*class)
+			wrong(w, "a record of VF %s, which is nobody's",
+			      w->h.hostdev_records.record[i].name);
+	}
 	if (w->h.n_port_records != HASH_COUNT(w->h.m->ports))
 		wrong(w, "%zu records of %u ports", w->h.n_port_records, HASH_COUNT(w->h.m->ports));
 }
@@ -412,8 +484,10 @@ static void random_operations(void **state)
 	random_state = (uint32_t)seed | 1;
 	fake_init(&w->h);
 	fake_add_link(&w->h, "eth1", LINK_PHYSICAL, "br0");
-	for (int i = 0; i < FAKE_PFS; i++)
+	for (int i = 0; i < FAKE_PFS; i++) {
 		fake_add_pf(&w->h, pf_addr[i], pf_name[i], 7);
+		fake_link(&w->h, pf_name[i])->link.carrier = true; /* or they take no rate */
+	}
 	before = fake_snapshot(&w->h);
 	for (unsigned int d = 0; d < DOMAINS; d++) {
 		w->domain[d].spec = fake_spec(d + 1, 1);
@@ -432,8 +506,12 @@ static void random_operations(void **state)
 		look(w);
 		w->in_guests += w->h.n_plugged;
 	}
-	print_message("VFs in guests after an operation: %lu; kills: %lu\n", w->in_guests / ops,
-		      w->kills);
+	print_message("VFs in guests after an operation: %lu, and %lu of libvirt's; kills: %lu\n",
+		      w->in_guests / ops, w->lent / ops, w->kills);
+	assert_true(w->lent > ops / 4);
+	for (unsigned int d = 0; d < OWN; d++)
+		fake_hostdev(&w->h, DOMAINS + 1 + d, NULL, 0, NULL);
+	fake_tell_hostdevs(&w->h);
 	for (int d = 0; d < DOMAINS; d++)
 		if (w->domain[d].life != OFF)
 			end_of(w, d, true);
