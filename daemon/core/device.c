@@ -237,10 +237,13 @@ void step_follow(struct step *step, int64_t value)
 {
 	if (step->value == value)
 		return;
+	if (step->state == STEP_DONE) {
+		step->state = STEP_BEGUN;
+		step->old = step->value;
+		step->has_old = true;
+	}
 	step->value = value;
 	step->seen = false;
-	if (step->state == STEP_DONE)
-		step->state = STEP_BEGUN;
 }
 
 int plan_follow_attrs(struct plan *held, const struct plan *wanted)

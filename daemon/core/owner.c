@@ -169,12 +169,12 @@ static void step_ended(void *arg, int error, const struct vnic_err *err)
 	o->settled_at = manager_now(o->m);
 	if (o->undoing && (error >= 0 || gone_already(error))) {
 		step->state = STEP_UNDONE;
-		step->has_prev = step->seen = false;
+		step->has_prev = step->has_old = step->seen = false;
 		o->error = 0;
 		o->backoff = 0;
 	} else if (error >= 0) {
 		o->cur.state = o->redo ? STEP_BEGUN : STEP_DONE;
-		o->cur.seen = false;
+		o->cur.has_old = o->cur.seen = false;
 		*step = o->cur;
 		o->error = 0;
 		o->backoff = 0;

@@ -361,6 +361,8 @@ int64_t path_sriov_rates(uint64_t rate, uint64_t min_rate)
 	/* Where a port has less than its class, it is kept no more than that. */
 	if (max && min > max)
 		min = max;
+	if (min > INT32_MAX) /* of a step's value, which has a sign */
+		min = INT32_MAX;
 	return (int64_t)(min << 32 | max);
 }
 

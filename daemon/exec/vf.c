@@ -154,7 +154,7 @@ int vf_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 	int64_t value;
 	int ifindex;
 
-	if (!step->has_prev || step->prev == step->value)
+	if (!step->has_prev || (step->prev == step->value && !step->has_old))
 		return 0;
 	ifindex = get_value(exec, step, &value, err);
 	if (ifindex == -ENODEV || ifindex == -ESTALE)
@@ -162,7 +162,8 @@ int vf_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 	if (ifindex < 0)
 		return ifindex;
 	/* Somebody set it since, or it never acted: not ours to put back. */
-	if (value != step->value && !guests_own(exec, step))
+	if (value != step->value && !(step->has_old && value == step->old) &&
+	    !guests_own(exec, step))
 		return 0;
 	return set_value(exec, step, ifindex, step->prev, err);
 }

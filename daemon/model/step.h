@@ -88,6 +88,9 @@ struct step {
 	/* The previous value, read from the kernel just before acting; has_prev says that it was. */
 	bool has_prev;
 	int64_t prev;
+	/* Of STEP_VF_ATTR that is to set another value than it has set: that one, until the other one is. */
+	bool has_old;
+	int64_t old;
 	bool seen; /* the inventory has shown its effect since; not recorded */
 };
 

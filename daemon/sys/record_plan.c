@@ -78,6 +78,8 @@ static struct json_object *step_to_json(const struct step *step)
 	record_add_text(o, "name", step->name);
 	if (step->has_prev)
 		json_add_u64(o, "prev", (uint64_t)step->prev);
+	if (step->has_old)
+		json_add_u64(o, "old", (uint64_t)step->old);
 	if (*step->dev)
 		function_to_json(step, o);
 	return o;
@@ -183,10 +185,25 @@ static int step_function(struct json_object *o, struct step *step, struct vnic_e
 	return 0;
 }
 
+/* A value of before, which may be missing. */
+static int step_before(struct json_object *o, const char *key, bool *ret_has, int64_t *ret,
+		       struct vnic_err *err)
+{
+	uint64_t v;
+	int r;
+
+	*ret_has = json_has(o, key);
+	if (!*ret_has)
+		return 0;
+	r = json_get_u64(o, key, 0, INT64_MAX, &v, err);
+	if (r == 0)
+		*ret = (int64_t)v;
+	return r;
+}
+
 static int step_numbers(struct json_object *o, struct step *step, struct vnic_err *err)
 {
 	uint32_t ifindex = 0, master = 0, vlan = 0;
-	uint64_t prev;
 	int r;
 
 	r = record_get_u32(o, "ifindex", INT32_MAX, &ifindex, err);
@@ -201,14 +218,8 @@ static int step_numbers(struct json_object *o, struct step *step, struct vnic_er
 	step->ifindex = (int)ifindex;
 	step->master = (int)master;
 	step->vlan = (uint16_t)vlan;
-	if (!json_has(o, "prev"))
-		return 0;
-	r = json_get_u64(o, "prev", 0, INT64_MAX, &prev, err);
-	if (r < 0)
-		return r;
-	step->has_prev = true;
-	step->prev = (int64_t)prev;
-	return 0;
+	r = step_before(o, "prev", &step->has_prev, &step->prev, err);
+	return r < 0 ? r : step_before(o, "old", &step->has_old, &step->old, err);
 }
 
 int record_plan_from_json(struct json_object *array, struct plan *ret, struct vnic_err *err)

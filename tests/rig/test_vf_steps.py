@@ -539,6 +539,18 @@ def attr_of_others():
         pf.set_vf(3, "vlan", "0", "mac", NONE, "max_tx_rate", "0")
 
 
+@test("attr-another-value-wanted")
+def attr_another_wanted():
+    """What it has is ours still where a class asked for another value that was never set; else's is not."""
+    with Igb() as pf, Tool() as x:
+        f = vf_fields(pf, 3)
+        x.step("do", "vf-attr", attr="rate", value=rate(100), **f)
+        x.step("undo", "vf-attr", attr="rate", value=rate(50), old=rate(70), prev=0, **f)
+        assert pf.vf(3)["rate"]["max_tx"] == 100, pf.vf(3)
+        x.step("undo", "vf-attr", attr="rate", value=rate(50), old=rate(100), prev=0, **f)
+        assert pf.vf(3)["rate"]["max_tx"] == 0, pf.vf(3)
+
+
 @test("rate-without-carrier")
 def rate_without_carrier():
     """igb refuses any rate then: said so, at the way in and at the way back."""

@@ -345,7 +345,8 @@ int fake_pf_act(struct fake_host *h, struct step *step, const struct vnic_port *
 			memcpy(f->fdb[f->n_fdb++], step->mac, VNIC_MAC_LEN);
 		return 0;
 	case STEP_VF_ATTR:
-		if (!undo || vf->value[step->attr] == step->value)
+		if (!undo || vf->value[step->attr] == step->value ||
+		    (step->has_old && vf->value[step->attr] == step->old))
 			vf->value[step->attr] = value;
 		return 0;
 	case STEP_VF_DRIVER:

@@ -78,7 +78,10 @@ static void set_field(struct step *step, const char *field, const char *value)
 		str_copy(step->prev_driver, sizeof(step->prev_driver), value);
 	} else if (str_eq(field, "prev-override"))
 		str_copy(step->prev_override, sizeof(step->prev_override), value);
-	else if (str_eq(field, "prev")) {
+	else if (str_eq(field, "old")) {
+		step->has_old = true;
+		step->old = atoll(value);
+	} else if (str_eq(field, "prev")) {
 		step->has_prev = true;
 		step->prev = atoll(value);
 	} else

@@ -283,6 +283,28 @@ static void one_attribute_is_refused(void **state)
 	same_as(f, before);
 }
 
+/* What it has is still ours, though its class says another value by now. */
+static void put_back_though_another_value_was_wanted(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *before = given(f);
+	struct vnic_config *c = config();
+
+	lend(f, 1, 1, "gold");
+	f->h.refuse_attrs = 1u << VF_RATE | 1u << VF_TRUST;
+	config_class(c, "gold")->rate = GBIT;
+	config_class(c, "gold")->trust = false;
+	swap(f, c);
+	is(f, 1, HOSTDEV_SETTING, "could not");
+	has(f, 1, 1, 0, 2000);
+	/* And the record knows it. */
+	fake_kill(&f->h);
+	fake_start(&f->h, config());
+	f->h.refuse_attrs = 0;
+	end(f, 1);
+	same_as(f, before);
+}
+
 static void what_the_driver_cannot_is_said(void **state)
 {
 	struct fixture *f = *state;
@@ -441,6 +463,7 @@ int main(void)
 		TEST(only_what_is_still_ours_is_put_back),
 		TEST(changed_by_others),
 		TEST(one_attribute_is_refused),
+		TEST(put_back_though_another_value_was_wanted),
 		TEST(what_the_driver_cannot_is_said),
 		TEST(a_port_gets_it_only_when_it_is_put_back),
 		TEST(killed_and_started_again),

@@ -26,6 +26,8 @@ static void same_step(const struct step *a, const struct step *b)
 	assert_string_equal(a->name, b->name);
 	assert_int_equal(a->has_prev, b->has_prev);
 	assert_int_equal(a->prev, b->prev);
+	assert_int_equal(a->has_old, b->has_old);
+	assert_int_equal(a->old, b->old);
 }
 
 static void same_spec(const struct port_spec *a, const struct port_spec *b)
@@ -95,6 +97,8 @@ static void shared_round_trip(void **state)
 	size_t size;
 
 	(void)state;
+	port->plan.step[1].has_old = true;
+	port->plan.step[1].old = INT64_MAX;
 	assert_int_equal(record_encode_shared(&lan, &port->plan, BOOT, &data, &size), 0);
 	assert_int_equal(record_decode_shared(data, size, OTHER_BOOT, &owner, &plan, NULL),
 			 RECORD_OTHER_BOOT);
@@ -271,6 +275,7 @@ static const struct bad_field bad_fields[] = {
 	{ "step_name_with_path", "port.plan.0.name", "\"../x\"", "name" },
 	{ "step_vlan_4095", "port.plan.1.vlan", "4095", "vlan" },
 	{ "step_prev_2_63", "port.plan.1.prev", "9223372036854775808", "prev" },
+	{ "step_old_negative", "port.plan.1.old", "-1", "old" },
 	{ "step_prev_text", "port.plan.1.prev", "\"0\"", "prev" },
 };
 
