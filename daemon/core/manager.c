@@ -342,6 +342,8 @@ void manager_link_changed(struct manager *m, int ifindex)
 			o->link_changed(o->data, ifindex, link);
 	for (struct segment_share *s = m->shares; s; s = s->hh.next)
 		managed_share(s)->stale = true;
+	if (link)
+		nics_named(m, link);
 	if (m->shares || m->hostdevs)
 		manager_kick(m);
 }

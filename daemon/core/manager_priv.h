@@ -245,6 +245,7 @@ void contest_look(struct managed_port *p);
 /* nic.c */
 void nic_pump(struct managed_nic *n);
 void nics_stale(struct manager *m);
+void nics_named(struct manager *m, const struct vnic_link *link);
 int nic_restore(struct manager *m, const char *pf, struct plan *plan, bool drained);
 bool nic_is_drained(const struct manager *m, const char *pf);
 struct managed_nic *nic_free(struct managed_nic *n);

@@ -102,6 +102,16 @@ void nics_stale(struct manager *m)
 	manager_kick(m);
 }
 
+/* A section may mean a nic by a name that udev gives it some time after its PF came. */
+void nics_named(struct manager *m, const struct vnic_link *link)
+{
+	for (const struct vnic_nic_config *cfg = m->config->nics; cfg; cfg = cfg->hh.next)
+		if (!*cfg->address && str_eq(cfg->name, link->name)) {
+			nics_stale(m);
+			return;
+		}
+}
+
 /* @fmt: a sentence for people; empty: all is well. */
 static void __attribute__((format(printf, 3, 4)))
 tell(struct managed_nic *n, bool ready, const char *fmt, ...)

@@ -261,6 +261,28 @@ static void a_drained_nic_loses_its_driver(void **state)
 	end(&h);
 }
 
+/* A PF that comes back has its driver's name for its interface until udev gives it its own, by which it is configured. */
+static void a_nic_gets_its_name_late(void **state)
+{
+	static struct fake_host h;
+
+	(void)state;
+	begin(&h);
+	fake_numvfs(&h, &h.pf[0], 0);
+	fake_del_pf(&h, PF);
+	strcpy(fake_link(&h, "eth0")->link.name, "eth7");
+	fake_run(&h, 10000000);
+	assert_null(manager_nic(h.m, PF));
+	fake_add_pf(&h, PF, "eth7", 7);
+	fake_run(&h, 10000000);
+	assert_int_equal(h.pf[0].pf.num_vfs, 0);
+	strcpy(fake_link(&h, "eth7")->link.name, "eth0");
+	fake_run(&h, 60000000);
+	assert_int_equal(h.pf[0].pf.n_vf, 3);
+	assert_true(manager_nic(h.m, PF)->ready);
+	end(&h);
+}
+
 static void what_is_refused(void **state)
 {
 	static struct fake_host h;
@@ -323,6 +345,7 @@ int main(void)
 		cmocka_unit_test(a_nic_is_drained),
 		cmocka_unit_test(a_nic_without_a_section_is_drained),
 		cmocka_unit_test(a_drained_nic_loses_its_driver),
+		cmocka_unit_test(a_nic_gets_its_name_late),
 		cmocka_unit_test(what_is_refused),
 		cmocka_unit_test(a_port_that_can_have_no_vf),
 	};
