@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # rig: 6.12/11 6.1/9
-# time limit: 300
+# time limit: 420
 """daemon/exec's steps on VFs, by real drivers: igb with its VFs, netdevsim. Rows of tests/tables/vf-attributes.md."""
 import json
 import os
@@ -712,4 +712,4 @@ def pf_renamed():
 
 
 if __name__ == "__main__":
-    inside.main(__file__, ["tests/unit/systool"])
+    inside.main(__file__, ["tests/unit/systool"], limit=400)
