@@ -260,6 +260,13 @@ static void on_changed(void *arg)
 		ask_at(d, 0, SETTLE_MS * 1000);
 }
 
+/* While it was a port's it was not looked at who else has it. */
+static void on_vf_given_back(void *arg, const char *addr)
+{
+	(void)addr;
+	on_changed(arg);
+}
+
 /* Without VFs libvirt is left alone: asking would start it, and keep it from ending. */
 static void on_pf(void *arg, const char *addr)
 {
@@ -289,7 +296,9 @@ int domain_devices_new(struct event_base *base, struct manager *manager,
 	d->client = client;
 	d->tell = tell;
 	d->arg = arg;
-	d->observer = (struct manager_observer){ .data = d, .pf_changed = on_pf };
+	d->observer = (struct manager_observer){ .data = d,
+						 .pf_changed = on_pf,
+						 .vf_given_back = on_vf_given_back };
 	manager_observe(manager, &d->observer);
 	libvirt_client_watch(client, on_changed, d);
 	for (struct vnic_pf *pf = manager->inv->pfs; pf; pf = pf->hh.next)

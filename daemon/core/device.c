@@ -105,10 +105,15 @@ void device_let_go(struct managed_port *p)
 {
 	struct port_device *d = &p->port.device;
 	struct manager *m = p->own.m;
+	char addr[DEV_ADDR_MAX];
 
+	memcpy(addr, d->vf_addr, sizeof(addr));
 	*d->pf = *d->vf_addr = '\0';
 	d->vf = 0;
 	d->state = DEVICE_NONE;
+	for (struct manager_observer *o = m->observers; o; o = o->next)
+		if (o->vf_given_back)
+			o->vf_given_back(o->data, addr);
 	manager_index_port(m, &p->port);
 	m->devices_stale = true;
 	nics_stale(m);

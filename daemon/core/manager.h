@@ -115,6 +115,7 @@ struct dp_port_status {
  * @segment_changed: its share was made, changed or undone
  * @nic_changed, @nic_removed: what vnicd does about its VFs
  * @hostdev_changed: a VF that a domain has by its own XML, and what vnicd sets of it
+ * @vf_given_back: no port has the VF of that address any more
  * @pf_changed: the inventory's word of it; it may be gone
  * @vdpa_changed: the inventory's vDPA devices or mdev types
  * @port_noted: a line of its history was written, for the log
@@ -131,6 +132,7 @@ struct manager_observer {
 	void (*nic_changed)(void *data, const struct nic_share *nic);
 	void (*nic_removed)(void *data, const char *pf);
 	void (*hostdev_changed)(void *data, const struct vnic_hostdev *hostdev);
+	void (*vf_given_back)(void *data, const char *addr);
 	void (*pf_changed)(void *data, const char *pf);
 	void (*vdpa_changed)(void *data);
 	void (*config_changed)(void *data);

@@ -134,6 +134,10 @@ static void a_change_is_looked_at(void **state)
 	libvirt_client_call(client, "die", json_object_new_object(), 1000, on_done, NULL);
 	run_until(3);
 	assert_int_equal(times, 3);
+	/* A domain may have had what a port gives back now. */
+	manager.observers->vf_given_back(manager.observers->data, "0000:03:10.1");
+	run_until(4);
+	assert_int_equal(times, 4);
 }
 
 static void stop_it(evutil_socket_t fd, short what, void *arg)

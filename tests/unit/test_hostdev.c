@@ -375,6 +375,29 @@ static void a_port_gets_it_only_when_it_is_put_back(void **state)
 	same_as(f, before);
 }
 
+static void a_domain_gets_it_only_when_the_port_has_put_it_back(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *before = given(f);
+	struct port_spec spec = fake_spec(5, 1);
+
+	strcpy(spec.standby, "ua-0");
+	run_port(f, &spec);
+	assert_string_equal(port_of(f, &spec)->device.vf_addr, vf(f, 0)->addr);
+	has(f, 0, 1, 0, 2000);
+	lend(f, 1, 0, "gold");
+	is(f, 0, HOSTDEV_SETTING, "of domain");
+	says(hostdev(f, 0)->reason, "give it back first");
+	assert_int_equal(f->h.hostdev_records.n, 0);
+	/* Now what was there before the port is what to come back to. */
+	end_domain(f, &spec);
+	fake_run(&f->h, 5 * SECOND);
+	is(f, 0, HOSTDEV_SET, "");
+	has(f, 0, 1, 0, 2000);
+	end(f, 1);
+	same_as(f, before);
+}
+
 static void killed_and_started_again(void **state)
 {
 	struct fixture *f = *state;
@@ -466,6 +489,7 @@ int main(void)
 		TEST(put_back_though_another_value_was_wanted),
 		TEST(what_the_driver_cannot_is_said),
 		TEST(a_port_gets_it_only_when_it_is_put_back),
+		TEST(a_domain_gets_it_only_when_the_port_has_put_it_back),
 		TEST(killed_and_started_again),
 		TEST(libvirt_tells_a_part_only),
 		TEST(its_vf_goes),
