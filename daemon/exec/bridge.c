@@ -296,7 +296,7 @@ int pvid_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 }
 
 /*
- * What tells an entry of ours from others wherever it is: the kernel keeps this flag ("activity_notify" to ip-bridge)
+ * What tells an entry of ours from others wherever it is: the kernel keeps this flag
  * where a frame moves the entry, and takes it off where somebody replaces it (net/bridge/br_fdb.c).
  */
 static void put_mark(struct nlmsghdr *nlh)
