@@ -7,9 +7,11 @@
  * is unmapped, old descriptors are closed, logging is on.
  *
  * A new worker works no ring before WIRE_GO: the keeper first tells it the uplink and all ports that its
- * predecessor had (whatever has changed about them since), then GO. With GO the worker finishes what the
- * predecessor left half done, and takes up the rings. Until then the ACK of a PORT_SET says only that it
- * was taken in; rings that it says do not run are drained with the ACK of GO.
+ * predecessor had (whatever has changed about them since), then GO. With GO the worker waits for the lock of
+ * the worker_state, which a predecessor that is still at work holds, finishes what that one left half done,
+ * and takes up the rings. Until then the ACK of a PORT_SET says only that it was taken in; rings that it says
+ * do not run are drained with the ACK of GO. A worker whose socket hangs up leaves its rings, lets go of the
+ * lock and ends.
  *
  * A ring that has size > 0 but not WIRE_RING_RUNNING is being stopped: the worker finishes what its intent
  * says of it and drains it before it acknowledges. It must keep its addresses and its memory in that
