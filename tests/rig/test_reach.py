@@ -214,10 +214,12 @@ class Bed:
             for copy in range(COPIES):
                 everybody[src].send(eth(dst, self.mac[src], payload(i, copy), vlan=12 if frm == "outside12" else None))
                 time.sleep(0.004)
+        # Once for all of them: what is under way arrives in this time.
+        time.sleep(0.6)
         got = {}
         for name, who in everybody.items():
             got[name] = []
-            while (f := who.receive(0.4)) is not None:
+            while (f := who.receive(0.05)) is not None:
                 got[name].append(f)
             if name not in self.guests:
                 who.close()
