@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Loading, unloading and the parameters. */
+#include <linux/log2.h>
+#include <linux/module.h>
+
+#include "vnic.h"
+
+unsigned int vnic_ring_size = 1024;
+unsigned int vnic_pairs = 1;
+struct workqueue_struct *vnic_wq;
+
+static int vnic_param_ring_size(const char *val, const struct kernel_param *kp)
+{
+	unsigned int n;
+	int err = kstrtouint(val, 0, &n);
+
+	if (err)
+		return err;
+	if (n < VNIC_RING_MIN || n > VNIC_RING_MAX || !is_power_of_2(n))
+		return -EINVAL;
+	return param_set_uint(val, kp);
+}
+
+static int vnic_param_pairs(const char *val, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(val, kp, 1, VNIC_PAIRS_MAX);
+}
+
+static const struct kernel_param_ops vnic_ring_size_ops = { .set = vnic_param_ring_size, .get = param_get_uint };
+static const struct kernel_param_ops vnic_pairs_ops = { .set = vnic_param_pairs, .get = param_get_uint };
+
+module_param_cb(ring_size, &vnic_ring_size_ops, &vnic_ring_size, 0644);
+MODULE_PARM_DESC(ring_size, "descriptors of a queue that its driver sets no size of: a power of two, 2 to 1024 (1024)");
+module_param_cb(pairs, &vnic_pairs_ops, &vnic_pairs, 0644);
+MODULE_PARM_DESC(pairs, "queue pairs of a device made without asking for a number, as mdevs are: 1 to 8 (1)");
+
+static int __init vnic_init(void)
+{
+	int err;
+
+	vnic_wq = alloc_workqueue("vnic", WQ_UNBOUND, 0);
+	if (!vnic_wq)
+		return -ENOMEM;
+	err = vnic_mdev_init();
+	if (err)
+		goto destroy;
+	err = vnic_uplinks_init();
+	if (err)
+		goto mdev;
+	return 0;
+
+mdev:
+	vnic_mdev_exit();
+destroy:
+	destroy_workqueue(vnic_wq);
+	return err;
+}
+
+static void __exit vnic_exit(void)
+{
+	vnic_uplinks_exit();
+	vnic_mdev_exit();
+	destroy_workqueue(vnic_wq);
+}
+
+module_init(vnic_init);
+module_exit(vnic_exit);
+
+MODULE_DESCRIPTION("VMDq agency: virtio-net vDPA devices on an uplink");
+MODULE_LICENSE("GPL");
