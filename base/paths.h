@@ -11,6 +11,7 @@
 #define VNIC_PORTS_DIR	 "/run/vnicd/ports" /* one record a port */
 #define VNIC_SHARED_DIR	 "/run/vnicd/shared" /* records of what several ports share */
 #define VNIC_SOCK_DIR	 "/run/vnicd/sock" /* CLASS/NAME.sock, where guests connect */
+#define VNIC_VDPA_DIR	 "/run/vnicd/vdpa" /* CLASS/NAME, links to the nodes of vDPA devices */
 #define VNIC_HOOK_SOCK	 "/run/vnicd/hook.sock" /* libvirt's hooks to vnicd */
 #define VNIC_DP_SOCK	 "/run/vnicd/datapath.sock" /* vnicd to the datapath's keeper */
 #define VNIC_OVSDB_SOCK	 "/run/openvswitch/db.sock" /* Open vSwitch's database */

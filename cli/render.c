@@ -198,6 +198,32 @@ static void port_counters(FILE *f, struct json_object *port)
 		    (unsigned long long)j_u64(c, "tx_spoofed"));
 }
 
+static void port_vdpa_line(FILE *f, struct json_object *port)
+{
+	struct json_object *v = NULL;
+	const char *node;
+
+	json_object_object_get_ex(port, "vdpa", &v);
+	if (!*j_str(v, "name"))
+		return;
+	node = j_str(v, "node");
+	render_line(f, "vDPA", "device %s of %s%s%s", j_str(v, "name"), j_str(v, "mgmtdev"),
+		    *node ? ", /dev/" : ", which is not there", node);
+}
+
+static void port_front_end(FILE *f, struct json_object *port)
+{
+	render_line(f, "queues", "%llu of %llu in use",
+		    (unsigned long long)j_u64(port, "queues_active"),
+		    (unsigned long long)j_u64(port, "queues"));
+	if (j_u64(port, "peer_pid"))
+		render_line(f, "front end", "process %llu%s",
+			    (unsigned long long)j_u64(port, "peer_pid"),
+			    j_bool(port, "logging") ? ", being migrated" : "");
+	else
+		render_line(f, "front end", "none");
+}
+
 static void port_history(FILE *f, struct json_object *port)
 {
 	struct json_object *history = j_array(port, "history");
@@ -217,12 +243,14 @@ static void port_history(FILE *f, struct json_object *port)
 void render_port(FILE *f, const struct table_style *style, struct json_object *port)
 {
 	const char *state = j_str(port, "state"), *reason = j_str(port, "reason");
+	bool vdpa = !strcmp(j_str(port, "path"), "vdpa");
 	char vlan[32], rate[64];
 
 	port_vlan(port, vlan, sizeof(vlan));
 	row_rate(port, rate, sizeof(rate));
 	/* What a person must not believe to be so: the software path has no limiter yet. */
-	if (j_u64(port, "rate") && strcmp(j_str(port, "path"), "sriov") != 0)
+	if (j_u64(port, "rate") && strcmp(j_str(port, "path"), "sriov") != 0 &&
+	    strcmp(j_str(port, "path"), "vdpa") != 0)
 		strncat(rate, " (not in force yet)", sizeof(rate) - strlen(rate) - 1);
 	fprintf(f, "%s\n", j_str(port, "key"));
 	if (style->color)
@@ -235,19 +263,15 @@ void render_port(FILE *f, const struct table_style *style, struct json_object *p
 	render_line(f, "path", "%s, generation %llu", j_str(port, "path"),
 		    (unsigned long long)j_u64(port, "generation"));
 	port_device_line(f, port);
-	render_line(f, "socket", "%s", j_str(port, "socket"));
+	port_vdpa_line(f, port);
+	render_line(f, vdpa ? "link" : "socket", "%s", j_str(port, "socket"));
 	render_line(f, "vlan", "%s, rate %s, weight %llu", j_u64(port, "vlan") ? vlan : "untagged",
 		    j_u64(port, "rate") ? rate : "unlimited",
 		    (unsigned long long)j_u64(port, "weight"));
-	render_line(f, "queues", "%llu of %llu in use",
-		    (unsigned long long)j_u64(port, "queues_active"),
-		    (unsigned long long)j_u64(port, "queues"));
-	if (j_u64(port, "peer_pid"))
-		render_line(f, "front end", "process %llu%s",
-			    (unsigned long long)j_u64(port, "peer_pid"),
-			    j_bool(port, "logging") ? ", being migrated" : "");
+	if (vdpa)
+		render_line(f, "queues", "%llu", (unsigned long long)j_u64(port, "queues"));
 	else
-		render_line(f, "front end", "none");
+		port_front_end(f, port);
 	if (j_u64(port, "restarts"))
 		render_line(f, "restarts", "%llu worker%s lost to this port",
 			    (unsigned long long)j_u64(port, "restarts"),

@@ -293,6 +293,19 @@ static void nic_lines_vfs(FILE *f, struct json_object *nic)
 		render_line(f, "wanted", "not said; %s", reason);
 }
 
+static void nic_lines_vnic(FILE *f, struct json_object *nic)
+{
+	const char *reason = j_str(nic, "vnic_reason");
+
+	if (!j_bool(nic, "vnic_wanted") && !*reason)
+		return;
+	render_line(f, "vnic.ko", "%s%s%s",
+		    j_bool(nic, "vnic_ready")	 ? "its uplink"
+		    : j_bool(nic, "vnic_wanted") ? "not its uplink yet"
+						 : "not its uplink",
+		    *reason ? ": " : "", reason);
+}
+
 static void nic_lines_vdpa(FILE *f, struct json_object *nic)
 {
 	struct json_object *vdpa = NULL, *devices, *mdevs = j_array(nic, "mdevs");
@@ -345,6 +358,7 @@ void render_nic(FILE *f, const struct table_style *style, struct json_object *ni
 			    (unsigned long long)j_u64(nic, "channels"),
 			    (unsigned long long)j_u64(nic, "channels_max"),
 			    j_str(nic, "l2_fwd_offload"), j_str(nic, "ntuple"));
+	nic_lines_vnic(f, nic);
 	nic_lines_vdpa(f, nic);
 	if (vfs)
 		render_vfs(f, style, vfs);

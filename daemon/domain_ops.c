@@ -415,7 +415,7 @@ static bool check_standby(const struct vnic_config *config, const struct port_sp
 	char why[400], message[500], fix[VNIC_NAME_MAX + 80];
 	bool other;
 
-	if (!paths || !has_path(paths, VNIC_PATH_SRIOV) ||
+	if (!paths || spec->vdpa || !has_path(paths, VNIC_PATH_SRIOV) ||
 	    path_sriov_standby(spec, why, sizeof(why)))
 		return true;
 	other = has_path(paths, VNIC_PATH_SOFTWARE);
@@ -436,7 +436,9 @@ static void tell_path(struct json_object *findings, const struct alloc_choice *c
 	for (size_t i = 0; i < choice->n_reasons; i++) {
 		const struct path_reason *why = &choice->reason[i];
 
-		if (why->path != VNIC_PATH_SRIOV && why->path != VNIC_PATH_VMDQ)
+		if (choice->path == VNIC_PATH_VDPA || why->path == VNIC_PATH_VDPA
+			    ? choice->path != why->path
+			    : why->path != VNIC_PATH_SRIOV && why->path != VNIC_PATH_VMDQ)
 			continue;
 		if (choice->path == why->path)
 			snprintf(text, sizeof(text), "started now, it would be on path %s: %s",

@@ -364,7 +364,9 @@ static void on_written(void *data, const struct step *step)
 {
 	struct daemon *d = data;
 
-	if (*step->vf_addr)
+	if (*step->mgmtdev || step->kind == STEP_NIC_UPLINK)
+		watch_refresh_vdpa(d->watch);
+	else if (*step->vf_addr)
 		watch_refresh_vf(d->watch, step->vf_addr);
 	else
 		watch_refresh_pf(d->watch, step->dev);

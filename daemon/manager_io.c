@@ -129,6 +129,15 @@ static int io_domain_alive(void *data, const char *pidfile)
 	return pidlock_holder(pidfile, NULL);
 }
 
+/* vnic.ko's, by direction; of a card's device there are none that could be read without waiting. */
+static int io_vdpa_counters(void *data, struct vnic_port *port)
+{
+	const struct step *add = plan_find(&port->plan, STEP_VDPA_ADD);
+	struct outside *o = data;
+
+	return add ? exec_vdpa_counters(o->exec, add, &port->counters) : -ENODEV;
+}
+
 static void io_ask_domains(void *data)
 {
 	struct outside *o = data;
@@ -163,6 +172,7 @@ struct manager_io outside_io(struct outside *o)
 		.step_probe = io_step_probe,
 		.step_do = io_step_do,
 		.step_undo = io_step_undo,
+		.vdpa_counters = io_vdpa_counters,
 		.domain_alive = io_domain_alive,
 		.ask_domains = io_ask_domains,
 		.sweep_sockets = io_sweep_sockets,

@@ -13,6 +13,7 @@ void domain_nic_deinit(struct domain_nic *n)
 	free(n->type);
 	free(n->source_type);
 	free(n->source_path);
+	free(n->source_dev);
 	free(n->source_mode);
 	free(n->network);
 	free(n->model);
@@ -93,11 +94,18 @@ static const char *vhostuser_socket(const struct domain_nic *nic)
 	return str_eq(nic->type, "vhostuser") ? nic->source_path : NULL;
 }
 
+bool domain_nic_is_vdpa(const struct domain_nic *nic)
+{
+	return str_eq(nic->type, "vdpa") && nic->source_dev &&
+	       !strncmp(nic->source_dev, VNIC_VDPA_DIR "/", strlen(VNIC_VDPA_DIR "/"));
+}
+
 bool domain_nic_is_ours(const struct domain_nic *nic)
 {
 	const char *socket = vhostuser_socket(nic);
 
-	return socket && !strncmp(socket, VNIC_SOCK_DIR "/", strlen(VNIC_SOCK_DIR "/"));
+	return domain_nic_is_vdpa(nic) ||
+	       (socket && !strncmp(socket, VNIC_SOCK_DIR "/", strlen(VNIC_SOCK_DIR "/")));
 }
 
 bool domain_nic_is_hostdev(const struct domain_nic *nic)
@@ -136,7 +144,7 @@ const struct domain_override *domain_override_of(const struct domain *d,
 
 bool domain_nic_is_misspelt(const struct domain_nic *nic)
 {
-	const char *socket = vhostuser_socket(nic);
+	const char *socket = str_eq(nic->type, "vdpa") ? nic->source_dev : vhostuser_socket(nic);
 	const char *dir = VNIC_RUN_DIR + strlen("/run");
 
 	return socket && !domain_nic_is_ours(nic) && strstr(socket, "/run") && strstr(socket, dir);
@@ -167,17 +175,17 @@ bool domain_has_shared_memory(const struct domain *d)
 	return d->shared_access || d->n_cells_shared == d->n_cells;
 }
 
-int socket_split(const char *socket, char ret_class[VNIC_NAME_MAX], char ret_name[VNIC_NAME_MAX])
+/* @dir: with its slash. */
+static int split_file(const char *file, const char *dir, const char *suffix,
+		      char ret_class[VNIC_NAME_MAX], char ret_name[VNIC_NAME_MAX])
 {
-	static const char dir[] = VNIC_SOCK_DIR "/";
-	static const char suffix[] = ".sock";
 	char class_name[VNIC_NAME_MAX], name[VNIC_NAME_MAX];
+	size_t n, n_suffix = strlen(suffix);
 	const char *rest, *slash;
-	size_t n;
 
-	if (strncmp(socket, dir, sizeof(dir) - 1) || strlen(socket) > DOMAIN_SOCKET_MAX)
+	if (strncmp(file, dir, strlen(dir)) || strlen(file) > DOMAIN_SOCKET_MAX)
 		return -EINVAL;
-	rest = socket + sizeof(dir) - 1;
+	rest = file + strlen(dir);
 	slash = strchr(rest, '/');
 	if (!slash || (size_t)(slash - rest) >= sizeof(class_name))
 		return -EINVAL;
@@ -185,9 +193,9 @@ int socket_split(const char *socket, char ret_class[VNIC_NAME_MAX], char ret_nam
 	memcpy(class_name, rest, n);
 	class_name[n] = '\0';
 	n = strlen(slash + 1);
-	if (n < sizeof(suffix) || n - (sizeof(suffix) - 1) >= sizeof(name))
+	if (n <= n_suffix || n - n_suffix >= sizeof(name))
 		return -EINVAL;
-	n -= sizeof(suffix) - 1;
+	n -= n_suffix;
 	if (strcmp(slash + 1 + n, suffix))
 		return -EINVAL;
 	memcpy(name, slash + 1, n);
@@ -197,4 +205,14 @@ int socket_split(const char *socket, char ret_class[VNIC_NAME_MAX], char ret_nam
 	memcpy(ret_class, class_name, sizeof(class_name));
 	memcpy(ret_name, name, sizeof(name));
 	return 0;
+}
+
+int socket_split(const char *socket, char ret_class[VNIC_NAME_MAX], char ret_name[VNIC_NAME_MAX])
+{
+	return split_file(socket, VNIC_SOCK_DIR "/", ".sock", ret_class, ret_name);
+}
+
+int vdpa_split(const char *dev, char ret_class[VNIC_NAME_MAX], char ret_name[VNIC_NAME_MAX])
+{
+	return split_file(dev, VNIC_VDPA_DIR "/", "", ret_class, ret_name);
 }

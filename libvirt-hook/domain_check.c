@@ -94,6 +94,8 @@ static char *nic_fix(const struct domain_nic *n, const char *socket)
 	uint32_t queues = n->queues > DOMAIN_QUEUES_MAX ? DOMAIN_QUEUES_MAX : n->queues;
 	bool usable = n->has_mac && mac_valid_guest(n->mac);
 
+	if (str_eq(n->type, "vdpa"))
+		return xml_vdpa(usable ? n->mac : NULL, socket ? socket : n->source_dev, queues);
 	return xml_nic(usable ? n->mac : NULL, socket ? socket : n->source_path, queues);
 }
 
@@ -124,7 +126,8 @@ static void check_memory(struct check *c)
 	size_t ours = 0;
 
 	for (size_t i = 0; i < d->n_nics; i++)
-		ours += domain_nic_is_ours(&d->nics[i]) || domain_nic_is_misspelt(&d->nics[i]);
+		ours += !str_eq(d->nics[i].type, "vdpa") &&
+			(domain_nic_is_ours(&d->nics[i]) || domain_nic_is_misspelt(&d->nics[i]));
 	if (!ours) /* <vnic:ports> alone wants no memory */
 		return;
 	if (!domain_has_shared_memory(d)) {
@@ -139,6 +142,24 @@ static void check_memory(struct check *c)
 		add(c, FINDING_INFO, "FileBackedMemory", NULL, strdup(FIX_MEMORY),
 		    "the guest's memory is shared through a file: a hardware path takes memfd or "
 		    "huge pages only");
+}
+
+/* A vDPA device writes to all of the guest's memory, which is locked for that; a balloon would take pages from under it. */
+static bool has_vdpa(const struct check *c)
+{
+	for (size_t i = 0; i < c->d->n_nics; i++)
+		if (domain_nic_is_vdpa(&c->d->nics[i]))
+			return true;
+	return false;
+}
+
+static void check_vdpa_memory(struct check *c)
+{
+	if (!has_vdpa(c))
+		return;
+	add(c, FINDING_INFO, "LockedMemory", NULL, NULL,
+	    "the guest's memory is locked whole while it runs, for its vDPA device: libvirt raises "
+	    "the limit by itself; a <hard_limit> in <memtune> must leave 1 GiB beside it");
 }
 
 static void check_class(struct check *c, const uint8_t *mac, const char *who, const char *name)
@@ -166,6 +187,26 @@ static void check_socket(struct check *c, const struct domain_nic *n, const char
 		return;
 	}
 	check_class(c, nic_mac(n), name, class_name);
+}
+
+static void check_vdpa(struct check *c, const struct domain_nic *n, const char *name)
+{
+	char class_name[VNIC_NAME_MAX], port[VNIC_NAME_MAX];
+
+	if (vdpa_split(n->source_dev, class_name, port) < 0)
+		add(c, FINDING_ERROR, "BadDevicePath", nic_mac(n),
+		    nic_fix(n, "/run/vnicd/vdpa/CLASS/NAME"),
+		    "%s: its device '%s' is not of the form /run/vnicd/vdpa/CLASS/NAME, %d bytes "
+		    "at most",
+		    name, n->source_dev, DOMAIN_SOCKET_MAX);
+	else
+		check_class(c, nic_mac(n), name, class_name);
+	if (n->model && strncmp(n->model, "virtio", strlen("virtio")))
+		add(c, FINDING_ERROR, "NotVirtio", nic_mac(n), nic_fix(n, NULL),
+		    "%s: its model is '%s'; a vDPA device is a virtio NIC only", name, n->model);
+	if (n->queues > DOMAIN_QUEUES_MAX)
+		add(c, FINDING_ERROR, "TooManyQueues", nic_mac(n), nic_fix(n, NULL),
+		    "%s: %u queue pairs; vnicd has %d at most", name, n->queues, DOMAIN_QUEUES_MAX);
 }
 
 static void check_shape(struct check *c, const struct domain_nic *n, const char *name)
@@ -209,6 +250,12 @@ static void check_mac(struct check *c, const struct domain_nic *n, const char *n
 		    n->mac[0] & 1 ? "it is a group address" : "it is zero");
 }
 
+/* The file by which it is vnicd's. */
+static const char *place_of(const struct domain_nic *n)
+{
+	return domain_nic_is_vdpa(n) ? n->source_dev : n->source_path;
+}
+
 /* @n against the interfaces before it, so that a pair is told once. */
 static void check_twins(struct check *c, const struct domain_nic *n, const char *name)
 {
@@ -223,7 +270,7 @@ static void check_twins(struct check *c, const struct domain_nic *n, const char 
 		    !memcmp(n->mac, o->mac, VNIC_MAC_LEN) && !teamed(n, o))
 			mac_twin = o;
 		if (!socket_twin && ours && domain_nic_is_ours(o) &&
-		    str_eq(n->source_path, o->source_path))
+		    str_eq(place_of(n), place_of(o)))
 			socket_twin = o;
 	}
 	if (mac_twin)
@@ -233,7 +280,7 @@ static void check_twins(struct check *c, const struct domain_nic *n, const char 
 	if (socket_twin)
 		add(c, FINDING_ERROR, "DuplicateSocket", nic_mac(n), NULL,
 		    "%s has the socket of %s: '%s' carries one NIC", name,
-		    nic_name(c, socket_twin, other), n->source_path);
+		    nic_name(c, socket_twin, other), place_of(n));
 }
 
 static void check_nic(struct check *c, const struct domain_nic *n)
@@ -243,8 +290,12 @@ static void check_nic(struct check *c, const struct domain_nic *n)
 	nic_name(c, n, name);
 	if (domain_nic_is_ours(n) || domain_nic_is_misspelt(n)) {
 		check_mac(c, n, name);
-		check_socket(c, n, name);
-		check_shape(c, n, name);
+		if (str_eq(n->type, "vdpa")) {
+			check_vdpa(c, n, name);
+		} else {
+			check_socket(c, n, name);
+			check_shape(c, n, name);
+		}
 	}
 	check_twins(c, n, name);
 }
@@ -304,7 +355,11 @@ static void check_override(struct check *c, const struct domain_override *o)
 static void check_balloon(struct check *c)
 {
 	/* libvirt adds one where the XML does not say. */
-	if (!str_eq(c->d->memballoon, "none"))
+	if (has_vdpa(c) && !str_eq(c->d->memballoon, "none"))
+		add(c, FINDING_WARNING, "Memballoon", NULL, strdup(FIX_BALLOON),
+		    "the domain has a memory balloon: it cannot give back any memory while a vDPA "
+		    "device has it");
+	else if (!str_eq(c->d->memballoon, "none"))
 		add(c, FINDING_INFO, "Memballoon", NULL, strdup(FIX_BALLOON),
 		    "the domain has a memory balloon: fine in software, but it keeps the ports off "
 		    "hardware paths");
@@ -323,6 +378,7 @@ int domain_check(const struct domain *d, const char *const *classes, size_t n_cl
 		return c.error;
 	}
 	check_memory(&c);
+	check_vdpa_memory(&c);
 	for (size_t i = 0; i < d->n_nics; i++)
 		check_nic(&c, &d->nics[i]);
 	for (size_t i = 0; i < d->n_overrides; i++)

@@ -184,6 +184,7 @@ static int on_nic_source(struct reader *r, const char **attrs)
 
 	if (reader_keep(r, &n->source_type, "<source type=", attr(attrs, "type")) < 0 ||
 	    reader_keep(r, &n->source_path, "<source path=", attr(attrs, "path")) < 0 ||
+	    reader_keep(r, &n->source_dev, "<source dev=", attr(attrs, "dev")) < 0 ||
 	    reader_keep(r, &n->source_mode, "<source mode=", attr(attrs, "mode")) < 0)
 		return r->error;
 	return reader_keep(r, &n->network, "<source network=", attr(attrs, "network"));

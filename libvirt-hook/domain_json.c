@@ -47,6 +47,8 @@ struct json_object *domain_json_nic(const struct domain_nic *n)
 		json_add_str(o, "address", n->hostdev);
 	if (n->source_path)
 		json_add_str(o, "socket", n->source_path);
+	if (str_eq(n->type, "vdpa") && n->source_dev)
+		json_add_str(o, "dev", n->source_dev);
 	if (!domain_nic_is_ours(n)) {
 		/* Its partner may be ours, and they have one MAC. */
 		if (n->teaming)
@@ -116,7 +118,8 @@ static void add_wishes(struct json_object *o, const struct domain *d, const stru
 	char class[VNIC_NAME_MAX], name[VNIC_NAME_MAX];
 	uint64_t rate;
 
-	if (standby && socket_split(standby->source_path, class, name) == 0)
+	if (standby && !domain_nic_is_vdpa(standby) &&
+	    socket_split(standby->source_path, class, name) == 0)
 		json_add_str(o, "class", class);
 	else if (wish && wish->class_name)
 		json_add_str(o, "class", wish->class_name);

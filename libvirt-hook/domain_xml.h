@@ -40,6 +40,7 @@ struct domain_nic {
 	char *type; /* vhostuser, network, bridge, hostdev, … */
 	char *source_type; /* "unix" */
 	char *source_path; /* a vhostuser's socket */
+	char *source_dev; /* a vdpa interface's device node, or what leads to it */
 	char *source_mode; /* "client": QEMU connects */
 	char *network; /* source network= */
 	bool has_reconnect, reconnect;
@@ -142,7 +143,7 @@ int pci_address_parse(const char *s, struct pci_address *ret);
 #define PCI_ADDRESS_STR 20
 const char *pci_address_format(const struct pci_address *a, char buf[PCI_ADDRESS_STR]);
 
-/* Is it vnicd's: a vhost-user socket below /run/vnicd/sock/? */
+/* Is it vnicd's: a vhost-user socket below /run/vnicd/sock/, or a vDPA device below /run/vnicd/vdpa/? */
 bool domain_nic_is_ours(const struct domain_nic *nic);
 
 /*
@@ -150,6 +151,9 @@ bool domain_nic_is_ours(const struct domain_nic *nic);
  * a slip, for vnicd would not make it and QEMU wait for it for ever.
  */
 bool domain_nic_is_misspelt(const struct domain_nic *nic);
+
+/* Is it vnicd's and of type='vdpa'? */
+bool domain_nic_is_vdpa(const struct domain_nic *nic);
 
 /* Has it a VF that libvirt manages, or may it get one from its network? */
 bool domain_nic_is_hostdev(const struct domain_nic *nic);
@@ -177,3 +181,5 @@ bool domain_has_shared_memory(const struct domain *d);
  * Return: 0, or -EINVAL where it is of any other form or longer than a socket's path can be.
  */
 int socket_split(const char *socket, char ret_class[VNIC_NAME_MAX], char ret_name[VNIC_NAME_MAX]);
+/* The same of /run/vnicd/vdpa/CLASS/NAME. */
+int vdpa_split(const char *dev, char ret_class[VNIC_NAME_MAX], char ret_name[VNIC_NAME_MAX]);

@@ -367,7 +367,8 @@ static int do_detach(struct virt *v, const struct helper_request *q, uint64_t de
 	nic = nic_by_mac(d, q->mac);
 	if (!nic || !domain_nic_is_ours(nic))
 		return no_such_nic(d->name, q, err);
-	xml = xml_nic(q->mac, nic->source_path, nic->queues);
+	xml = domain_nic_is_vdpa(nic) ? xml_vdpa(q->mac, nic->source_dev, nic->queues)
+				      : xml_nic(q->mac, nic->source_path, nic->queues);
 	if (!xml)
 		return -ENOMEM;
 	virt_expect_removal(v, dom, nic->alias);

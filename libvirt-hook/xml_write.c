@@ -63,6 +63,31 @@ char *xml_nic(const uint8_t *mac, const char *socket, uint32_t queues)
 	return buf;
 }
 
+char *xml_vdpa(const uint8_t *mac, const char *dev, uint32_t queues)
+{
+	char text[VNIC_MAC_STR];
+	char *buf = NULL;
+	size_t size;
+	FILE *f = open_memstream(&buf, &size);
+
+	if (!f)
+		return NULL;
+	fputs("<interface type='vdpa'>\n", f);
+	if (mac)
+		fprintf(f, "  <mac address='%s'/>\n", mac_format(mac, text));
+	fputs("  <source dev='", f);
+	xml_write_escaped(f, dev);
+	fputs("'/>\n  <model type='virtio'/>\n", f);
+	if (queues > 1)
+		fprintf(f, "  <driver queues='%u'/>\n", queues);
+	fputs("</interface>", f);
+	if (fclose(f) != 0) {
+		free(buf);
+		return NULL;
+	}
+	return buf;
+}
+
 char *xml_hostdev(const struct pci_address *address, const char *alias, const char *standby)
 {
 	char *buf = NULL;

@@ -20,6 +20,9 @@ void xml_write_escaped(FILE *f, const char *s);
  */
 char *xml_nic(const uint8_t *mac, const char *socket, uint32_t queues);
 
+/* The same of a vDPA device, which libvirt opens by @dev. */
+char *xml_vdpa(const uint8_t *mac, const char *dev, uint32_t queues);
+
 /**
  * xml_hostdev() - a VF as it is plugged in beside its standby
  *

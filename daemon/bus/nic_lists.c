@@ -216,19 +216,19 @@ static int append_vdpa(sd_bus_message *m, const struct vdpa_dev *dev)
 				     "s", dev->driver, "node", "s", dev->node);
 }
 
-/* Is @mgmtdev the PF's or one of its VFs'? NULL: all are asked for. */
-static bool mgmtdev_is_of(const struct vdpa_mgmtdev *mgmtdev, const char *pf)
+/* @nic: NULL: all are asked for. */
+static bool mgmtdev_is_of(const struct vdpa_mgmtdev *mgmtdev, const struct bus_nic *nic)
 {
-	return !pf || (*pf && mgmtdev && str_eq(mgmtdev->pf, pf));
+	return !nic || (mgmtdev && bus_mgmtdev_is_of(mgmtdev, nic));
 }
 
-static int append_vdpas(sd_bus_message *m, const struct inventory *inv, const char *pf)
+static int append_vdpas(sd_bus_message *m, const struct inventory *inv, const struct bus_nic *nic)
 {
 	const struct vdpa_mgmtdev *mgmtdev;
 	int r = sd_bus_message_open_container(m, 'a', "a{sv}");
 
 	for (mgmtdev = inv->mgmtdevs; r >= 0 && mgmtdev; mgmtdev = mgmtdev->hh.next)
-		if (mgmtdev_is_of(mgmtdev, pf))
+		if (mgmtdev_is_of(mgmtdev, nic))
 			r = append_mgmtdev(m, mgmtdev);
 	if (r >= 0)
 		r = sd_bus_message_close_container(m);
@@ -236,19 +236,19 @@ static int append_vdpas(sd_bus_message *m, const struct inventory *inv, const ch
 		r = sd_bus_message_open_container(m, 'a', "a{sv}");
 	for (const struct vdpa_dev *d = inv->vdpas; r >= 0 && d; d = d->hh.next) {
 		HASH_FIND_STR(inv->mgmtdevs, d->mgmtdev, mgmtdev);
-		if (mgmtdev_is_of(mgmtdev, pf))
+		if (mgmtdev_is_of(mgmtdev, nic))
 			r = append_vdpa(m, d);
 	}
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int reply_vdpas(sd_bus_message *m, const struct inventory *inv, const char *pf)
+static int reply_vdpas(sd_bus_message *m, const struct inventory *inv, const struct bus_nic *nic)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 	int r = sd_bus_message_new_method_return(m, &reply);
 
 	if (r >= 0)
-		r = append_vdpas(reply, inv, pf);
+		r = append_vdpas(reply, inv, nic);
 	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
@@ -257,7 +257,7 @@ int bus_list_vdpa(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	const struct bus *bus = bus_of(userdata);
 
 	(void)error;
-	return reply_vdpas(m, bus->manager->inv, bus->nic.pf.addr);
+	return reply_vdpas(m, bus->manager->inv, &bus->nic);
 }
 
 int bus_list_host_vdpa(sd_bus_message *m, void *userdata, sd_bus_error *error)

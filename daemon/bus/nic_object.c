@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/core/path_sriov.h"
+#include "daemon/core/path_vdpa.h"
 
 #define ALONE "/pf_"
 
@@ -58,21 +59,12 @@ static void view_pf(const struct bus *bus, const struct vnic_pf *pf, struct bus_
 {
 	const struct vnic_nic_config *config = manager_nic_config(bus->manager, pf);
 	const struct nic_share *share = manager_nic(bus->manager, pf->addr);
-	const struct inventory *inv = bus->manager->inv;
 
 	ret->pf = *pf;
 	ret->pf.vf = NULL; /* it lives no longer than the next change */
 	ret->link.sriov_totalvfs = pf->total_vfs;
 	ret->link.sriov_numvfs = pf->num_vfs;
 	view_vfs(bus, pf, ret);
-	for (const struct vdpa_mgmtdev *d = inv->mgmtdevs; d; d = d->hh.next)
-		ret->mgmtdevs += str_eq(d->pf, pf->addr);
-	for (const struct vdpa_dev *d = inv->vdpas; d; d = d->hh.next) {
-		const struct vdpa_mgmtdev *mgmtdev;
-
-		HASH_FIND_STR(inv->mgmtdevs, d->mgmtdev, mgmtdev);
-		ret->vdpas += mgmtdev && str_eq(mgmtdev->pf, pf->addr);
-	}
 	ret->ready = pf->vfs_complete;
 	if (config)
 		ret->wanted = config->vfs;
@@ -81,6 +73,42 @@ static void view_pf(const struct bus *bus, const struct vnic_pf *pf, struct bus_
 		ret->drained = share->drained;
 		memcpy(ret->reason, share->reason, sizeof(ret->reason));
 		str_make_utf8(ret->reason);
+	}
+}
+
+bool bus_mgmtdev_is_of(const struct vdpa_mgmtdev *mgmtdev, const struct bus_nic *nic)
+{
+	if (*nic->pf.addr && str_eq(mgmtdev->pf, nic->pf.addr))
+		return true;
+	if (*nic->mgmtdev && str_eq(mgmtdev->name, nic->mgmtdev))
+		return true;
+	return *nic->link.name && mgmtdev_is_vnic(mgmtdev->name) &&
+	       str_eq(mgmtdev->name + strlen(VNIC_MGMTDEV), nic->link.name);
+}
+
+static void view_vdpa(const struct bus *bus, const struct vnic_link *link, struct bus_nic *ret)
+{
+	const struct inventory *inv = bus->manager->inv;
+	const struct vnic_nic_config *config =
+		link ? path_vdpa_config(bus->manager->config, inv, link) : NULL;
+	const struct nic_share *uplink = link ? manager_uplink(bus->manager, link->ifindex) : NULL;
+
+	if (config) {
+		ret->vnic = config->vnic;
+		memcpy(ret->mgmtdev, config->mgmtdev, sizeof(ret->mgmtdev));
+	}
+	if (uplink) {
+		ret->vnic_ready = uplink->ready;
+		memcpy(ret->vnic_reason, uplink->reason, sizeof(ret->vnic_reason));
+		str_make_utf8(ret->vnic_reason);
+	}
+	for (const struct vdpa_mgmtdev *d = inv->mgmtdevs; d; d = d->hh.next)
+		ret->mgmtdevs += bus_mgmtdev_is_of(d, ret);
+	for (const struct vdpa_dev *d = inv->vdpas; d; d = d->hh.next) {
+		const struct vdpa_mgmtdev *mgmtdev;
+
+		HASH_FIND_STR(inv->mgmtdevs, d->mgmtdev, mgmtdev);
+		ret->vdpas += mgmtdev && bus_mgmtdev_is_of(mgmtdev, ret);
 	}
 }
 
@@ -116,6 +144,7 @@ void bus_nic_view(const struct bus *bus, const struct vnic_link *link, const str
 	}
 	if (pf)
 		view_pf(bus, pf, ret);
+	view_vdpa(bus, link, ret);
 	for (const struct mdev_type *t = bus->manager->inv->mdevs; t; t = t->hh.next)
 		ret->mdevs += *ret->link.dev_addr && str_eq(t->parent, ret->link.dev_addr);
 }
@@ -236,6 +265,9 @@ const sd_bus_vtable bus_nic_vtable[] = {
 	SD_BUS_PROPERTY("VfsReady", "b", bus_get_bool, AT(ready), CHANGES),
 	SD_BUS_PROPERTY("VfsReason", "s", bus_get_text, AT(reason), CHANGES),
 	SD_BUS_PROPERTY("Drained", "b", bus_get_bool, AT(drained), CHANGES),
+	SD_BUS_PROPERTY("VnicWanted", "b", bus_get_bool, AT(vnic), CHANGES),
+	SD_BUS_PROPERTY("VnicReady", "b", bus_get_bool, AT(vnic_ready), CHANGES),
+	SD_BUS_PROPERTY("VnicReason", "s", bus_get_text, AT(vnic_reason), CHANGES),
 	SD_BUS_PROPERTY("VdpaMgmtdevs", "u", NULL, AT(mgmtdevs), CHANGES),
 	SD_BUS_PROPERTY("VdpaDevices", "u", NULL, AT(vdpas), CHANGES),
 	SD_BUS_PROPERTY("MdevTypes", "u", NULL, AT(mdevs), CHANGES),

@@ -144,6 +144,27 @@ static int get_device(sd_bus *sd, const char *path, const char *interface, const
 				     "s", d->vf_addr, "netdev", "s", netdev ? netdev->name : "");
 }
 
+/* Of a port whose device it is: the rest of what there is to say of it the inventory knows. */
+static int get_vdpa(sd_bus *sd, const char *path, const char *interface, const char *property,
+		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct inventory *inv = bus_of(sd)->manager->inv;
+	const struct vnic_port *port = userdata;
+	const struct step *add = port->spec.vdpa ? plan_find(&port->plan, STEP_VDPA_ADD) : NULL;
+	const struct vdpa_dev *dev = NULL;
+
+	(void)path;
+	(void)interface;
+	(void)property;
+	(void)error;
+	if (!add)
+		return sd_bus_message_append(reply, "a{sv}", 0);
+	HASH_FIND_STR(inv->vdpas, add->dev, dev);
+	return sd_bus_message_append(reply, "a{sv}", 4, "name", "s", add->dev, "mgmtdev", "s",
+				     add->mgmtdev, "driver", "s", dev ? dev->driver : "", "node",
+				     "s", dev ? dev->node : "");
+}
+
 #define CONSTANT   SD_BUS_VTABLE_PROPERTY_CONST
 #define CHANGES	   SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
 #define AT(member) offsetof(struct vnic_port, member)
@@ -172,6 +193,7 @@ const sd_bus_vtable bus_port_vtable[] = {
 	SD_BUS_PROPERTY("Logging", "b", bus_get_bool, AT(logging), CHANGES),
 	SD_BUS_PROPERTY("Restarts", "u", NULL, AT(restarts), CHANGES),
 	SD_BUS_PROPERTY("Device", "a{sv}", get_device, AT(device), CHANGES),
+	SD_BUS_PROPERTY("Vdpa", "a{sv}", get_vdpa, 0, 0),
 	SD_BUS_PROPERTY("Counters", "a{st}", get_counters, AT(counters), 0),
 	SD_BUS_PROPERTY("History", "a(ts)", get_history, 0, 0),
 	SD_BUS_VTABLE_END,

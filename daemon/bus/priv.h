@@ -47,7 +47,13 @@ struct bus_nic {
 	int wanted; /* VFs that the configuration wants; -1: it does not say */
 	bool ready, drained;
 	char reason[VNIC_ERR_MESSAGE_MAX];
+	bool vnic, vnic_ready; /* is to be an uplink of vnic.ko, is one */
+	char vnic_reason[VNIC_ERR_MESSAGE_MAX];
+	char mgmtdev[MGMTDEV_NAME_MAX]; /* that its section names */
 };
+
+/* Is @mgmtdev of that nic: its PF's, one of its VFs', vnic.ko's on it, or the one its section names? */
+bool bus_mgmtdev_is_of(const struct vdpa_mgmtdev *mgmtdev, const struct bus_nic *nic);
 
 struct bus {
 	struct event_base *base;

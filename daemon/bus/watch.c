@@ -114,6 +114,9 @@ static void compare_nic(const struct bus_nic *seen, const struct bus_nic *now, s
 	note(c, "VfsReady", seen->ready != now->ready);
 	note(c, "VfsReason", !str_eq(seen->reason, now->reason));
 	note(c, "Drained", seen->drained != now->drained);
+	note(c, "VnicWanted", seen->vnic != now->vnic);
+	note(c, "VnicReady", seen->vnic_ready != now->vnic_ready);
+	note(c, "VnicReason", !str_eq(seen->vnic_reason, now->vnic_reason));
 	note(c, "VdpaMgmtdevs", seen->mgmtdevs != now->mgmtdevs);
 	note(c, "VdpaDevices", seen->vdpas != now->vdpas);
 	note(c, "MdevTypes", seen->mdevs != now->mdevs);
@@ -397,6 +400,12 @@ static void nic_changed(void *data, const struct nic_share *nic)
 	mark(bus);
 }
 
+static void uplink_changed(void *data, int ifindex, const struct nic_share *nic)
+{
+	(void)ifindex;
+	nic_changed(data, nic);
+}
+
 static void nic_removed(void *data, const char *pf)
 {
 	(void)pf;
@@ -443,6 +452,7 @@ int bus_watch_start(struct bus *bus)
 		.segment_changed = segment_changed,
 		.nic_changed = nic_changed,
 		.nic_removed = nic_removed,
+		.uplink_changed = uplink_changed,
 		.hostdev_changed = hostdev_changed,
 		.pf_changed = pf_changed,
 		.vdpa_changed = vdpa_changed,

@@ -8,6 +8,7 @@
 #include "api/errors.h"
 #include "daemon/core/path_software.h"
 #include "daemon/core/path_sriov.h"
+#include "daemon/core/path_vdpa.h"
 #include "daemon/core/path_vmdq.h"
 
 /*
@@ -26,6 +27,7 @@ static const struct {
 			 struct path_reason *ret);
 } table[VNIC_PATH_COUNT] = {
 	[VNIC_PATH_SRIOV] = { path_sriov_eligible },
+	[VNIC_PATH_VDPA] = { path_vdpa_eligible },
 	[VNIC_PATH_VMDQ] = { path_vmdq_eligible },
 	[VNIC_PATH_SOFTWARE] = { judge_software },
 };
@@ -34,7 +36,12 @@ static void judge(const struct path_ask *ask, enum vnic_path path, struct alloc_
 		  struct path_reason *ret)
 {
 	*ret = (struct path_reason){ .path = path };
-	if (table[path].eligible)
+	if (ask->spec->vdpa && path != VNIC_PATH_VDPA)
+		snprintf(ret->text, sizeof(ret->text),
+			 "its interface is of type='vdpa': name vdpa in paths= of [class %s], or "
+			 "write type='vhostuser' and a socket",
+			 ask->class->name);
+	else if (table[path].eligible)
 		ret->eligible = table[path].eligible(ask, choice, ret);
 	else
 		snprintf(ret->text, sizeof(ret->text), "this version of vnicd has no %s path",
@@ -101,9 +108,11 @@ static int check_limits(const struct vnic_class *class, const struct alloc_index
 	p = alloc_index_socket(index, spec->class_name, spec->name, &spec->key);
 	if (p)
 		return vnic_err_set(err, -EADDRINUSE, VNIC_E_SOCKET_IN_USE,
-				    "socket %s/%s.sock belongs to another NIC of domain "
-				    "'%.64s': choose another name in <source path=…>",
-				    spec->class_name, spec->name, p->spec.domain);
+				    "%s %s/%s%s belongs to another NIC of domain "
+				    "'%.64s': choose another name in <source %s=…>",
+				    spec->vdpa ? "name" : "socket", spec->class_name, spec->name,
+				    spec->vdpa ? "" : ".sock", p->spec.domain,
+				    spec->vdpa ? "dev" : "path");
 	alloc_index_class(index, class->name, &spec->key, &n, &vfs);
 	if (class->max_ports && n >= class->max_ports)
 		return vnic_err_set(err, -EDQUOT, VNIC_E_LIMIT,

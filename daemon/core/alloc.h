@@ -35,6 +35,7 @@ struct vf_choice {
 struct alloc_choice {
 	enum vnic_path path;
 	struct vf_choice vf; /* of paths sriov and vmdq; no address where it has none */
+	char mgmtdev[MGMTDEV_NAME_MAX]; /* of path vdpa: who makes its device */
 	char segment[VNIC_NAME_MAX];
 	uint16_t vlan;
 	uint64_t rate;

@@ -198,7 +198,11 @@ static int look_at_datapath(struct manager_job *job)
 {
 	struct manager *m = job->m;
 
-	if (m->dp_state == MANAGER_DP_UP)
+	bool wanted = false;
+
+	for (size_t i = 0; i < job->n; i++)
+		wanted |= !job->port[i].spec.vdpa;
+	if (m->dp_state == MANAGER_DP_UP || (job->n > 0 && !wanted))
 		return 1;
 	if (job->n > 0 && manager_dp_away(m))
 		return manager_dp_error(m, &job->err);

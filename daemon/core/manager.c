@@ -59,6 +59,12 @@ struct manager *manager_free(struct manager *m)
 		HASH_DEL(m->nics, m->nics);
 		nic_free(nic);
 	}
+	while (m->uplinks) {
+		struct managed_nic *nic = managed_nic(m->uplinks);
+
+		HASH_DEL(m->uplinks, m->uplinks);
+		nic_free(nic);
+	}
 	while (m->hostdevs) {
 		struct managed_hostdev *hostdev = managed_hostdev(m->hostdevs);
 
@@ -185,6 +191,10 @@ static void pump(struct manager *m)
 	{
 		nic_pump(managed_nic(nic));
 	}
+	HASH_ITER(hh, m->uplinks, nic, ntmp)
+	{
+		uplink_pump(managed_nic(nic));
+	}
 	HASH_ITER(hh, m->hostdevs, hostdev, dtmp)
 	{
 		hostdev_pump(managed_hostdev(hostdev));
@@ -231,7 +241,7 @@ int manager_restore_port(struct manager *m, struct vnic_port *port, struct vnic_
 		port_free(port);
 		return vnic_err_set(err, -EEXIST, VNIC_E_INTERNAL, "two records of port %s", key);
 	}
-	if (!share) {
+	if (!share && !port->spec.vdpa) {
 		/* The segment's own record is lost; what the port needs of it is made again. */
 		struct vnic_segment *segment = config_segment(m->config, port->segment);
 		struct vnic_segment unknown = { 0 };
@@ -303,7 +313,8 @@ int manager_restore_shared(struct manager *m, const char *name, struct plan *pla
 int manager_restore_nic(struct manager *m, const char *pf, struct plan *plan, bool drained,
 			struct vnic_err *err)
 {
-	if (nic_restore(m, pf, plan, drained) == 0)
+	if ((uplink_is_key(pf) ? uplink_restore(m, pf, plan) : nic_restore(m, pf, plan, drained)) ==
+	    0)
 		return 0;
 	plan_clear(plan);
 	return vnic_err_set(err, -EINVAL, VNIC_E_INTERNAL, "nic '%.64s' is recorded twice", pf);
@@ -325,6 +336,7 @@ void manager_start(struct manager *m)
 	m->started = true;
 	shares_stale(m);
 	nics_stale(m);
+	uplinks_stale(m);
 	m->devices_stale = true;
 	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
 		for (struct manager_observer *o = m->observers; o; o = o->next)
@@ -344,6 +356,7 @@ void manager_link_changed(struct manager *m, int ifindex)
 		managed_share(s)->stale = true;
 	if (link)
 		nics_named(m, link);
+	uplinks_stale(m);
 	if (m->shares || m->hostdevs)
 		manager_kick(m);
 }
@@ -371,6 +384,9 @@ void manager_vdpa_changed(struct manager *m)
 	for (struct manager_observer *o = m->observers; o; o = o->next)
 		if (o->vdpa_changed)
 			o->vdpa_changed(o->data);
+	uplinks_stale(m);
+	if (m->started)
+		manager_kick(m);
 }
 
 void manager_inventory_complete(struct manager *m)
@@ -379,6 +395,7 @@ void manager_inventory_complete(struct manager *m)
 		return;
 	m->devices_stale = true;
 	nics_stale(m);
+	uplinks_stale(m);
 }
 
 static void config_changed(struct manager *m)
@@ -420,6 +437,7 @@ int manager_config_swap(struct manager *m, struct vnic_config *config, struct vn
 		managed(p)->unsure |= p->orphan;
 	shares_stale(m);
 	nics_stale(m);
+	uplinks_stale(m);
 	hostdevs_config(m);
 	m->devices_stale = true;
 	m->config_refused[0] = '\0';
@@ -443,8 +461,13 @@ void manager_domain_started(struct manager *m, const uint8_t uuid[VNIC_UUID_LEN]
 void manager_port_counters(struct manager *m, const struct port_key *key, manager_step_done done,
 			   void *arg)
 {
+	struct vnic_port *port = manager_port(m, key);
 	struct vnic_err err = VNIC_ERR_INIT;
 
+	if (port && port->spec.vdpa) {
+		done(arg, m->io.vdpa_counters(m->io.data, port), NULL);
+		return;
+	}
 	if (m->dp_state != MANAGER_DP_UP) {
 		int r = manager_dp_error(m, &err);
 

@@ -40,6 +40,7 @@ typedef void (*manager_step_done)(void *arg, int error, const struct vnic_err *e
  * @dp_forget_port: tell the datapath to drop a port that no record knows; @done once, possibly before this
  *	returns; -ENOENT and -ENOTCONN from it count as done. Told again later where it fails.
  * @dp_counters: fetch a port's counters; @done once, then the manager updates the port
+ * @vdpa_counters: put the counters of a port of path vdpa into it, at once
  * @record_port, @erase_port, @record_shared, @erase_shared, @record_nic, @erase_nic, @record_hostdev,
  *	@erase_hostdev: write or remove a record, at once; erasing what is not there is 0
  * @domain_alive: 1 while a process holds the lock on @pidfile, 0 where none does or there is no such
@@ -62,6 +63,7 @@ struct manager_io {
 			       manager_step_done done, void *arg);
 	void (*dp_counters)(void *data, const struct port_key *key, manager_step_done done,
 			    void *arg);
+	int (*vdpa_counters)(void *data, struct vnic_port *port);
 	int (*record_port)(void *data, const struct vnic_port *port);
 	int (*erase_port)(void *data, const struct port_key *key);
 	int (*record_shared)(void *data, const char *segment, const struct plan *plan);
@@ -114,6 +116,7 @@ struct dp_port_status {
  * @link_changed: @link is NULL where it is gone
  * @segment_changed: its share was made, changed or undone
  * @nic_changed, @nic_removed: what vnicd does about its VFs
+ * @uplink_changed: what vnicd does about the nic as an uplink of vnic.ko
  * @hostdev_changed: a VF that a domain has by its own XML, and what vnicd sets of it
  * @vf_given_back: no port has the VF of that address any more
  * @pf_changed: the inventory's word of it; it may be gone
@@ -131,6 +134,7 @@ struct manager_observer {
 	void (*segment_changed)(void *data, const char *segment);
 	void (*nic_changed)(void *data, const struct nic_share *nic);
 	void (*nic_removed)(void *data, const char *pf);
+	void (*uplink_changed)(void *data, int ifindex, const struct nic_share *nic);
 	void (*hostdev_changed)(void *data, const struct vnic_hostdev *hostdev);
 	void (*vf_given_back)(void *data, const char *addr);
 	void (*pf_changed)(void *data, const char *pf);
@@ -151,6 +155,7 @@ struct manager {
 	struct alloc_index *index; /* of them; NULL where there was no memory for it */
 	struct segment_share *shares;
 	struct nic_share *nics; /* uthash by pf */
+	struct nic_share *uplinks; /* of vnic.ko; uthash by pf, which uplink.c says */
 	struct vnic_hostdev *hostdevs; /* uthash by device.addr */
 	struct memory *memory; /* device.c's */
 	bool devices_stale; /* a VF may have become free */
@@ -305,6 +310,8 @@ void manager_port_counters(struct manager *m, const struct port_key *key, manage
 struct vnic_port *manager_port(const struct manager *m, const struct port_key *key);
 struct segment_share *manager_share(const struct manager *m, const char *segment);
 struct nic_share *manager_nic(const struct manager *m, const char *pf);
+/* What vnicd does about the nic as an uplink of vnic.ko; NULL: nothing. */
+const struct nic_share *manager_uplink(const struct manager *m, int ifindex);
 /* The VF of that address, where a domain has it by its own XML or it is still to be put back; else NULL. */
 struct vnic_hostdev *manager_hostdev(const struct manager *m, const char *addr);
 /* The section of the configuration that means @pf, or NULL. */

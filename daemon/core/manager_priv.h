@@ -250,6 +250,20 @@ int nic_restore(struct manager *m, const char *pf, struct plan *plan, bool drain
 bool nic_is_drained(const struct manager *m, const char *pf);
 struct managed_nic *nic_free(struct managed_nic *n);
 
+/* uplink.c */
+void uplink_pump(struct managed_nic *n);
+void uplinks_stale(struct manager *m);
+/* Is it what the record of one is called? */
+bool uplink_is_key(const char *key);
+/* Takes @plan's content over on success only. */
+int uplink_restore(struct manager *m, const char *key, struct plan *plan);
+
+/* vdpa.c: ports of path vdpa */
+/* Is its device still there, and does its guest run? */
+void vdpa_look(struct managed_port *p);
+/* Its class may say something else by now. */
+void vdpa_settings(struct managed_port *p);
+
 /* hostdev.c */
 void hostdev_pump(struct managed_hostdev *h);
 int hostdev_restore(struct manager *m, const char *addr, struct plan *plan);

@@ -13,6 +13,7 @@
 #include "api/errors.h"
 #include "daemon/core/manager_priv.h"
 #include "daemon/core/path_software.h"
+#include "daemon/core/path_vdpa.h"
 #include "daemon/core/path_vmdq.h"
 
 void port_event(struct managed_port *p, const char *text)
@@ -52,7 +53,8 @@ void port_remark(struct managed_port *p, const char *fmt, ...)
 /* Into the hash; steps refer to the segment's share, which lives as long as a port of it does. */
 void port_adopt(struct manager *m, struct managed_port *p)
 {
-	struct segment_share *share = manager_share(m, p->port.segment);
+	/* One of path vdpa shares nothing, and outlives what others share. */
+	struct segment_share *share = p->port.spec.vdpa ? NULL : manager_share(m, p->port.segment);
 
 	owner_init(&p->own, m, &p->port.plan, share ? &share->segment : NULL, &p->port);
 	device_adopt(p);
@@ -81,10 +83,12 @@ void port_choose(struct vnic_port *port, const struct port_spec *spec,
 	port->queues = choice->queues;
 }
 
-static int make_plan(const struct manager *m, struct vnic_port *port)
+static int make_plan(const struct manager *m, struct vnic_port *port, const char *mgmtdev)
 {
 	const struct vnic_segment *segment = config_segment(m->config, port->segment);
 
+	if (port->path == VNIC_PATH_VDPA)
+		return path_vdpa_port(m->inv, segment, port, mgmtdev, &port->plan);
 	return port->path == VNIC_PATH_VMDQ ? path_vmdq_port(m->inv, segment, port, &port->plan)
 					    : path_software_port(port, &port->plan);
 }
@@ -101,8 +105,8 @@ struct managed_port *port_make(struct manager *m, const struct port_spec *spec,
 	p->port.generation = ++m->last_generation;
 	if (choice->path == VNIC_PATH_VMDQ)
 		device_take(&p->port.device, &choice->vf, DEVICE_QUEUE);
-	if (make_plan(m, &p->port) < 0 ||
-	    !share_get(m, config_segment(m->config, choice->segment))) {
+	if (make_plan(m, &p->port, choice->mgmtdev) < 0 ||
+	    (!spec->vdpa && !share_get(m, config_segment(m->config, choice->segment)))) {
 		plan_clear(&p->port.plan);
 		free(p);
 		return NULL;
@@ -156,6 +160,8 @@ static void remove_port(struct managed_port *p)
 		alloc_index_remove(m->index, &p->port.spec.key);
 	HASH_DEL(m->ports, &p->port);
 	m->sweep |= p->port.orphan;
+	if (p->port.spec.vdpa)
+		uplinks_stale(m); /* one may wait for its last device to go */
 	plan_clear(&p->port.plan);
 	plan_clear(&p->port.device.plan);
 	free(p);
@@ -179,7 +185,7 @@ static void pump_release(struct managed_port *p)
 		manager_wake_before(p->own.m, p->own.retry_at);
 		return;
 	}
-	if (manager_dp_unmet(p->own.m))
+	if (!p->port.spec.vdpa && manager_dp_unmet(p->own.m))
 		return;
 	last = owner_last(&p->own);
 	if (last < 0 && p->port.device.state == DEVICE_QUEUE)
@@ -310,6 +316,10 @@ static void pump_live(struct managed_port *p)
 	if (next_step(p) >= 0) {
 		const struct segment_share *share = manager_share(p->own.m, p->port.segment);
 
+		if (p->port.spec.vdpa) {
+			owner_begin(&p->own, (size_t)next_step(p), false);
+			return;
+		}
 		if (queue_waits(p, &p->port.plan.step[next_step(p)]))
 			return;
 		/* The datapath takes no port of a segment it has not. */
@@ -322,10 +332,14 @@ static void pump_live(struct managed_port *p)
 		repaired(p, p->remark);
 		catch_up(p);
 	}
-	contest_look(p);
-	queue_look(p);
-	if (reach_pump(p))
-		return;
+	if (p->port.spec.vdpa) {
+		vdpa_look(p);
+	} else {
+		contest_look(p);
+		queue_look(p);
+		if (reach_pump(p))
+			return;
+	}
 	if (p->complained)
 		repaired(p, p->dp_listed ? reason_of(p, &p->last) : p->remark);
 	if (p->own.unrecorded)
@@ -347,12 +361,12 @@ static void pump_prepare(struct managed_port *p)
 		manager_wake_before(m, p->own.retry_at);
 		return;
 	}
-	if (m->dp_state != MANAGER_DP_UP) {
+	if (!p->port.spec.vdpa && m->dp_state != MANAGER_DP_UP) {
 		if (manager_dp_away(m))
 			port_fail(p, manager_dp_error(m, &err), &err);
 		return;
 	}
-	if (!share || !share->ready || !share_told(share))
+	if (!p->port.spec.vdpa && (!share || !share->ready || !share_told(share)))
 		return;
 	next = next_step(p);
 	if (next >= 0 && queue_waits(p, &p->port.plan.step[next]))
@@ -362,7 +376,8 @@ static void pump_prepare(struct managed_port *p)
 		return;
 	}
 	p->port.state = PORT_READY;
-	port_event(p, "ready: its socket listens");
+	port_event(p,
+		   p->port.spec.vdpa ? "ready: its device is there" : "ready: its socket listens");
 	m->devices_stale = true; /* it may wait for a VF; then it is to say why it has none */
 	if (owner_record(&p->own) < 0) {
 		vnic_err_set(&err, -EIO, VNIC_E_STEP_FAILED,
@@ -379,7 +394,8 @@ static void pump_prepare(struct managed_port *p)
 
 void port_pump(struct managed_port *p)
 {
-	device_pump(p);
+	if (!p->port.spec.vdpa)
+		device_pump(p);
 	if (p->own.busy)
 		return;
 	if (p->device_stale && p->port.device.state == DEVICE_QUEUE)
@@ -429,6 +445,8 @@ void port_datapath_back(struct managed_port *p)
 {
 	bool listens = p->dp_listed && p->dp_has_listener;
 
+	if (p->port.spec.vdpa)
+		return;
 	if (p->port.orphan) {
 		if (!p->dp_listed)
 			port_release(p); /* it was all there was of it */
@@ -450,7 +468,7 @@ void port_datapath_back(struct managed_port *p)
 void port_datapath_lost(struct managed_port *p)
 {
 	p->dp_listed = p->dp_has_listener = false;
-	if (p->gone || p->port.state == PORT_PREPARING)
+	if (p->gone || p->port.state == PORT_PREPARING || p->port.spec.vdpa)
 		return;
 	/* Its guest's rings are somebody's or nobody's: what it was is not known until the next hello. */
 	if (p->port.state != PORT_FAILED)
@@ -485,6 +503,7 @@ void port_settings(struct managed_port *p)
 	p->port.vf = class->vf;
 	owner_redo(&p->own, STEP_DP_PORT);
 	device_settings(p);
+	vdpa_settings(p);
 	port_event(p, "settings changed with the configuration");
 	manager_tell_port(p->own.m, &p->port);
 }

@@ -6,6 +6,7 @@
 #include "daemon/core/manager_priv.h"
 #include "daemon/core/path_software.h"
 #include "daemon/core/path_sriov.h"
+#include "daemon/core/path_vdpa.h"
 #include "daemon/core/path_vmdq.h"
 
 /* The steps of @wanted that the share has not done. */
@@ -49,6 +50,11 @@ static int preview_device(const struct manager *m, const struct alloc_choice *ch
 static int preview_own(const struct manager *m, const struct alloc_choice *choice,
 		       struct vnic_port *would, struct plan *ret)
 {
+	if (choice->path == VNIC_PATH_VDPA) {
+		port_choose(would, &would->spec, choice);
+		return path_vdpa_port(m->inv, config_segment(m->config, would->segment), would,
+				      choice->mgmtdev, ret);
+	}
 	if (choice->path != VNIC_PATH_VMDQ)
 		return path_software_port(would, ret);
 	port_choose(would, &would->spec, choice);
@@ -78,8 +84,9 @@ int manager_preview(const struct manager *m, const struct port_spec *spec,
 	memcpy(would.segment, ret->choice.segment, sizeof(would.segment));
 	would.vlan = ret->choice.vlan;
 	share = manager_share(m, would.segment);
-	r = share_wanted(m, config_segment(m->config, would.segment), &would,
-			 share ? share->tap_ifindex : 0, &wanted);
+	r = spec->vdpa ? 0
+		       : share_wanted(m, config_segment(m->config, would.segment), &would,
+				      share ? share->tap_ifindex : 0, &wanted);
 	if (r == 0)
 		r = missing(m, would.segment, &wanted, &ret->shared);
 	if (r == 0)

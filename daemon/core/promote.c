@@ -12,7 +12,8 @@
 static bool waits_for_vf(const struct managed_port *p)
 {
 	return p->port.device.state == DEVICE_NONE && !p->port.device.hold && !p->gone &&
-	       p->port.path != VNIC_PATH_VMDQ && p->port.state != PORT_PREPARING &&
+	       p->port.path != VNIC_PATH_VMDQ && !p->port.spec.vdpa &&
+	       p->port.state != PORT_PREPARING &&
 	       /* That it is no standby does not change while it is there: asked once. */
 	       (*p->port.spec.standby || !p->device_asked) &&
 	       p->device_retry_at <= manager_now(p->own.m);

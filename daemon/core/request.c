@@ -47,15 +47,16 @@ static int op_parse(const char *s, enum request_op *ret, bool *ret_interfaces)
 	return -EINVAL;
 }
 
-int request_sock_parse(const char *file, char ret_class[VNIC_NAME_MAX],
-		       char ret_name[VNIC_NAME_MAX], struct vnic_err *err)
+/* @dir: with its slash. */
+static int split_file(const char *file, const char *dir, const char *suffix, const char *what,
+		      char ret_class[VNIC_NAME_MAX], char ret_name[VNIC_NAME_MAX],
+		      struct vnic_err *err)
 {
-	static const char suffix[] = ".sock";
 	char class[VNIC_NAME_MAX], name[VNIC_NAME_MAX];
-	size_t skip = strlen(VNIC_SOCK_DIR "/"), n_class, n_name;
+	size_t skip = strlen(dir), n_suffix = strlen(suffix), n_class, n_name;
 	const char *slash;
 
-	if (strncmp(file, VNIC_SOCK_DIR "/", skip) != 0)
+	if (strncmp(file, dir, skip) != 0)
 		return 1;
 	file += skip;
 	slash = strchr(file, '/');
@@ -63,11 +64,10 @@ int request_sock_parse(const char *file, char ret_class[VNIC_NAME_MAX],
 		goto malformed;
 	n_class = (size_t)(slash - file);
 	n_name = strlen(slash + 1);
-	if (n_class >= sizeof(class) || n_name <= strlen(suffix) ||
-	    n_name - strlen(suffix) >= sizeof(name) ||
-	    !str_eq(slash + 1 + n_name - strlen(suffix), suffix))
+	if (n_class >= sizeof(class) || n_name <= n_suffix || n_name - n_suffix >= sizeof(name) ||
+	    !str_eq(slash + 1 + n_name - n_suffix, suffix))
 		goto malformed;
-	n_name -= strlen(suffix);
+	n_name -= n_suffix;
 	memcpy(class, file, n_class);
 	class[n_class] = '\0';
 	memcpy(name, slash + 1, n_name);
@@ -79,9 +79,21 @@ int request_sock_parse(const char *file, char ret_class[VNIC_NAME_MAX],
 	return 0;
 malformed:
 	return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
-			    "socket '%.120s' is not of the form " VNIC_SOCK_DIR "/CLASS/NAME.sock, "
+			    "%s '%.120s' is not of the form %sCLASS/NAME%s, "
 			    "CLASS and NAME of A-Z a-z 0-9 . _ - and at most %d long",
-			    file - skip, VNIC_NAME_MAX - 1);
+			    what, file - skip, dir, suffix, VNIC_NAME_MAX - 1);
+}
+
+int request_sock_parse(const char *file, char ret_class[VNIC_NAME_MAX],
+		       char ret_name[VNIC_NAME_MAX], struct vnic_err *err)
+{
+	return split_file(file, VNIC_SOCK_DIR "/", ".sock", "socket", ret_class, ret_name, err);
+}
+
+int request_vdpa_parse(const char *file, char ret_class[VNIC_NAME_MAX],
+		       char ret_name[VNIC_NAME_MAX], struct vnic_err *err)
+{
+	return split_file(file, VNIC_VDPA_DIR "/", "", "device", ret_class, ret_name, err);
 }
 
 int request_overrides(struct port_spec *spec, const char *vlan, const char *rate,
@@ -150,19 +162,24 @@ static int parse_ours(struct json_object *o, struct port_spec *spec, struct vnic
 		r = get_opt_str(o, "model", &model, err);
 	if (r < 0)
 		return r;
-	if (!str_eq(type, "vhostuser"))
+	if (spec->vdpa && !str_eq(type, "vdpa"))
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+				    "<interface type='%.20s'> has a device of vnicd's: write "
+				    "type='vdpa'",
+				    type);
+	if (!spec->vdpa && !str_eq(type, "vhostuser"))
 		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
 				    "<interface type='%.20s'> has a socket of vnicd's: write "
 				    "type='vhostuser'",
 				    type);
-	if (mode && !str_eq(mode, "client"))
+	if (!spec->vdpa && mode && !str_eq(mode, "client"))
 		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
 				    "<source mode='%.20s'>: vnicd listens, so QEMU must connect: "
 				    "write mode='client'",
 				    mode);
 	if (model && strncmp(model, "virtio", strlen("virtio")) != 0)
 		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
-				    "<model type='%.20s'/>: vhost-user NICs are virtio: write "
+				    "<model type='%.20s'/>: vnicd's NICs are virtio: write "
 				    "<model type='virtio'/>",
 				    model);
 	if (json_has(o, "queues")) {
@@ -185,34 +202,46 @@ static int parse_ours(struct json_object *o, struct port_spec *spec, struct vnic
 	return r;
 }
 
+static bool has_dir(const char *file, const char *dir)
+{
+	return file && !strncmp(file, dir, strlen(dir));
+}
+
 /* Return: 1 where it is ours and @spec is filled in, 0 where it is somebody else's. */
 static int parse_interface(struct json_object *o, struct port_spec *spec, struct vnic_err *err)
 {
-	const char *mac, *socket;
+	const char *mac, *socket, *dev = NULL;
 	int r;
 
 	r = get_opt_str(o, "socket", &socket, err);
+	if (r == 0)
+		r = get_opt_str(o, "dev", &dev, err);
 	if (r == 0)
 		r = get_opt_str(o, "mac", &mac, err);
 	if (r < 0)
 		return r;
 	if (!mac) {
-		/* libvirt gives every vhostuser interface one before its hooks run. */
-		if (socket && !strncmp(socket, VNIC_SOCK_DIR "/", strlen(VNIC_SOCK_DIR "/")))
-			return vnic_err_set(
-				err, -EINVAL, VNIC_E_INVALID_XML,
-				"the interface with socket '%.120s' has no MAC address: "
-				"write <mac address='52:54:00:…'/>",
-				socket);
+		const char *file = has_dir(socket, VNIC_SOCK_DIR "/") ? socket
+				   : has_dir(dev, VNIC_VDPA_DIR "/")  ? dev
+								      : NULL;
+
+		/* libvirt gives every interface one before its hooks run. */
+		if (file)
+			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
+					    "the interface with '%.120s' has no MAC address: "
+					    "write <mac address='52:54:00:…'/>",
+					    file);
 		return 0;
 	}
 	if (mac_parse(mac, spec->key.mac) < 0)
 		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MAC,
 				    "'%.40s' is no MAC address: write it as in 52:54:00:12:34:56",
 				    mac);
-	if (!socket)
-		return 0;
-	r = request_sock_parse(socket, spec->class_name, spec->name, err);
+	r = socket ? request_sock_parse(socket, spec->class_name, spec->name, err) : 1;
+	if (r == 1 && dev) {
+		r = request_vdpa_parse(dev, spec->class_name, spec->name, err);
+		spec->vdpa = r == 0;
+	}
 	if (r == 0)
 		r = parse_ours(o, spec, err);
 	if (r < 0)
@@ -295,7 +324,8 @@ static int parse_override(struct json_object *o, struct domain_request *req, uin
 	}
 	return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
 			    "<vnic:port mac='%s'> matches no interface with a socket "
-			    "below " VNIC_SOCK_DIR "/: correct the address, or remove the element",
+			    "below " VNIC_SOCK_DIR "/ nor a device below " VNIC_VDPA_DIR
+			    "/: correct the address, or remove the element",
 			    mac);
 }
 
@@ -385,7 +415,7 @@ static int parse_domain(struct json_object *message, bool interfaces, struct dom
 {
 	const char *uuid, *name, *pidfile = NULL;
 	struct json_object *domain;
-	bool shared = true;
+	bool shared = true, sockets = false;
 	int r;
 
 	r = json_get_obj(message, "domain", &domain, err);
@@ -412,7 +442,9 @@ static int parse_domain(struct json_object *message, bool interfaces, struct dom
 	if (!interfaces)
 		return 0;
 	r = parse_interfaces(message, req, pidfile ? pidfile : "", err);
-	if (r == 0 && req->n_specs && !shared)
+	for (size_t i = 0; r == 0 && i < req->n_specs; i++)
+		sockets |= !req->specs[i].vdpa;
+	if (r == 0 && sockets && !shared)
 		r = vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
 				 "the domain's memory is not shared, so the datapath cannot reach "
 				 "it: add <memoryBacking><source type='memfd'/><access "

@@ -61,6 +61,13 @@ int request_sock_parse(const char *file, char ret_class[VNIC_NAME_MAX],
 		       char ret_name[VNIC_NAME_MAX], struct vnic_err *err);
 
 /**
+ * request_vdpa_parse() - CLASS and NAME of /run/vnicd/vdpa/CLASS/NAME
+ * Return: as request_sock_parse().
+ */
+int request_vdpa_parse(const char *file, char ret_class[VNIC_NAME_MAX],
+		       char ret_name[VNIC_NAME_MAX], struct vnic_err *err);
+
+/**
  * request_overrides() - the texts of <vnic:port>'s attributes into @spec; NULL for one that is not there
  */
 int request_overrides(struct port_spec *spec, const char *vlan, const char *rate,

@@ -19,7 +19,7 @@
 bool share_used(const struct manager *m, const char *segment)
 {
 	for (const struct vnic_port *p = m->ports; p; p = p->hh.next)
-		if (str_eq(p->segment, segment))
+		if (!p->spec.vdpa && str_eq(p->segment, segment))
 			return true;
 	return false;
 }
@@ -94,7 +94,7 @@ int share_wanted(const struct manager *m, const struct vnic_segment *segment,
 	struct vlan_set vlans = { 0 };
 
 	for (const struct vnic_port *p = m->ports; p; p = p->hh.next)
-		if (str_eq(p->segment, segment->name))
+		if (!p->spec.vdpa && str_eq(p->segment, segment->name))
 			vlan_set_add(&vlans, p->vlan);
 	if (and_this)
 		vlan_set_add(&vlans, and_this->vlan);
@@ -396,7 +396,8 @@ static void share_failed(struct managed_share *s)
 	set_ready(s, false, s->own.err.message);
 	HASH_ITER(hh, s->own.m->ports, p, tmp)
 	{
-		if (str_eq(p->segment, s->share.segment.name) && p->state == PORT_PREPARING)
+		if (!p->spec.vdpa && str_eq(p->segment, s->share.segment.name) &&
+		    p->state == PORT_PREPARING)
 			port_fail(managed(p), error, &s->own.err);
 	}
 	s->stale = true;

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,16 +27,20 @@ struct result {
 };
 
 static void __attribute__((noreturn))
-child(struct exec *exec, const struct step *step, bool undo, int fd)
+child(struct exec *exec, const struct step *step, bool undo, int fd, pid_t parent)
 {
 	struct result result = { .err = VNIC_ERR_INIT };
 	struct step copy = *step;
 
+	/* What it made after our successor has looked nobody would know of. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
 	/* No socket of ours may be held open by a child that hangs in a driver. */
 	if (dup2(fd, 3) < 0)
 		_exit(1);
 	close_range(4, ~0u, 0);
-	result.r = nl_new(&exec->nl);
+	result.r = nl_new(NETLINK_ROUTE, &exec->nl);
 	if (result.r < 0)
 		vnic_err_set(&result.err, result.r, VNIC_E_STEP_FAILED, "rtnetlink socket: %s",
 			     strerror(-result.r));
@@ -72,6 +77,7 @@ int exec_start(struct exec *exec, const struct step *step, bool undo, struct exe
 	       struct vnic_err *err)
 {
 	struct exec_job *job = calloc(1, sizeof(*job));
+	pid_t parent = getpid();
 	int fds[2], r;
 
 	reap(exec);
@@ -85,7 +91,7 @@ int exec_start(struct exec *exec, const struct step *step, bool undo, struct exe
 	job->fd = fds[0];
 	job->pid = fork();
 	if (job->pid == 0)
-		child(exec, step, undo, fds[1]);
+		child(exec, step, undo, fds[1], parent);
 	r = job->pid < 0 ? -errno : 0;
 	close(fds[1]);
 	if (r < 0) {

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "api/errors.h"
+#include "base/paths.h"
 #include "daemon/exec/exec_priv.h"
 
 /* @probe: NULL for a kind without previous value. @perform: NULL for a kind that is not exec's. */
@@ -35,6 +36,11 @@ static const struct step_ops {
 	[STEP_BRIDGE_PVID] = { pvid_probe, pvid_do, pvid_undo },
 	[STEP_OVS_PORT] = { NULL, ovs_port_do, ovs_port_undo, .slow = true },
 	[STEP_OVS_VLAN] = { NULL, ovs_vlan_do, ovs_vlan_undo, .slow = true },
+	[STEP_NIC_UPLINK] = { uplink_probe, uplink_do, uplink_undo, .slow = true },
+	[STEP_VDPA_ADD] = { vdpa_add_probe, vdpa_add_do, vdpa_add_undo, .slow = true },
+	[STEP_VDPA_POLICY] = { NULL, vdpa_policy_do, vdpa_goes_along, .slow = true },
+	[STEP_VDPA_DRIVER] = { NULL, vdpa_driver_do, vdpa_goes_along, .slow = true },
+	[STEP_VDPA_NODE] = { NULL, vdpa_node_do, vdpa_node_undo },
 };
 
 bool exec_handles(enum step_kind kind)
@@ -120,6 +126,7 @@ int exec_new(const char *sock_dir, struct exec **ret, struct vnic_err *err)
 	if (!exec)
 		return -ENOMEM;
 	exec_set_sysfs(exec, "/sys");
+	exec_set_vdpa_dir(exec, VNIC_VDPA_DIR, "/dev");
 	r = str_copy(exec->sock_dir, sizeof(exec->sock_dir), sock_dir);
 	if (r < 0)
 		return vnic_err_set(err, r, VNIC_E_INTERNAL, "%s: too long", sock_dir);
@@ -127,11 +134,17 @@ int exec_new(const char *sock_dir, struct exec **ret, struct vnic_err *err)
 	if (mkdir(sock_dir, 0711) < 0 ? errno != EEXIST : chmod(sock_dir, 0711) < 0)
 		return vnic_err_set(err, -errno, VNIC_E_INTERNAL, "%s: %s", sock_dir,
 				    strerror(errno));
-	r = nl_new(&exec->nl);
+	r = nl_new(NETLINK_ROUTE, &exec->nl);
 	if (r < 0)
 		return vnic_err_set(err, r, VNIC_E_INTERNAL, "rtnetlink socket: %s", strerror(-r));
 	*ret = take_ptr(exec);
 	return 0;
+}
+
+void exec_set_vdpa_dir(struct exec *exec, const char *dir, const char *dev_dir)
+{
+	snprintf(exec->dev_dir, sizeof(exec->dev_dir), "%s", dev_dir);
+	snprintf(exec->vdpa_dir, sizeof(exec->vdpa_dir), "%s", dir);
 }
 
 void exec_set_sysfs(struct exec *exec, const char *dir)

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "daemon/model/port.h"
 #include "daemon/model/step.h"
 
 struct exec;
@@ -20,7 +21,8 @@ struct exec;
  * @sock_dir: where CLASS/NAME.sock go; made (0711) where it is missing
  */
 int exec_new(const char *sock_dir, struct exec **ret, struct vnic_err *err);
-/* Another sysfs than /sys: for tests. */
+/* Other folders than VNIC_VDPA_DIR and /dev, another sysfs than /sys: for tests. */
+void exec_set_vdpa_dir(struct exec *exec, const char *dir, const char *dev_dir);
 void exec_set_sysfs(struct exec *exec, const char *dir);
 /* Closes the descriptors held; taps and socket files stay. */
 struct exec *exec_free(struct exec *exec);
@@ -42,6 +44,9 @@ int exec_do(struct exec *exec, struct step *step, struct vnic_err *err);
 
 /* Put back. What is gone already needs no undoing: 0. */
 int exec_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+
+/* The counters of the vDPA device of @step, where it is vnic.ko's; 0 also where it has none. */
+int exec_vdpa_counters(struct exec *exec, const struct step *step, struct port_counters_view *ret);
 
 /* May @kind take long, so that exec_start() is to be used? */
 bool exec_slow(enum step_kind kind);

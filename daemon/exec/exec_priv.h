@@ -21,6 +21,7 @@ struct held_fd {
 struct exec {
 	struct nl *nl;
 	char sock_dir[108];
+	char vdpa_dir[108], dev_dir[108];
 	char sysfs[108];
 	pid_t lost[16]; /* children given up, not ended yet */
 	size_t n_lost;
@@ -65,6 +66,11 @@ int ovs_vlan_undo(struct exec *exec, const struct step *step, struct vnic_err *e
 int fdb_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int fdb_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 
+/* A folder that guests' sockets or nodes are in; 0 where it is there. */
+int folder_make(const char *folder, struct vnic_err *err);
+/* Whether it worked shows in sysfs. */
+void load_module(const char *name);
+
 int listen_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int listen_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 
@@ -82,6 +88,18 @@ int netdev_mac_undo(struct exec *exec, const struct step *step, struct vnic_err 
 
 int queue_netdev_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int queue_netdev_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+
+int uplink_probe(struct exec *exec, struct step *step, struct vnic_err *err);
+int uplink_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int uplink_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+int vdpa_add_probe(struct exec *exec, struct step *step, struct vnic_err *err);
+int vdpa_add_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int vdpa_add_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
+int vdpa_policy_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int vdpa_driver_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int vdpa_goes_along(struct exec *exec, const struct step *step, struct vnic_err *err);
+int vdpa_node_do(struct exec *exec, struct step *step, struct vnic_err *err);
+int vdpa_node_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 
 int vf_probe(struct exec *exec, struct step *step, struct vnic_err *err);
 int vf_do(struct exec *exec, struct step *step, struct vnic_err *err);

@@ -43,7 +43,7 @@ static int names_of_step(const struct exec *exec, const struct step *step, struc
 	return 0;
 }
 
-static int make_folder(const char *folder, struct vnic_err *err)
+int folder_make(const char *folder, struct vnic_err *err)
 {
 	struct stat st;
 
@@ -70,7 +70,7 @@ static int bind_socket(struct exec *exec, const struct socket_names *names, stru
 {
 	int fd, r;
 
-	r = make_folder(names->folder, err);
+	r = folder_make(names->folder, err);
 	if (r < 0)
 		return r;
 	fd = sock_listen(names->file, SOCK_STREAM, SOCKET_MODE);

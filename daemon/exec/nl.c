@@ -27,14 +27,14 @@ struct nl {
 	char buf[NL_ANSWER_SIZE] __attribute__((aligned(8)));
 };
 
-int nl_new(struct nl **ret)
+int nl_new(int protocol, struct nl **ret)
 {
 	_cleanup_(nl_freep) struct nl *nl = calloc(1, sizeof(*nl));
 	int one = 1;
 
 	if (!nl)
 		return -ENOMEM;
-	nl->sock = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	nl->sock = mnl_socket_open2(protocol, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (!nl->sock)
 		return -errno;
 	/* The kernel's words, and not our own request back. */

@@ -16,7 +16,8 @@
 
 struct nl;
 
-int nl_new(struct nl **ret);
+/* @protocol: NETLINK_ROUTE, NETLINK_GENERIC */
+int nl_new(int protocol, struct nl **ret);
 struct nl *nl_free(struct nl *nl);
 DEFINE_CLEANUP(struct nl *, nl_free)
 

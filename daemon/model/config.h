@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "daemon/model/pf.h"
+#include "daemon/model/vdpa.h"
 
 enum vnic_path {
 	VNIC_PATH_NONE,
@@ -104,6 +105,9 @@ struct vnic_nic_config {
 	bool autoprobe; /* new VFs get drivers of the host; default no: they are for guests */
 	char hostdev_class
 		[VNIC_NAME_MAX]; /* of its VFs that domains have by their own XML, where that names none */
+	bool vnic; /* it is to be an uplink of vnic.ko */
+	char mgmtdev
+		[MGMTDEV_NAME_MAX]; /* a card's vDPA management device that is behind it; empty: found by itself */
 	struct config_place place;
 	UT_hash_handle hh;
 };

@@ -117,6 +117,9 @@ const char *port_sock_file(const struct port_spec *spec, char buf[PORT_SOCK_FILE
 {
 	if (!*spec->class_name)
 		*buf = '\0';
+	else if (spec->vdpa)
+		snprintf(buf, PORT_SOCK_FILE_MAX, "%s/%s/%s", VNIC_VDPA_DIR, spec->class_name,
+			 spec->name);
 	else
 		snprintf(buf, PORT_SOCK_FILE_MAX, "%s/%s/%s.sock", VNIC_SOCK_DIR, spec->class_name,
 			 spec->name);

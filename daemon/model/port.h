@@ -31,7 +31,9 @@ struct port_spec {
 	struct port_key key;
 	char domain[DOMAIN_NAME_MAX];
 	char class_name[VNIC_NAME_MAX];
-	char name[VNIC_NAME_MAX]; /* NAME of /run/vnicd/sock/CLASS/NAME.sock */
+	char name[VNIC_NAME_MAX]; /* NAME of /run/vnicd/sock/CLASS/NAME.sock, or, with @vdpa, of
+				     /run/vnicd/vdpa/CLASS/NAME */
+	bool vdpa; /* its interface is of type='vdpa': QEMU has the device itself, and no socket */
 	char pidfile[512]; /* whose lock says that the domain lives; empty: none is checked */
 	char standby[VNIC_NAME_MAX]; /* alias of its interface, where that says <teaming
 					type='persistent'/>: a VF may be plugged in beside it */
@@ -141,6 +143,6 @@ const char *port_dp_segment(const struct vnic_port *port, char buf[VNIC_NAME_MAX
 /* Whose such a private one is. -EINVAL: it is no private one. */
 int port_dp_segment_key(const char *name, struct port_key *ret);
 
-/* /run/vnicd/sock/CLASS/NAME.sock, or empty where that is not known */
+/* The file that the interface names: /run/vnicd/sock/CLASS/NAME.sock, /run/vnicd/vdpa/CLASS/NAME, or empty: not known */
 #define PORT_SOCK_FILE_MAX (32 + 2 * VNIC_NAME_MAX)
 const char *port_sock_file(const struct port_spec *spec, char buf[PORT_SOCK_FILE_MAX]);

@@ -30,6 +30,11 @@ static const char *const kinds[] = {
 	[STEP_BRIDGE_PVID] = "bridge-pvid",
 	[STEP_OVS_PORT] = "ovs-port",
 	[STEP_OVS_VLAN] = "ovs-vlan",
+	[STEP_NIC_UPLINK] = "nic-uplink",
+	[STEP_VDPA_ADD] = "vdpa-add",
+	[STEP_VDPA_POLICY] = "vdpa-policy",
+	[STEP_VDPA_DRIVER] = "vdpa-driver",
+	[STEP_VDPA_NODE] = "vdpa-node",
 };
 static_assert(ARRAY_SIZE(kinds) == STEP_KIND_COUNT, "a word for each kind of step");
 
@@ -184,6 +189,32 @@ static void describe_function(const struct step *step, char *buf, size_t size)
 	}
 }
 
+/* Of a vDPA device. */
+static void describe_vdpa(const struct step *step, char *buf, size_t size)
+{
+	char mac[VNIC_MAC_STR];
+
+	switch (step->kind) {
+	case STEP_VDPA_ADD:
+		snprintf(buf, size, "make vDPA device %s with MAC %s on %s", step->dev,
+			 mac_format(step->mac, mac), step->mgmtdev);
+		break;
+	case STEP_VDPA_POLICY:
+		snprintf(buf, size, "set vDPA device %s to VLAN %u, %lld bit/s, weight %u",
+			 step->dev, step->vlan, (long long)step->value, step->weight);
+		break;
+	case STEP_VDPA_DRIVER:
+		snprintf(buf, size, "bind vDPA device %s to %s", step->dev, step->driver);
+		break;
+	case STEP_VDPA_NODE:
+		snprintf(buf, size, "link %s/%s to the node of vDPA device %s", step->class_name,
+			 step->name, step->dev);
+		break;
+	default:
+		describe_function(step, buf, size);
+	}
+}
+
 const char *step_describe(const struct step *step, char *buf, size_t size)
 {
 	char link[IFNAMSIZ + 24], mac[VNIC_MAC_STR];
@@ -242,8 +273,11 @@ const char *step_describe(const struct step *step, char *buf, size_t size)
 		snprintf(buf, size, "tell the bridge that %s on VLAN %u is behind %s",
 			 mac_format(step->mac, mac), step->vlan, link);
 		break;
+	case STEP_NIC_UPLINK:
+		snprintf(buf, size, "make %s an uplink of vnic.ko", link);
+		break;
 	default:
-		describe_function(step, buf, size);
+		describe_vdpa(step, buf, size);
 	}
 	return buf;
 }

@@ -14,6 +14,7 @@
 
 #include "base/str.h"
 #include "daemon/model/pf.h"
+#include "daemon/model/vdpa.h"
 
 enum step_kind {
 	/* what the ports of a segment share */
@@ -53,6 +54,15 @@ enum step_kind {
 	STEP_OVS_PORT, /* ifname is a port of bridge: the tap a trunk of untagged frames, a
 			  representor an access port of VLAN vlan */
 	STEP_OVS_VLAN, /* the tap's trunk takes VLAN vlan, too */
+	/* what the vDPA devices of a nic share */
+	STEP_NIC_UPLINK, /* vnic.ko takes link ifindex as its uplink, and is loaded for that; prev: was it
+			    one already. Undo: it lets go of it */
+	/* a port's vDPA device (path vdpa), called @dev */
+	STEP_VDPA_ADD, /* made by @mgmtdev with @mac, @mtu (0: not said) and value queue pairs (0: not said);
+			  undo: deleted, unless somebody has its node open */
+	STEP_VDPA_POLICY, /* vnic.ko's settings of it: vlan, weight, @allow, value bit/s; they go with it */
+	STEP_VDPA_DRIVER, /* bind @driver, by driver_override; it goes with the device */
+	STEP_VDPA_NODE, /* VNIC_VDPA_DIR/class_name/name is a link to its node; undo: no more */
 	STEP_KIND_COUNT,
 };
 
@@ -77,13 +87,15 @@ struct step {
 				   STEP_TAP_CREATE the tap's, filled in when done */
 	char class_name[VNIC_NAME_MAX],
 		name[VNIC_NAME_MAX]; /* of STEP_SOCK_LISTEN; name also of segments */
-	char dev[DEV_ADDR_MAX]; /* a PF's PCI address */
+	char dev[DEV_ADDR_MAX]; /* a PF's PCI address, or a vDPA device's name */
+	char mgmtdev[MGMTDEV_NAME_MAX]; /* of STEP_VDPA_* */
+	uint32_t weight, allow; /* of STEP_VDPA_POLICY; allow: 1 << enum vdpa_allow */
 	int vf; /* index of one of its VFs */
 	char vf_addr
 		[DEV_ADDR_MAX]; /* that VF's PCI address: both must still mean the same function */
 	enum vf_attr attr; /* of STEP_VF_ATTR */
 	int64_t value;
-	char driver[DRIVER_NAME_MAX]; /* of STEP_VF_DRIVER */
+	char driver[DRIVER_NAME_MAX]; /* of STEP_VF_DRIVER, STEP_VDPA_DRIVER */
 	char prev_driver[DRIVER_NAME_MAX], prev_override[DRIVER_NAME_MAX]; /* with has_prev */
 	/* The previous value, read from the kernel just before acting; has_prev says that it was. */
 	bool has_prev;

@@ -16,6 +16,19 @@
 /* "BUS/DEV" or, where there is no bus, "DEV": how vdpa(8) names a management device. */
 #define MGMTDEV_NAME_MAX 96
 
+/* The management devices of vnic.ko are called so, and by their uplink's name. */
+#define VNIC_MGMTDEV "vnic/"
+
+/* What a guest may ask of its device, in vnic.ko's words. */
+enum vdpa_allow {
+	VDPA_ALLOW_MULTICAST,
+	VDPA_ALLOW_MAC,
+	VDPA_ALLOW_PROMISC,
+	VDPA_ALLOW_ALLMULTI,
+	VDPA_ALLOW_SPOOF,
+	VDPA_ALLOW_COUNT,
+};
+
 struct vdpa_mgmtdev {
 	char name[MGMTDEV_NAME_MAX]; /* the key */
 	char pf[DEV_ADDR_MAX]; /* PCI address of the PF that it is, or whose VF it is; empty: neither */
@@ -24,6 +37,11 @@ struct vdpa_mgmtdev {
 	uint64_t features; /* virtio feature bits its devices may have */
 	UT_hash_handle hh;
 };
+
+/* "BUS/DEV" or "DEV", of printable characters? */
+bool mgmtdev_name_valid(const char *s);
+/* Is it vnic.ko's? */
+bool mgmtdev_is_vnic(const char *name);
 
 struct vdpa_dev {
 	char name[VNIC_NAME_MAX]; /* the key */

@@ -321,6 +321,23 @@ static int set_hostdev_class(void *object, const char *value)
 	return str_copy(nic->hostdev_class, sizeof(nic->hostdev_class), value);
 }
 
+static int set_vnic(void *object, const char *value)
+{
+	struct vnic_nic_config *nic = object;
+
+	return bool_parse(value, &nic->vnic);
+}
+
+/* As vdpa(8) shows it: BUS/DEV, or DEV alone. */
+static int set_mgmtdev(void *object, const char *value)
+{
+	struct vnic_nic_config *nic = object;
+
+	if (!mgmtdev_name_valid(value))
+		return -EINVAL;
+	return str_copy(nic->mgmtdev, sizeof(nic->mgmtdev), value);
+}
+
 static int set_vf_min_rate(void *object, const char *value)
 {
 	struct vnic_class *class = object;
@@ -380,6 +397,9 @@ static const struct config_key nic_keys[] = {
 	{ "vfs", set_vfs, "a number from 0 to 4096" },
 	{ "drivers-autoprobe", set_autoprobe, "yes or no" },
 	{ "hostdev-class", set_hostdev_class, "the name of a class" },
+	{ "vnic", set_vnic, "yes or no" },
+	{ "mgmtdev", set_mgmtdev,
+	  "a vDPA management device as 'vdpa mgmtdev show' has it, such as pci/0000:03:00.2" },
 	{ 0 },
 };
 

@@ -112,6 +112,8 @@ static struct json_object *spec_to_json(const struct port_spec *spec)
 	record_add_text(o, "name", spec->name);
 	record_add_text(o, "pidfile", spec->pidfile);
 	json_add_u64(o, "queues", spec->queues);
+	if (spec->vdpa)
+		json_add_bool(o, "vdpa", true);
 	if (*spec->standby)
 		record_add_text(o, "standby", spec->standby);
 	if (spec->has_vlan)
@@ -247,6 +249,8 @@ static int spec_from_json(struct json_object *o, struct port_spec *spec, struct 
 	if (r == 0 && json_has(o, "standby"))
 		r = record_get_name(o, "standby", NULL, false, spec->standby, sizeof(spec->standby),
 				    err);
+	if (r == 0 && json_has(o, "vdpa"))
+		r = json_get_bool(o, "vdpa", &spec->vdpa, err);
 	return r < 0 ? r : spec_overrides(o, spec, err);
 }
 

@@ -57,6 +57,13 @@ static void function_to_json(const struct step *step, struct json_object *o)
 	json_add_str(o, "prev_override", step->prev_override);
 }
 
+static void vdpa_to_json(const struct step *step, struct json_object *o)
+{
+	json_add_str(o, "mgmtdev", step->mgmtdev);
+	json_add_u64(o, "weight", step->weight);
+	json_add_u64(o, "allow", step->allow);
+}
+
 static struct json_object *step_to_json(const struct step *step)
 {
 	struct json_object *o = json_object_new_object();
@@ -82,6 +89,8 @@ static struct json_object *step_to_json(const struct step *step)
 		json_add_u64(o, "old", (uint64_t)step->old);
 	if (*step->dev)
 		function_to_json(step, o);
+	if (*step->mgmtdev)
+		vdpa_to_json(step, o);
 	return o;
 }
 
@@ -185,6 +194,20 @@ static int step_function(struct json_object *o, struct step *step, struct vnic_e
 	return 0;
 }
 
+static int step_vdpa(struct json_object *o, struct step *step, struct vnic_err *err)
+{
+	int r;
+
+	if (!json_has(o, "mgmtdev"))
+		return 0;
+	r = record_get_name(o, "mgmtdev", mgmtdev_name_valid, false, step->mgmtdev,
+			    sizeof(step->mgmtdev), err);
+	if (r == 0)
+		r = record_get_u32(o, "weight", UINT32_MAX, &step->weight, err);
+	return r < 0 ? r
+		     : record_get_u32(o, "allow", (1u << VDPA_ALLOW_COUNT) - 1, &step->allow, err);
+}
+
 /* A value of before, which may be missing. */
 static int step_before(struct json_object *o, const char *key, bool *ret_has, int64_t *ret,
 		       struct vnic_err *err)
@@ -239,6 +262,8 @@ int record_plan_from_json(struct json_object *array, struct plan *ret, struct vn
 			r = step_numbers(o, &step, err);
 		if (r == 0)
 			r = step_function(o, &step, err);
+		if (r == 0)
+			r = step_vdpa(o, &step, err);
 		if (r == 0)
 			r = plan_add(&plan, &step);
 		if (r < 0)

@@ -12,8 +12,8 @@
 #define UDEV_RCVBUF (1 << 20)
 #define EVENT_BURST 64
 
-static const char *const subsystems[] = { "net",	"pci",	"netdevsim", "vdpa",
-					  "vhost-vdpa", "mdev", "auxiliary", "module" };
+static const char *const subsystems[] = { "net",  "pci",  "netdevsim", "vdpa",	"vhost-vdpa",
+					  "vnic", "mdev", "auxiliary", "module" };
 
 struct udev_watch {
 	const struct udev_watch_ops *ops;

@@ -309,6 +309,11 @@ void watch_resync(struct watch *w)
 	rtnl_resync(w->rtnl);
 }
 
+void watch_refresh_vdpa(struct watch *w)
+{
+	vdpa_resync(w->vdpa);
+}
+
 void watch_refresh_pf(struct watch *w, const char *addr)
 {
 	nics_refresh_pf(w->nics, addr);

@@ -46,6 +46,8 @@ void watch_resync(struct watch *watch);
  * After a write of ours, which no event may follow (the kernel is silent about driver_override, and about
  * attributes while the PF is down): read the PF with its VFs, or one VF and its attributes.
  */
+/* vDPA devices or management devices are others than they were. */
+void watch_refresh_vdpa(struct watch *w);
 void watch_refresh_pf(struct watch *watch, const char *addr);
 void watch_refresh_vf(struct watch *watch, const char *addr);
 

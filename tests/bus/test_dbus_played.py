@@ -261,10 +261,14 @@ def _():
     assert devices == [{"name": "vd0", "mgmtdev": f"pci/{PF}", "device_id": 1, "vendor_id": 0, "max_vqs": 3,
                         "driver": "vhost_vdpa", "node": "vhost-vdpa-0"}], devices
     assert call(b, "ListMdevTypes") == [[{"type": "nic-2q", "device_api": "vfio-pci", "available": 3}]]
+    # One of vnic.ko's is its uplink's.
+    d.do("vdpa v0 vnic/eth0 -")
+    changed(ear, NIC, VdpaMgmtdevs=2, VdpaDevices=2)
+    assert [m["name"] for m in call(b, "ListVdpa")[0]] == [f"pci/{PF}", "vnic/eth0"]
     # The manager tells of those that belong to no nic, too.
     mgmtdevs, devices = b.call("ListVdpa")
-    assert sorted(m["name"] for m in mgmtdevs) == [f"pci/{PF}", "vdpasim_net"], mgmtdevs
-    assert sorted(x["name"] for x in devices) == ["sim0", "vd0"], devices
+    assert sorted(m["name"] for m in mgmtdevs) == [f"pci/{PF}", "vdpasim_net", "vnic/eth0"], mgmtdevs
+    assert sorted(x["name"] for x in devices) == ["sim0", "v0", "vd0"], devices
     assert b.call("ListMdevTypes") == [[
         {"type": "nic-2q", "device_api": "vfio-pci", "available": 3, "parent": PF}]]
 

@@ -131,6 +131,13 @@ class Libvirtd:
             return int(f.read())
 
 
+def vdpa(mac, dev, queues=None):
+    """A NIC that is a vDPA device of vnicd's."""
+    more = f"<driver queues='{queues}'/>" if queues else ""
+    return (f"<interface type='vdpa'><mac address={quoteattr(mac)}/><source dev={quoteattr(dev)}/>"
+            f"<model type='virtio'/>{more}</interface>")
+
+
 def vhostuser(mac, socket, mode="client", reconnect=1, model="virtio", queues=None, extra=""):
     """An <interface type='vhostuser'>. reconnect: seconds, or None for no <reconnect>."""
     again = f"<reconnect enabled='yes' timeout='{reconnect}'/>" if reconnect is not None else ""

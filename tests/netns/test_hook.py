@@ -15,7 +15,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from daemon import CONF  # noqa: E402
 from hosted import Host, mac_of, socket_of  # noqa: E402
-from libvirtd import domain, ports, vhostuser  # noqa: E402
+from libvirtd import domain, ports, vdpa, vhostuser  # noqa: E402
 from vt import main, run, table, test, wait_for  # noqa: E402
 
 HOOKS = "/etc/libvirt/hooks"
@@ -300,6 +300,11 @@ def refused():
         (domain("no", vhostuser(mac_of(2), "/run/vnicd/sock/gold/x/no.sock")), "/run/vnicd/sock/CLASS/NAME.sock"),
         (domain("no", good, metadata=ports({"mac": mac_of(2), "vlan": "12", "paths": "sriov"})), "sriov"),
         (domain("no", vhostuser(mac_of(2), "/var/run/vnicd/sock/gold/no.sock")), "/run/vnicd/sock/CLASS/NAME.sock"),
+        (domain("no", vdpa(mac_of(2), "/run/vnicd/vdpa/platinum/no"), shared=False), "platinum"),
+        (domain("no", vdpa(mac_of(2), "/run/vnicd/vdpa/gold/x/no"), shared=False), "/run/vnicd/vdpa/CLASS/NAME"),
+        (domain("no", vdpa(mac_of(2), "/run/vnicd/vdpa/gold/no"), shared=False), "name vdpa in paths= of [class gold]"),
+        (domain("no", vdpa(mac_of(2), "/run/vnicd/vdpa/gold/no"), shared=False,
+                metadata=ports({"mac": mac_of(2), "paths": "vdpa"})), "segment lan has no nic"),
     ]
     for xml, word in rows:
         virt.define(xml)

@@ -67,6 +67,7 @@ static bool notify(struct fake_host *h)
 		}
 	}
 	fake_notify_ovs(h);
+	fake_notify_vdpa(h);
 	return fake_notify_pfs(h);
 }
 
@@ -150,6 +151,8 @@ static int act(struct fake_host *h, struct step *step, const struct vnic_segment
 		return fake_dp_act(h, step, segment, port, undo);
 	if (step->kind == STEP_OVS_PORT || step->kind == STEP_OVS_VLAN)
 		return fake_ovs_act(h, step, undo);
+	if (fake_vdpa_step(step->kind))
+		return fake_vdpa_act(h, step, undo);
 	if (*step->dev && !of_representor(step->kind))
 		return fake_pf_act(h, step, port, undo);
 	if (*step->dev && undo && !step->has_prev)
@@ -272,6 +275,8 @@ static int step_probe(void *data, struct step *step, struct vnic_err *err)
 	assert_false(step->has_prev);
 	if (step->kind == STEP_OVS_PORT || step->kind == STEP_OVS_VLAN)
 		return 0;
+	if (fake_vdpa_step(step->kind))
+		return fake_vdpa_probe(h, step);
 	if (*step->dev && !of_representor(step->kind))
 		return fake_pf_probe(h, step);
 	if (!f)
@@ -398,6 +403,7 @@ void fake_start(struct fake_host *h, struct vnic_config *config)
 		.step_undo = step_undo,
 		.dp_forget_port = fake_forget_port,
 		.dp_counters = fake_dp_counters,
+		.vdpa_counters = fake_vdpa_counters,
 		.record_port = fake_record_port,
 		.erase_port = fake_erase_port,
 		.record_shared = fake_record_shared,
@@ -505,6 +511,7 @@ char *fake_snapshot(const struct fake_host *h)
 		fprintf(f, "record of VF %s\n", h->hostdev_records.record[i].name);
 	fake_print_pfs(h, f);
 	fake_print_ovs(h, f);
+	fake_print_vdpa(h, f);
 	fclose(f);
 	return text;
 }
@@ -533,6 +540,19 @@ struct vnic_config *fake_config(void)
 	assert_int_equal(config_add_segment(config, s), 0);
 	assert_int_equal(config_add_class(config, c), 0);
 	return config;
+}
+
+void fake_want_uplink(struct vnic_config *config, const char *ifname, bool vnic)
+{
+	struct vnic_nic_config *nic = config_nic(config, ifname);
+
+	if (!nic) {
+		nic = calloc(1, sizeof(*nic));
+		strcpy(nic->name, ifname);
+		nic->vfs = -1;
+		assert_int_equal(config_add_nic(config, nic), 0);
+	}
+	nic->vnic = vnic;
 }
 
 struct port_spec fake_spec(unsigned int domain, unsigned int nic)

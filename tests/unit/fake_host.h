@@ -15,6 +15,7 @@ enum fake_when { FAKE_BEFORE, FAKE_AFTER };
 struct fake_link {
 	struct vnic_link link;
 	bool ours; /* made by a step */
+	bool uplink; /* of vnic.ko */
 	uint16_t vlan[FAKE_MAX], pvid;
 	size_t n_vlans;
 };
@@ -68,6 +69,20 @@ struct fake_host {
 	size_t n_plugged;
 	struct domain_device hostdev[FAKE_MAX]; /* libvirt's: what domains have by their own XML */
 	size_t n_hostdevs;
+	/* vDPA: devices, and links to their nodes */
+	struct fake_vdpa {
+		char name[VNIC_NAME_MAX], mgmtdev[MGMTDEV_NAME_MAX], driver[DRIVER_NAME_MAX];
+		uint8_t mac[VNIC_MAC_LEN];
+		uint16_t vlan;
+		uint64_t rate;
+		uint32_t weight, allow, pairs;
+		bool open; /* somebody has its node */
+	} vdpa[FAKE_MAX];
+	size_t n_vdpas;
+	char node[FAKE_MAX][2 * VNIC_NAME_MAX];
+	size_t n_nodes;
+	bool no_vnic; /* vnic.ko cannot be loaded */
+	char card_mgmtdev[MGMTDEV_NAME_MAX]; /* another's management device; empty: there is none */
 	uint32_t refuse_attrs; /* 1 << enum vf_attr: the PFs' driver sets none of these */
 	bool no_netdevs; /* drivers that were bound make none */
 	enum step_kind refuse; /* steps of this kind fail with -EIO */
@@ -138,6 +153,10 @@ bool fake_has_vlan(struct fake_host *h, const char *name, uint16_t vlan);
 struct fake_pf *fake_add_pf(struct fake_host *h, const char *addr, const char *ifname, int total);
 void fake_switchdev(struct fake_pf *pf); /* its VFs will have representors "rep0" … */
 void fake_del_pf(struct fake_host *h, const char *addr);
+/* As somebody else would, by vdpa(8). */
+struct fake_vdpa *fake_add_vdpa(struct fake_host *h, const char *name, const char *mgmtdev);
+void fake_del_vdpa(struct fake_host *h, const char *name);
+struct fake_vdpa *fake_vdpa(struct fake_host *h, const char *name);
 /* As somebody else would: echo N > sriov_numvfs. */
 void fake_numvfs(struct fake_host *h, struct fake_pf *pf, int n);
 /*
@@ -178,4 +197,6 @@ void fake_set_alive(struct fake_host *h, const char *pidfile, bool alive);
 struct vnic_config *fake_config(void);
 /* [nic IFNAME] vfs=N, and class gold prefers VFs */
 void fake_want_vfs(struct vnic_config *config, const char *ifname, int vfs);
+/* [nic IFNAME] vnic=yes or no */
+void fake_want_uplink(struct vnic_config *config, const char *ifname, bool vnic);
 struct port_spec fake_spec(unsigned int domain, unsigned int nic);

@@ -48,6 +48,14 @@ int fake_ovs_act(struct fake_host *h, const struct step *step, bool undo);
 void fake_notify_ovs(struct fake_host *h);
 void fake_print_ovs(const struct fake_host *h, FILE *f);
 
+/* fake_vdpa.c */
+bool fake_vdpa_step(enum step_kind kind);
+int fake_vdpa_probe(struct fake_host *h, struct step *step);
+int fake_vdpa_act(struct fake_host *h, const struct step *step, bool undo);
+void fake_notify_vdpa(struct fake_host *h);
+void fake_print_vdpa(const struct fake_host *h, FILE *f);
+int fake_vdpa_counters(void *data, struct vnic_port *port);
+
 /* fake_pf.c */
 int fake_pf_probe(struct fake_host *h, struct step *step);
 int fake_pf_act(struct fake_host *h, struct step *step, const struct vnic_port *port, bool undo);

@@ -30,6 +30,7 @@
 #include "daemon/core/alloc.h"
 #include "daemon/core/config_check.h"
 #include "daemon/core/path_sriov.h"
+#include "daemon/core/path_vdpa.h"
 #include "daemon/core/path_vmdq.h"
 #include "daemon/core/request.h"
 #include "daemon/model/ovsdb.h"
@@ -166,6 +167,41 @@ static void set_vf(struct world *world, const struct words *w)
 	pf_clear(&pf);
 }
 
+static void add_mgmtdev(struct world *world, const struct words *w)
+{
+	struct vdpa_mgmtdev m = { .net = !option(w, "block") };
+
+	strcpy(m.name, w->word[1]);
+	m.max_vqp = (uint32_t)number(w, "pairs", 8);
+	m.features = option(w, "mtu") ? 1u << 3 : 0; /* VIRTIO_NET_F_MTU */
+	if (option(w, "pf"))
+		strcpy(m.pf, option(w, "pf"));
+	assert_int_equal(inventory_upsert_mgmtdev(&world->inv, &m), 1);
+}
+
+static void add_vdpa(struct world *world, const struct words *w)
+{
+	struct vdpa_dev d = { .device_id = 1 };
+
+	strcpy(d.name, w->word[1]);
+	strcpy(d.mgmtdev, w->word[2]);
+	assert_int_equal(inventory_upsert_vdpa(&world->inv, &d), 1);
+}
+
+static void add_nic(struct world *world, const struct words *w)
+{
+	struct vnic_nic_config *nic = calloc(1, sizeof(*nic));
+
+	strcpy(nic->name, w->word[1]);
+	nic->vfs = -1;
+	nic->vnic = option(w, "vnic");
+	if (option(w, "address"))
+		strcpy(nic->address, option(w, "address"));
+	if (option(w, "mgmtdev"))
+		strcpy(nic->mgmtdev, option(w, "mgmtdev"));
+	assert_int_equal(config_add_nic(world->config, nic), 0);
+}
+
 static void add_segment(struct world *world, const struct words *w)
 {
 	struct vnic_segment *s = calloc(1, sizeof(*s));
@@ -221,6 +257,7 @@ static struct port_spec make_spec(const struct words *w)
 	strcpy(spec.name, slash + 1);
 	if (option(w, "standby"))
 		strcpy(spec.standby, "ua-standby");
+	spec.vdpa = option(w, "vdpa");
 	spec.queues = (uint32_t)number(w, "queues", 0);
 	assert_int_equal(request_overrides(&spec, option(w, "vlan"), option(w, "rate"),
 					   option(w, "weight"), option(w, "paths"), &err),
@@ -235,6 +272,13 @@ static void add_port(struct world *world, const struct words *w)
 
 	strcpy(port->segment, config_class(world->config, spec.class_name)->segment);
 	port->vlan = spec.has_vlan ? spec.vlan : config_class(world->config, spec.class_name)->vlan;
+	if (option(w, "mgmtdev")) {
+		struct step step = { .kind = STEP_VDPA_ADD };
+
+		strcpy(step.mgmtdev, option(w, "mgmtdev"));
+		path_vdpa_name(&spec.key, step.dev);
+		assert_int_equal(plan_add(&port->plan, &step), 0);
+	}
 	if (option(w, "vf")) {
 		const struct vnic_vf *vf;
 		const struct vnic_pf *pf;
@@ -267,7 +311,14 @@ static void print_plan(struct world *world, const struct words *w)
 	strcpy(port->device.pf, c->vf.pf);
 	strcpy(port->device.vf_addr, c->vf.vf_addr);
 	port->path = c->path;
-	if (c->path == VNIC_PATH_VMDQ)
+	port->weight = c->weight;
+	port->queues = c->queues;
+	if (c->path == VNIC_PATH_VDPA)
+		assert_int_equal(path_vdpa_port(&world->inv,
+						config_segment(world->config, c->segment), port,
+						c->mgmtdev, &plan),
+				 0);
+	else if (c->path == VNIC_PATH_VMDQ)
 		assert_int_equal(path_vmdq_port(&world->inv,
 						config_segment(world->config, c->segment), port,
 						&plan),
@@ -317,9 +368,12 @@ static void one_line(struct world *world, char *line)
 	static const struct {
 		const char *word;
 		void (*fn)(struct world *world, const struct words *w);
-	} lines[] = { { "link", add_link },   { "pf", add_pf },	      { "vf", set_vf },
-		      { "ovs", add_ovs },     { "plan", print_plan }, { "segment", add_segment },
-		      { "class", add_class }, { "port", add_port },   { "ask", ask } };
+	} lines[] = {
+		{ "link", add_link },	{ "pf", add_pf },	    { "vf", set_vf },
+		{ "ovs", add_ovs },	{ "plan", print_plan },	    { "segment", add_segment },
+		{ "class", add_class }, { "port", add_port },	    { "ask", ask },
+		{ "nic", add_nic },	{ "mgmtdev", add_mgmtdev }, { "vdpa", add_vdpa }
+	};
 	struct words w = { .n = 0 };
 	char *save = NULL;
 

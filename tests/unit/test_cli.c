@@ -115,6 +115,18 @@ static void port_without_vf(void **state)
 	golden("port-without-vf", "ports", "ports", second_port, 80, false);
 }
 
+static void port_vdpa(void **state)
+{
+	(void)state;
+	golden("port-vdpa", "port-vdpa", "ports", first_port, 80, false);
+}
+
+static void nic_vnic(void **state)
+{
+	(void)state;
+	golden("nic-vnic", "nic-vnic", "nics", first_nic, 80, false);
+}
+
 static void nics(void **state)
 {
 	(void)state;
@@ -333,6 +345,8 @@ int main(void)
 		cmocka_unit_test(nic_narrow),
 		cmocka_unit_test(nic_alone),
 		cmocka_unit_test(port_without_vf),
+		cmocka_unit_test(port_vdpa),
+		cmocka_unit_test(nic_vnic),
 		cmocka_unit_test(segments),
 		cmocka_unit_test(classes),
 		cmocka_unit_test(status_running),

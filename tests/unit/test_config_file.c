@@ -128,6 +128,9 @@ static const struct bad_text bad_texts[] = {
 	BAD("vf_link_empty", CLASS "vf-link=\n", "f.conf:5: ", "auto, enable or disable"),
 	BAD("hostdev_class_no_name", "[nic eth0]\nhostdev-class=a/b\n",
 	    "f.conf:2: ", "hostdev-class=a/b", "name of a class"),
+	BAD("vnic_maybe", "[nic eth0]\nvnic=maybe\n", "f.conf:2: ", "vnic=maybe", "yes or no"),
+	BAD("mgmtdev_no_name", "[nic eth0]\nmgmtdev=a/b/c\n", "f.conf:2: ", "mgmtdev=a/b/c",
+	    "management device"),
 	BAD("numa_negative", CLASS "numa=-1\n", "f.conf:5: ", "any, or"),
 	BAD("value_control_characters", CLASS "numa=\x1b[31m\n", "f.conf:5: ", "numa=?[31m"),
 };
@@ -179,7 +182,7 @@ static void everything_set(void **state)
 		"[class gold]\nsegment=lan\npaths=vdpa, software\nvlans=0,10-12\n"
 		"vlan=11\nrate=2gbit\nweight=500\nspoofchk=no\ntrust=on\nqueues=4\n"
 		"max-ports=10\nnuma=1\nvf-min-rate=1gbit\nvf-link=enable\n"
-		"[nic eth3]\nhostdev-class=gold\n";
+		"[nic eth3]\nhostdev-class=gold\nvnic=yes\nmgmtdev=pci/0000:03:00.2\n";
 	struct vnic_config *config = NULL;
 	struct vnic_err e = VNIC_ERR_INIT;
 	struct vnic_segment *s;
@@ -214,6 +217,8 @@ static void everything_set(void **state)
 	assert_true(c->vf.min_rate == 1000000000);
 	assert_int_equal(c->vf.link, VF_LINK_ENABLE);
 	assert_string_equal(config_nic(config, "eth3")->hostdev_class, "gold");
+	assert_true(config_nic(config, "eth3")->vnic);
+	assert_string_equal(config_nic(config, "eth3")->mgmtdev, "pci/0000:03:00.2");
 	config_free(config);
 }
 

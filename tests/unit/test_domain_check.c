@@ -136,6 +136,54 @@ static void check_each_slip(void **state)
 	}
 }
 
+#define VDPA(mac, dev, rest)                                                               \
+	"<interface type='vdpa'><mac address='" mac "'/><source dev='" dev "'/>" rest "</" \
+	"interface>"
+
+static void check_vdpa(void **state)
+{
+	static const struct {
+		const char *nic, *codes;
+	} rows[] = {
+		{ VDPA(MAC1, "/run/vnicd/vdpa/gold/a", "<model type='virtio'/>"), "LockedMemory" },
+		{ VDPA(MAC1, "/run/vnicd/vdpa/gold/a", ""), "LockedMemory" },
+		{ VDPA(MAC1, "/run/vnicd/vdpa/gold/a", "<model type='e1000'/>"),
+		  "LockedMemory,NotVirtio" },
+		{ VDPA(MAC1, "/run/vnicd/vdpa/gold/a", "<driver queues='9'/>"),
+		  "LockedMemory,TooManyQueues" },
+		{ VDPA(MAC1, "/run/vnicd/vdpa/bronze/a", ""), "LockedMemory,UnknownClass" },
+		{ VDPA(MAC1, "/run/vnicd/vdpa/gold/a.b/c", ""), "LockedMemory,BadDevicePath" },
+		{ VDPA(MAC1, "/run/vnicd/vdpa/gold", ""), "LockedMemory,BadDevicePath" },
+		{ VDPA(MAC1, "/var/run/vnicd/vdpa/gold/a", ""), "BadDevicePath" },
+		{ VDPA(MAC1, "/dev/vhost-vdpa-0", ""), "NoInterface" },
+		{ "<interface type='vdpa'><source dev='/run/vnicd/vdpa/gold/a'/></interface>",
+		  "LockedMemory,MissingMac" },
+		{ VDPA(MAC1, "/run/vnicd/vdpa/gold/a", "") VDPA(MAC2, "/run/vnicd/vdpa/gold/a", ""),
+		  "LockedMemory,DuplicateSocket" },
+		{ VDPA(MAC1, "/run/vnicd/vdpa/gold/a", "") GOOD(MAC2, SOCK("a")),
+		  "NoSharedMemory,LockedMemory" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct findings f;
+		char xml[3000];
+
+		snprintf(xml, sizeof(xml), "<devices>%s" NOBALL "</devices>", rows[i].nic);
+		f = expect(xml, rows[i].codes);
+		findings_deinit(&f);
+	}
+	{
+		struct findings f =
+			expect("<devices>" VDPA(MAC1, "/run/vnicd/vdpa/gold/a", "") "</devices>",
+			       "LockedMemory,Memballoon");
+
+		assert_int_equal(f.list[1].severity, FINDING_WARNING);
+		assert_non_null(strstr(f.list[1].fix, "model='none'"));
+		findings_deinit(&f);
+	}
+}
+
 static void check_overrides(void **state)
 {
 	struct findings f =
@@ -316,6 +364,7 @@ int main(void)
 		cmocka_unit_test(check_nothing_of_ours),
 		cmocka_unit_test(check_memory_and_balloon),
 		cmocka_unit_test(check_each_slip),
+		cmocka_unit_test(check_vdpa),
 		cmocka_unit_test(check_overrides),
 		cmocka_unit_test(check_classes_of_hostdevs),
 		cmocka_unit_test(devices_and_their_classes),

@@ -139,12 +139,37 @@ static void config_names(void **state)
 	config_free(config);
 }
 
+static void mgmtdev_names(void **state)
+{
+	static const char *const good[] = { "vnic/eth0", "pci/0000:03:00.2", "vdpasim_net",
+					    "auxiliary/mlx5_core.sf.1" };
+	static const char *const bad[] = { "",	   "/",	     "a/",	 "/a",	  "a/b/c",
+					   "../x", "a/../b", "a/..",	 ".",	  "a b",
+					   "a\n",  "a/\x7f", "\xc3\xa4", "a/\xff" };
+	char large[MGMTDEV_NAME_MAX + 1];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_true(mgmtdev_name_valid(good[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (mgmtdev_name_valid(bad[i]))
+			fail_msg("%s", bad[i]);
+	memset(large, 'a', sizeof(large));
+	large[MGMTDEV_NAME_MAX] = '\0';
+	assert_false(mgmtdev_name_valid(large));
+	large[MGMTDEV_NAME_MAX - 1] = '\0';
+	assert_true(mgmtdev_name_valid(large));
+	assert_true(mgmtdev_is_vnic("vnic/eth0"));
+	assert_false(mgmtdev_is_vnic("vnic"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(vlan_sets), cmocka_unit_test(path_lists),
-		cmocka_unit_test(port_keys), cmocka_unit_test(plans),
-		cmocka_unit_test(links),     cmocka_unit_test(config_names),
+		cmocka_unit_test(mgmtdev_names), cmocka_unit_test(vlan_sets),
+		cmocka_unit_test(path_lists),	 cmocka_unit_test(port_keys),
+		cmocka_unit_test(plans),	 cmocka_unit_test(links),
+		cmocka_unit_test(config_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,7 @@
  * One life of a domain with two NICs (untagged and VLAN 12, behind a bridge that filters VLANs) is played; one where
  * both get a VF of a nic that is given its VFs first; the same with that nic in switchdev mode; one where
  * these VFs are their virtio NICs' queues; one where the bridge is Open vSwitch's; and one where the domain has a VF by
- * its own XML, too, whose settings vnicd sees to. An undisturbed one of each says which calls there are. Each call times each kind of fault
+ * its own XML, too, whose settings vnicd sees to; and one where vnic.ko's devices are its NICs. An undisturbed one of each says which calls there are. Each call times each kind of fault
  * is a test; their list is tests/tables/plan-faults.md ("test_plan --table" prints it).
  */
 #include "tests/unit/unit.h"
@@ -24,8 +24,9 @@
 
 enum phase { START, PREPARE, RUN, STOP, RELEASE, END, PHASES };
 static const char *const phase_names[] = { "start", "prepare", "run", "stop", "release", "end" };
-enum world { PLAIN, VF, SWITCHDEV, VMDQ, OVS, HOSTDEV };
-static const char *const world_names[] = { "", "vf ", "switchdev ", "vmdq ", "ovs ", "hostdev " };
+enum world { PLAIN, VF, SWITCHDEV, VMDQ, OVS, HOSTDEV, VDPA };
+static const char *const world_names[] = { "",	   "vf ",      "switchdev ", "vmdq ",
+					   "ovs ", "hostdev ", "vdpa " };
 
 struct outcome {
 	bool answered;
@@ -49,7 +50,7 @@ static void answered(void *arg, const struct vnic_err *err, struct vnic_port *co
 
 static bool with_vfs(enum world world)
 {
-	return world != PLAIN && world != OVS;
+	return world != PLAIN && world != OVS && world != VDPA;
 }
 
 static void make_host(struct fake_host *h, enum world world)
@@ -77,6 +78,10 @@ static struct vnic_config *make_config(enum world world, int vfs)
 		fake_want_vfs(config, "eth0", vfs);
 	if (world == VMDQ)
 		config_class(config, "gold")->paths.path[0] = VNIC_PATH_VMDQ;
+	if (world == VDPA) {
+		fake_want_uplink(config, "eth0", vfs);
+		config_class(config, "gold")->paths.path[0] = VNIC_PATH_VDPA;
+	}
 	if (world == HOSTDEV) {
 		struct vnic_class *gold = config_class(config, "gold");
 
@@ -88,7 +93,7 @@ static struct vnic_config *make_config(enum world world, int vfs)
 	return config;
 }
 
-static void make_request(struct domain_request *req, struct port_spec specs[2])
+static void make_request(struct domain_request *req, enum world world, struct port_spec specs[2])
 {
 	specs[0] = fake_spec(1, 1);
 	specs[1] = fake_spec(1, 2);
@@ -97,6 +102,7 @@ static void make_request(struct domain_request *req, struct port_spec specs[2])
 	/* Where their class has no VFs to give, it says nothing. */
 	strcpy(specs[0].standby, "ua-0");
 	strcpy(specs[1].standby, "ua-1");
+	specs[0].vdpa = specs[1].vdpa = world == VDPA;
 	*req = (struct domain_request){ .op = REQUEST_PREPARE, .specs = specs, .n_specs = 2 };
 	memcpy(req->uuid, specs[0].key.uuid, sizeof(req->uuid));
 }
@@ -108,7 +114,7 @@ static void play(struct fake_host *h, enum world world, enum phase phase, struct
 	struct port_spec specs[2];
 	struct domain_request req;
 
-	make_request(&req, specs);
+	make_request(&req, world, specs);
 	memset(o, 0, sizeof(*o));
 	switch (phase) {
 	case START:
@@ -125,14 +131,14 @@ static void play(struct fake_host *h, enum world world, enum phase phase, struct
 		fake_set_alive(h, specs[0].pidfile, true);
 		fake_tell_hostdevs(h);
 		manager_domain_started(h->m, req.uuid);
-		for (int i = 0; i < 2 && !h->dead; i++)
+		for (int i = 0; i < 2 && !h->dead && world != VDPA; i++)
 			fake_peer(h, &specs[i].key, PORT_RUNNING);
 		fake_run(h, 10000000);
 		break;
 	case STOP:
 		fake_hostdev(h, 1, NULL, 0, NULL);
 		fake_tell_hostdevs(h);
-		for (int i = 0; i < 2 && !h->dead; i++)
+		for (int i = 0; i < 2 && !h->dead && world != VDPA; i++)
 			fake_peer(h, &specs[i].key, PORT_READY);
 		fake_set_alive(h, specs[0].pidfile, false);
 		fake_run(h, 1000000);
@@ -250,13 +256,15 @@ static void restart(struct fake_host *h, const struct row *row, enum phase phase
 	fake_start(h, make_config(row->world, phase == END ? 0 : 3));
 	fake_run(h, 1000000);
 	fake_tell_hostdevs(h);
+	if (row->world == VDPA && phase == START)
+		assert_true(fake_link(h, "eth0")->uplink);
 	if (phase == START && with_vfs(row->world))
 		assert_int_equal(h->pf[0].pf.n_vf, 3);
 	if (phase != RUN)
 		return;
 	/* The guest lives: so do its ports, and the bridge knows them, or it has its VFs. */
 	assert_int_equal(HASH_COUNT(h->m->ports), 2);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2 && row->world != VDPA; i++)
 		fake_peer(h, &h->port_record[i]->spec.key, PORT_RUNNING);
 	memcpy(uuid, h->port_record[0]->spec.key.uuid, sizeof(uuid));
 	manager_domain_started(h->m, uuid);
@@ -270,7 +278,8 @@ static void restart(struct fake_host *h, const struct row *row, enum phase phase
 		assert_int_equal(vf->value[VF_RATE], 1000);
 	}
 	assert_int_equal(h->n_fdb, row->world == PLAIN || row->world == HOSTDEV ? 2 : 0);
-	assert_int_equal(h->n_dp_segments, row->world == VMDQ ? 3 : 1);
+	assert_int_equal(h->n_dp_segments, row->world == VMDQ ? 3 : row->world == VDPA ? 0 : 1);
+	assert_int_equal(h->n_vdpas, row->world == VDPA ? 2 : 0);
 }
 
 static void disturbed_life(void **state)
@@ -353,6 +362,7 @@ int main(int argc, char **argv)
 	find_rows(VMDQ);
 	find_rows(OVS);
 	find_rows(HOSTDEV);
+	find_rows(VDPA);
 	if (argc > 1 && !strcmp(argv[1], "--table")) {
 		print_table();
 		free(rows);

@@ -28,6 +28,12 @@ static void same_step(const struct step *a, const struct step *b)
 	assert_int_equal(a->prev, b->prev);
 	assert_int_equal(a->has_old, b->has_old);
 	assert_int_equal(a->old, b->old);
+	assert_string_equal(a->dev, b->dev);
+	assert_string_equal(a->driver, b->driver);
+	assert_string_equal(a->mgmtdev, b->mgmtdev);
+	assert_int_equal(a->value, b->value);
+	assert_int_equal(a->weight, b->weight);
+	assert_int_equal(a->allow, b->allow);
 }
 
 static void same_spec(const struct port_spec *a, const struct port_spec *b)
@@ -37,6 +43,7 @@ static void same_spec(const struct port_spec *a, const struct port_spec *b)
 	assert_string_equal(a->class_name, b->class_name);
 	assert_string_equal(a->name, b->name);
 	assert_string_equal(a->pidfile, b->pidfile);
+	assert_int_equal(a->vdpa, b->vdpa);
 	assert_int_equal(a->queues, b->queues);
 	assert_int_equal(a->has_vlan, b->has_vlan);
 	assert_int_equal(a->has_rate, b->has_rate);
@@ -81,6 +88,34 @@ static void port_round_trip(void **state)
 		same_step(&a->plan.step[i], &b->plan.step[i]);
 	port_free(a);
 	port_free(b);
+}
+
+static void vdpa_round_trip(void **state)
+{
+	struct step policy = { .kind = STEP_VDPA_POLICY,
+			       .state = STEP_DONE,
+			       .vlan = 12,
+			       .value = 2000000000,
+			       .weight = 7,
+			       .allow = (1u << VDPA_ALLOW_COUNT) - 1,
+			       .dev = "vnic-1",
+			       .mgmtdev = "vnic/eth0" };
+	struct vnic_port *a = sample(), *b = NULL;
+	_cleanup_(freep) char *data = NULL;
+	struct vnic_err e = VNIC_ERR_INIT;
+	size_t size;
+
+	(void)state;
+	a->spec.vdpa = true;
+	a->path = VNIC_PATH_VDPA;
+	assert_int_equal(plan_add(&a->plan, &policy), 0);
+	assert_int_equal(record_encode_port(a, BOOT, &data, &size), 0);
+	if (record_decode_port(data, size, BOOT, &b, &e) != 0)
+		fail_msg("%s", e.message);
+	same_spec(&a->spec, &b->spec);
+	same_step(&policy, &b->plan.step[2]);
+	port_free(b);
+	port_free(a);
 }
 
 static void shared_round_trip(void **state)
@@ -358,6 +393,7 @@ static void version_newer(void **state)
 
 static const struct CMUnitTest others[] = {
 	cmocka_unit_test(port_round_trip),
+	cmocka_unit_test(vdpa_round_trip),
 	cmocka_unit_test(shared_round_trip),
 	cmocka_unit_test(text_that_is_not_utf8),
 	cmocka_unit_test(truncated_at_each_byte),

@@ -24,7 +24,10 @@
 #define TEAMED_OURS(name, teaming) \
 	TEAMED("\"type\":\"vhostuser\",\"socket\":\"/run/vnicd/sock/" name "\"", teaming)
 #define TEAMED_VF(teaming) TEAMED("\"type\":\"hostdev\"", teaming)
-#define NIC		   OURS("52:54:00:00:00:01", "gold/web.sock")
+#define VDPA(type, dev)                                                             \
+	"{\"mac\":\"52:54:00:00:00:02\",\"type\":\"" type "\",\"dev\":\"" dev "\"," \
+	"\"mode\":\"\",\"model\":\"virtio\",\"queues\":4,\"teaming\":null}"
+#define NIC OURS("52:54:00:00:00:01", "gold/web.sock")
 #define PREPARE(domain, nics, overrides)                                     \
 	"{\"op\":\"prepare\",\"version\":1," domain ",\"interfaces\":[" nics \
 	"],\"overrides\":[" overrides "]}"
@@ -64,6 +67,37 @@ static void good(void **state)
 	assert_int_equal(req.specs[0].weight, 7);
 	assert_int_equal(req.specs[0].paths.path[0], VNIC_PATH_VDPA);
 	assert_memory_equal(req.specs[0].key.uuid, req.uuid, VNIC_UUID_LEN);
+	request_clear(&req);
+}
+
+/* A vDPA device needs no shared memory; a socket beside it does. */
+static void devices(void **state)
+{
+	static const char private[] = "\"domain\":{" UUID
+				      ",\"name\":\"web\",\"shared_memory\":false}";
+	struct vnic_err err = VNIC_ERR_INIT;
+	struct domain_request req;
+	char text[1200];
+
+	(void)state;
+	snprintf(text, sizeof(text), PREPARE("%s", VDPA("vdpa", "/run/vnicd/vdpa/gold/web"), ""),
+		 private);
+	if (parse(text, &req, &err) < 0)
+		fail_msg("%s", err.message);
+	assert_int_equal(req.n_specs, 1);
+	assert_true(req.specs[0].vdpa);
+	assert_string_equal(req.specs[0].class_name, "gold");
+	assert_string_equal(req.specs[0].name, "web");
+	assert_int_equal(req.specs[0].queues, 4);
+	request_clear(&req);
+	snprintf(text, sizeof(text),
+		 PREPARE("%s", VDPA("vdpa", "/run/vnicd/vdpa/gold/web") "," NIC, ""), private);
+	assert_int_equal(parse(text, &req, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "not shared"));
+	/* Another's. */
+	assert_int_equal(parse(PREPARE(DOMAIN, VDPA("vdpa", "/dev/vhost-vdpa-0"), ""), &req, &err),
+			 0);
+	assert_int_equal(req.n_specs, 0);
 	request_clear(&req);
 }
 
@@ -194,6 +228,16 @@ static const struct {
 	  "CLASS/NAME.sock" },
 	{ PREPARE(DOMAIN, OURS("52:54:00:00:00:01", "gold/a\\u0001b.sock"), ""), VNIC_E_INVALID_XML,
 	  "CLASS/NAME.sock" },
+	{ PREPARE(DOMAIN, VDPA("vdpa", "/run/vnicd/vdpa/gold"), ""), VNIC_E_INVALID_XML,
+	  "CLASS/NAME" },
+	{ PREPARE(DOMAIN, VDPA("vdpa", "/run/vnicd/vdpa/gold/../../../etc/x"), ""),
+	  VNIC_E_INVALID_XML, "CLASS/NAME" },
+	{ PREPARE(DOMAIN, VDPA("vdpa", "/run/vnicd/vdpa/gold/.web"), ""), VNIC_E_INVALID_XML,
+	  "CLASS/NAME" },
+	{ PREPARE(DOMAIN, VDPA("vhostuser", "/run/vnicd/vdpa/gold/web"), ""), VNIC_E_INVALID_XML,
+	  "type='vdpa'" },
+	{ PREPARE(DOMAIN, "{\"type\":\"vdpa\",\"dev\":\"/run/vnicd/vdpa/gold/web\"}", ""),
+	  VNIC_E_INVALID_XML, "no MAC address" },
 	{ PREPARE(DOMAIN, NIC "," OURS("52:54:00:00:00:01", "gold/b.sock"), ""),
 	  VNIC_E_DUPLICATE_MAC, "52:54:00:00:00:01" },
 	{ PREPARE(DOMAIN, "{\"mac\":\"52:54:00:00:00:01\",\"type\":\"network\"}," NIC, ""),
@@ -311,6 +355,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good),
+		cmocka_unit_test(devices),
 		cmocka_unit_test(classes_of_hostdevs),
 		cmocka_unit_test(a_team_has_one_mac),
 		cmocka_unit_test(standbys),

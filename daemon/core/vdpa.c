@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A port of path vdpa while it lives. The datapath has no part in it: whether its guest runs is said by the hooks and by
+ * its pidfile, whether its device is there by the inventory.
+ */
+#include <string.h>
+
+#include "daemon/core/manager_priv.h"
+#include "daemon/core/path_vdpa.h"
+
+static const struct vdpa_dev *device_of(const struct managed_port *p)
+{
+	const struct step *add = plan_find(&p->port.plan, STEP_VDPA_ADD);
+	struct vdpa_dev *dev = NULL;
+
+	if (add)
+		HASH_FIND_STR(p->own.m->inv->vdpas, add->dev, dev);
+	return dev;
+}
+
+/* All of it went with the device. */
+static void make_again(struct managed_port *p)
+{
+	for (size_t i = 0; i < p->port.plan.n; i++) {
+		struct step *step = &p->port.plan.step[i];
+
+		if (step->state == STEP_DONE)
+			step->state = STEP_BEGUN;
+		step->seen = false;
+	}
+	manager_kick(p->own.m);
+}
+
+void vdpa_look(struct managed_port *p)
+{
+	struct step *add = plan_find(&p->port.plan, STEP_VDPA_ADD);
+	struct manager *m = p->own.m;
+	const struct vdpa_dev *dev = device_of(p);
+	enum port_state state = p->port.started ? PORT_RUNNING : PORT_READY;
+
+	if (!add || add->state != STEP_DONE || !m->inv->complete)
+		return;
+	if (p->port.state != state && p->port.state != PORT_FAILED) {
+		p->port.state = state;
+		port_event(p, port_state_str(state));
+		manager_tell_port(m, &p->port);
+	}
+	if (!p->own.settled_at) /* as another vnicd left it */
+		p->own.settled_at = manager_now(m);
+	if (!owner_drifted(&p->own, add, dev && str_eq(dev->driver, "vhost_vdpa"))) {
+		if (add->seen && contest_over(m, &p->device_contest))
+			port_remark(p, "%s", "");
+		return;
+	}
+	if (p->port.started) {
+		port_remark(p,
+			    "its vDPA device %s was taken from it: its guest has no network "
+			    "here until its domain starts anew",
+			    add->dev);
+		return;
+	}
+	if (contest_waits(m, &p->device_contest))
+		return;
+	contest_lose(m, &p->device_contest);
+	port_remark(p, "its vDPA device %s was taken from it: vnicd makes it again", add->dev);
+	make_again(p);
+}
+
+void vdpa_settings(struct managed_port *p)
+{
+	struct step *step = plan_find(&p->port.plan, STEP_VDPA_POLICY);
+	uint16_t vlan;
+
+	if (!step)
+		return;
+	vlan = step->vlan; /* another one from the next start on */
+	path_vdpa_policy(&p->port, step);
+	step->vlan = vlan;
+	owner_redo(&p->own, STEP_VDPA_POLICY);
+	manager_kick(p->own.m);
+}
