@@ -22,7 +22,7 @@ from vm import Failed, Hung
 
 sys.path.insert(0, os.path.join(store.TOP, "tests/lib"))
 from guest import PORT  # noqa: E402
-from libvirtd import domain  # noqa: E402
+from libvirtd import domain, vdpa  # noqa: E402
 from libvirtd import vhostuser as plain_vhostuser  # noqa: E402
 
 IMAGE = "/var/lib/rig-guest"
@@ -215,4 +215,4 @@ class Guest:
         return self.run(f"ping -c 1 -w {int(seconds)} {to}", seconds + 3)[0] == 0
 
 
-__all__ = ["Failed", "Guest", "Hung", "bridged", "hostdev", "hostdev_nic", "vhostuser", "virsh"]
+__all__ = ["Failed", "Guest", "Hung", "bridged", "hostdev", "hostdev_nic", "vdpa", "vhostuser", "virsh"]

@@ -197,6 +197,8 @@ class Vm:
         self.ids = 0
         # One of Slots; without, start() gets one.
         self.slot = slot
+        # More of QEMU's arguments, that the guest sees nothing of.
+        self.extra = []
 
     # What it is made of.
 
@@ -287,6 +289,7 @@ class Vm:
                                                  "-accel", "tcg,thread=multi", "-pidfile", "pid",
                                                  "-chardev", "file,id=con,path=console", "-serial", "chardev:con",
                                                  "-qmp", "unix:qmp,server=on,wait=off"] + argv
+        argv += self.extra
         for i in range(PORTS):
             argv += ["-chardev", f"socket,id=agent{i},path=agent{i},server=on,wait=off"]
 

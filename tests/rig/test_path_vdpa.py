@@ -1,0 +1,221 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# rig: 6.12/11
+# time limit: 600
+"""Path vdpa: domains with <interface type='vdpa'> get their devices by virsh start and leave nothing behind; of vnic.ko
+on a card that is in a bridge, and of vdpa_sim_net as a card's own management device."""
+import json
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import nested  # noqa: E402
+from scenario import main, start, test, wait_for  # noqa: E402
+
+PF = "/sys/bus/pci/devices/0000:01:00.0"
+MAC, SIM_MAC, OTHER_MAC = "52:54:00:00:00:0a", "52:54:00:00:00:0b", "52:54:00:00:00:0c"
+NODE = "/run/vnicd/vdpa"
+CONF = """[nic pf]
+address=0000:01:00.0
+vnic={vnic}
+
+[nic card0]
+mgmtdev=vdpasim_net
+
+[segment lan]
+bridge=br0
+uplink={pf}
+
+[segment sim]
+bridge=br1
+uplink=card0
+
+[class fast]
+segment=lan
+paths=vdpa
+rate=2gbit
+
+[class sim]
+segment=sim
+paths=vdpa
+
+[class soft]
+segment=lan
+paths=vdpa,software
+"""
+bed = {}
+
+
+def host():
+    """The host VM: br0 with the card, br1 with what stands for another, "out" the outside on the first one's wire."""
+    if "host" in bed:
+        return bed["host"]
+    h = bed["host"] = start()
+    bed["pf"] = pf = h.sh(f"ls {PF}/net").strip()
+    wire = h.sh("ls /sys/bus/pci/devices/0000:00:08.0/virtio*/net").split()[-1]
+    h.sh(f"""set -e
+        ip link add br0 type bridge forward_delay 0 mcast_snooping 0; ip link set br0 up
+        ip link set {pf} master br0 up; ip addr add 10.9.0.254/24 dev br0
+        ip link add card0 type dummy; ip link add br1 type bridge; ip link set card0 master br1 up; ip link set br1 up
+        ip netns add out; ip link set {wire} netns out name eth0; ip -n out link set eth0 up; ip -n out addr add 10.9.0.200/24 dev eth0
+        ip -n out link set lo up
+        modprobe vdpa_sim_net; systemctl start libvirtd""")
+    bed["untouched"] = state()
+    configure("yes")
+    h.sh("systemctl start vnicd")
+    wait_for("the uplink", lambda: f"vnic/{pf}" in h.sh("vdpa mgmtdev show"), 30, 0.3)
+    wait_for("vnicd to know it", lambda: "uplink" in h.sh(f"ls {NODE}/.. >/dev/null; ls /run/vnicd/shared"), 20, 0.3)
+    h.sh("vdpa dev add name theirs mgmtdev vdpasim_net")
+    bed["before"] = state()
+    return h
+
+
+def configure(vnic):
+    bed["host"].write("/etc/vnicd/vnicd.conf", CONF.format(vnic=vnic, pf=bed["pf"]))
+
+
+def state():
+    """What path vdpa makes, for comparison."""
+    h = bed["host"]
+    return {"devices": h.sh("vdpa dev show | cut -d: -f1 | sort").split(),
+            "links": h.sh(f"find {NODE} -mindepth 2 2>/dev/null | sort").split(),
+            "records": h.sh("ls /run/vnicd/ports 2>/dev/null").split(),
+            "uplinks": h.sh("ls /sys/bus/vnic/devices 2>/dev/null || true").split()}
+
+
+def as_before():
+    wait_for("everything to be as before", lambda: state() == bed["before"] or None, 60, 0.5)
+
+
+def uplink():
+    """What vnicd says of the card as an uplink, for a failure."""
+    nic = json.loads(bed["host"].sh(f"vnicctl -j nic show {bed['pf']}"))["nics"][0]
+    return {k: v for k, v in nic.items() if k.startswith("v")}, state()
+
+
+def port(mac):
+    ports = json.loads(host().sh("vnicctl -j port show"))["ports"]
+    return next((p for p in ports if p["mac"] == mac), None)
+
+
+def guest(name, mac, cls, **more):
+    return nested.Guest(host(), name, nested.vdpa(mac, f"{NODE}/{cls}/{name}", **more)).define()
+
+
+def kernel_is_quiet():
+    said = host().sh("dmesg | grep -E 'BUG|WARNING|Oops|Call Trace|refcount|hung task' | grep -v taint || true")
+    assert not said.strip(), said
+
+
+@test("a domain of a card's management device: its NIC is there, and nothing is left of it")
+def _sim():
+    host()
+    a = guest("sim", SIM_MAC, "sim").start()
+    nics = a.nics()
+    assert [n for n in nics.values() if n[0] == SIM_MAC and n[1] == "virtio_net"], nics
+    p = port(SIM_MAC)
+    assert p["path"] == "vdpa" and p["state"] == "running", p
+    s = state()
+    assert s["links"] == [f"{NODE}/sim/sim"] and len(s["devices"]) == 2, s
+    a.destroy().undefine()
+    as_before()
+
+
+@test("a domain of vnic.ko's: it reaches the host and the outside, and they it, and nothing is left of it")
+def _vnic():
+    a = bed["a"] = guest("a", MAC, "fast").start()
+    a.ip("10.9.0.1/24")
+    a.ping("10.9.0.254")
+    a.ping("10.9.0.200")
+    host().sh("ping -i 0.2 -c 3 -W 2 10.9.0.1; ip netns exec out ping -i 0.2 -c 3 -W 2 10.9.0.1", 60)
+    p = port(MAC)
+    assert p["path"] == "vdpa" and p["state"] == "running", p
+    dev = [d for d in state()["devices"] if d != "theirs"]
+    d = f"/sys/bus/vdpa/devices/{dev[0]}"
+    assert host().sh(f"cat {d}/vnic/rate {d}/vnic/weight {d}/vnic/allow {d}/vnic/mac").split() == \
+        ["2000000000", "100", "multicast", MAC], dev
+    assert p["vdpa"]["name"] == dev[0] and p["vdpa"]["mgmtdev"] == f"vnic/{bed['pf']}" and p["vdpa"]["node"], p
+    assert p["counters"]["tx_packets"] >= 6 and p["counters"]["rx_packets"] >= 6, p
+    nic = json.loads(host().sh(f"vnicctl -j nic show {bed['pf']}"))["nics"][0]
+    assert nic["vnic_wanted"] and nic["vnic_ready"] and not nic["vnic_reason"] and nic["vdpa_devices"] == 1, nic
+    findings = json.loads(host().sh("vnicctl -j domain check a"))["findings"]
+    assert not [f for f in findings if f["severity"] == "error"], findings
+
+
+@test("vnicd dies and comes back: the guest has noticed nothing, and its port is as it was")
+def _restart():
+    a, h = bed["a"], host()
+    a.bg("ping -i 0.1 -c 60 10.9.0.200", "/tmp/ping")
+    h.sh("systemctl kill -s KILL vnicd")
+    wait_for("vnicd", lambda: h.run(["vnicctl", "status"])[0] == 0, 30, 0.3)
+    status, out = a.bg_wait("/tmp/ping")
+    assert status == 0 and " 0% packet loss" in out, out
+    wait_for("the port", lambda: (port(MAC) or {}).get("state") == "running", 20, 0.3)
+    h.sh("systemctl restart vnicd-datapath", 60)
+    a.ping("10.9.0.254")
+    assert port(MAC)["state"] == "running", port(MAC)
+
+
+@test("vnic=no while a device is in use: it stays an uplink until the domain has ended, then no more; and again")
+def _uplink():
+    a, h = bed["a"], host()
+    configure("no")
+    h.sh("systemctl reload vnicd")
+    time.sleep(2)
+    assert bed["pf"] in state()["uplinks"]
+    a.ping("10.9.0.254")
+    a.destroy().undefine()
+    try:
+        wait_for("the uplink to go", lambda: not state()["uplinks"], 40, 0.5)
+    except AssertionError:
+        raise AssertionError(uplink()) from None
+    assert state()["devices"] == ["theirs"], state()
+    configure("yes")
+    h.sh("systemctl reload vnicd")
+    as_before()
+
+
+@test("vnicd is killed at any time of a start: the domain's end leaves nothing")
+def _kills():
+    h = host()
+    g = guest("k", OTHER_MAC, "fast")
+    for delay in (0.02, 0.1, 0.2, 0.3, 0.45, 0.6, 0.9, 1.5):
+        h.sh(f"(sleep {delay}; systemctl kill -s KILL vnicd) >/dev/null 2>&1 & virsh -q -c qemu:///system start k; wait; true", 120)
+        wait_for("vnicd", lambda: h.run(["vnicctl", "status"])[0] == 0, 30, 0.3)
+        g.destroy()
+        as_before()
+    g.undefine()
+
+
+@test("a domain's QEMU is killed: its device goes")
+def _crash():
+    h = host()
+    g = guest("c", OTHER_MAC, "fast").start()
+    h.sh(f"kill -9 {g.pid()}")
+    as_before()
+    g.undefine()
+
+
+@test("one interface, one name: what cannot be is refused before the domain starts, and says why")
+def _refused():
+    h = host()
+    g = nested.Guest(h, "r", nested.vdpa(MAC, f"{NODE}/sim/r", queues=4)).define()
+    status, out = h.run(["virsh", "-c", "qemu:///system", "start", "r"], 60)
+    assert status != 0 and b"queue pair" in out, out
+    g.undefine()
+    as_before()
+    kernel_is_quiet()
+
+
+@test("the sections go: everything is as it was found")
+def _end():
+    h = host()
+    configure("no")
+    h.sh("systemctl reload vnicd; vdpa dev del theirs")
+    wait_for("the end", lambda: state() == bed["untouched"] or None, 40, 0.5)
+    h.sh("rmmod vnic")
+    kernel_is_quiet()
+
+
+main()

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""vDPA devices in the host VM, told what to do through a driver in user space (tests/vdpa): for scenarios that run inside
+of it (inside.py)."""
+import glob
+import json
+import os
+import re
+import subprocess
+
+from vt import TOP, run, wait_for
+
+PROGRAMS = os.path.join(TOP, "tests/vdpa")
+BUS = "/sys/bus/vdpa"
+TROUBLE = re.compile(r"BUG:|WARNING:|kernel BUG|Oops:|Call Trace|refcount|general protection|use-after|list_(add|del)|KASAN|lockdep|"
+                     r"scheduling while atomic|sleeping function|Bad page|bad_page|hung task|stall|leak|unregister_netdevice: waiting|"
+                     r"page allocation failure|double free|possible (recursive|circular)", re.I)
+HARMLESS = re.compile(r"taints kernel|drop_caches|clocksource")
+
+
+class Failed(AssertionError):
+    """What the driver in user space has found."""
+
+
+class Kmsg:
+    """What the kernel says from now on."""
+
+    def __init__(self):
+        self.fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(self.fd, 0, os.SEEK_END)
+        self.lines = []
+
+    def new(self):
+        out = []
+        while True:
+            try:
+                out.append(os.read(self.fd, 8192).decode(errors="replace").partition(";")[2].strip())
+            except BlockingIOError:
+                break
+            except BrokenPipeError:
+                out.append("(lines were lost)")
+        self.lines += out
+        return out
+
+    def clean(self):
+        """No warning, oops or the like was said."""
+        said = self.new()
+        for i, line in enumerate(said):
+            if TROUBLE.search(line) and not HARMLESS.search(line):
+                raise AssertionError("the kernel says: " + "\n".join(said[max(0, i - 2):i + 40]))
+
+
+def read(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read().strip()
+
+
+def write(path, text):
+    with open(path, "w", encoding="ascii") as f:
+        f.write(text)
+
+
+def refuses(path, text, error=None):
+    """Writing this fails (with that errno)."""
+    try:
+        write(path, text)
+    except OSError as e:
+        assert error is None or e.errno == error, f"{path}: {e}"
+        return
+    raise AssertionError(f"{path} takes {text!r}")
+
+
+# ---- devices ----
+
+def bind(name, driver):
+    """A vDPA device to vhost_vdpa or virtio_vdpa; its node in /dev, or its netdev."""
+    d = f"{BUS}/devices/{name}"
+    write(f"{d}/driver_override", driver)
+    if os.path.exists(f"{d}/driver") and os.path.basename(os.readlink(f"{d}/driver")) != driver:
+        write(f"{d}/driver/unbind", name)
+    if not os.path.exists(f"{d}/driver"):
+        write(f"{BUS}/drivers_probe", name)
+    if driver == "vhost_vdpa":
+        return wait_for(f"{name} in /dev", lambda: node(name))
+    return wait_for(f"the netdev of {name}", lambda: netdev(name))
+
+
+def node(name):
+    found = glob.glob(f"{BUS}/devices/{name}/vhost-vdpa-*")
+    path = f"/dev/{os.path.basename(found[0])}" if found else None
+    return path if path and os.path.exists(path) else None
+
+
+def netdev(name):
+    found = glob.glob(f"{BUS}/devices/{name}/virtio*/net/*")
+    return os.path.basename(found[0]) if found else None
+
+
+def add(name, mgmtdev, *words, driver="vhost_vdpa"):
+    """vdpa dev add, bound to a driver; what bind() returns."""
+    run("vdpa", "dev", "add", "name", name, "mgmtdev", mgmtdev, *words)
+    return bind(name, driver) if driver else None
+
+
+def delete(*names):
+    for name in names:
+        run("vdpa", "dev", "del", name)
+
+
+def devices():
+    return list(json.loads(run("vdpa", "-j", "dev", "show")).get("dev", {}))
+
+
+def stats(name):
+    """A device's counters, by direction: {"tx": {...}, "rx": {...}}."""
+    out = {}
+    for line in read(f"{BUS}/devices/{name}/vnic/stats").splitlines():
+        f = line.replace(":", " ").replace("=", " ").split()
+        if len(f) == 2:
+            what, value = f
+            side, _, key = what.partition("_")
+            out.setdefault(side, {})[key] = int(value)
+        elif len(f) == 3:
+            out.setdefault(f[0], {})[f[1]] = int(f[2])
+    return out
+
+
+def policy(name, **values):
+    for key, value in values.items():
+        write(f"{BUS}/devices/{name}/vnic/{key}", f"{value}\n")
+
+
+# ---- uplinks ----
+
+VNIC = "/sys/bus/vnic"
+
+
+def load():
+    run("modprobe", "-a", "vhost_vdpa", "vnic")
+
+
+def uplink(netdev_name):
+    write(f"{VNIC}/new_uplink", netdev_name)
+    assert os.path.isdir(f"{VNIC}/devices/{netdev_name}")
+
+
+def no_uplink(netdev_name):
+    write(f"{VNIC}/del_uplink", netdev_name)
+
+
+def veth(name="u0", peer="eth0", ns="out"):
+    """An uplink of the kind that every host has; its other end is eth0 in a namespace."""
+    if not os.path.exists(f"/run/netns/{ns}"):
+        run("ip", "netns", "add", ns)
+    run("ip", "link", "add", name, "type", "veth", "peer", "name", peer, "netns", ns)
+    run("ip", "link", "set", name, "up")
+    run("ip", "-n", ns, "link", "set", peer, "up")
+    run("ip", "-n", ns, "link", "set", "lo", "up")
+    for n in (name, f"{ns}:{peer}"):
+        # Nothing but what a test sends.
+        where, _, dev = n.rpartition(":")
+        at = ("ip", "netns", "exec", where) if where else ()
+        run(*at, "sh", "-c", f"echo 1 >/proc/sys/net/ipv6/conf/{dev}/disable_ipv6")
+
+
+# ---- programs ----
+
+class Program:
+    """One of tests/vdpa's programs: a line in, a line of JSON out."""
+
+    def __init__(self, *argv):
+        self.argv = [os.path.join(PROGRAMS, argv[0]), *argv[1:]]
+        self.p = subprocess.Popen(self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def tell(self, line):
+        self.p.stdin.write(line + "\n")
+        self.p.stdin.flush()
+
+    def answer(self):
+        text = self.p.stdout.readline()
+        if not text:
+            raise Failed(f"{' '.join(self.argv)} ended with {self.p.wait()}")
+        return json.loads(text)
+
+    def raw(self, line):
+        self.tell(line)
+        return self.answer()
+
+    def __call__(self, line):
+        """Do it, and say what came; Failed where it was not what it should be."""
+        a = self.raw(line)
+        if a["r"] < 0:
+            raise Failed(f"{line}: {a['said']}")
+        return a
+
+    def fails(self, line, error=None):
+        a = self.raw(line)
+        assert a["r"] < 0 and (error is None or a["r"] == -error), f"{line}: {a}"
+        return a
+
+    def alive(self):
+        return self.p.poll() is None
+
+    def kill(self):
+        self.p.kill()
+        self.p.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.alive():
+            self.p.stdin.close()
+            try:
+                self.p.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+def driver():
+    return Program("vvdrv")
+
+
+# ---- what is left behind ----
+
+def memory():
+    """What would show a leak, in KiB or objects: what the kernel has that no cache can give back."""
+    write("/proc/sys/vm/drop_caches", "3")
+    info = {k: int(v.split()[0]) for k, v in (line.split(":") for line in read("/proc/meminfo").splitlines())}
+    out = {"gone": info["MemTotal"] - info["MemFree"] - info["Cached"] - info["Buffers"] - info["SReclaimable"] -
+           info["AnonPages"], "slab": info["SUnreclaim"], "vmalloc": info["VmallocUsed"]}
+    for line in read("/proc/slabinfo").splitlines():
+        f = line.split()
+        if f[0].startswith("skbuff_"):
+            out[f[0]] = int(f[1])
+    return out
+
+
+def grown(before, after):
+    """What has grown by more than the kernel's own ups and downs explain."""
+    bound = {"gone": 6 << 10, "slab": 3 << 10, "vmalloc": 512}
+    return {k: (before[k], after[k]) for k in before if after.get(k, 0) - before[k] > bound.get(k, 600)}
