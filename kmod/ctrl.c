@@ -272,9 +272,17 @@ static u8 vnic_ctrl_mac_table(struct vnic_dev *d, const struct vnic_cmd *cmd)
 		else
 			denied = true;
 	}
-	for (i = 0, keep = min(multi, VNIC_FILTERS); i < keep; i++)
-		if (!vnic_arg(cmd, multi_at + sizeof(__le32) + i * ETH_ALEN, f->multi[f->n_multi++], ETH_ALEN))
+	for (i = 0, keep = min(multi, VNIC_FILTERS); i < keep; i++) {
+		if (!vnic_arg(cmd, multi_at + sizeof(__le32) + i * ETH_ALEN, mac, ETH_ALEN))
 			goto bad;
+		/* No group: the NIC would be told to take in a station's frames, which no class allows this way. */
+		if (!is_multicast_ether_addr(mac)) {
+			ether_addr_copy(d->mac_asked, mac);
+			denied = true;
+			continue;
+		}
+		ether_addr_copy(f->multi[f->n_multi++], mac);
+	}
 	if (multi > VNIC_FILTERS && !f->allmulti) {
 		if (allow & VNIC_ALLOW_ALLMULTI)
 			f->allmulti = true;

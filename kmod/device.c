@@ -6,7 +6,6 @@
  * driver may be this kernel's own (virtio_vdpa) and hold rtnl while it waits for our control queue.
  */
 #include <linux/dma-mapping.h>
-#include <linux/module.h>
 #include <linux/rtnetlink.h>
 #include <uapi/linux/vhost_types.h>
 #include <uapi/linux/virtio_ids.h>
@@ -260,10 +259,7 @@ static void vnic_do_reset(struct vnic_dev *d, u32 flags)
 	vnic_filter_reset(d);
 	d->generation++;
 	vnic_config_reset(d);
-	if (d->module_held) {
-		d->module_held = false;
-		module_put(THIS_MODULE);
-	}
+	vnic_dev_unhold(d);
 }
 
 static int vnic_compat_reset(struct vdpa_device *vdpa, u32 flags)
@@ -291,13 +287,10 @@ static void vnic_set_status(struct vdpa_device *vdpa, u8 status)
 		vnic_do_reset(d, 0);
 		goto out;
 	}
-	if (vnic_status_used(status) && !d->module_held) {
-		if (!try_module_get(THIS_MODULE)) {
-			dev_warn(&d->vdpa.dev, "the module is being unloaded\n");
-			goto out;
-		}
-		d->module_held = true;
-	}
+	if (vnic_status_used(status) && !vnic_dev_hold(d))
+		goto out;
+	/* That one is the device's to set: a driver that did would be left with queues that run in a device that does not. */
+	status &= d->status | (u8)~VIRTIO_CONFIG_S_NEEDS_RESET;
 	/* What cannot be accepted is not shown as set: that is how a driver finds out. */
 	if (!vnic_features_sound(d->features))
 		status &= ~VIRTIO_CONFIG_S_FEATURES_OK;
@@ -356,6 +349,7 @@ static void vnic_free(struct vdpa_device *vdpa)
 	kfree(d->name);
 	mutex_destroy(&d->lock);
 	put_device(&d->up->dev);
+	vnic_object_freed();
 }
 
 static const struct vdpa_config_ops vnic_ops = {
@@ -419,10 +413,12 @@ static int vnic_dev_init(struct vnic_dev *d, struct vnic_uplink *up, const char 
 	unsigned int i;
 
 	/* First of all what vnic_free() looks at. */
+	vnic_object_new();
 	mutex_init(&d->lock);
 	d->up = up;
 	get_device(&up->dev);
 	INIT_LIST_HEAD(&d->node);
+	init_completion(&d->gone);
 	INIT_WORK(&d->ctrl_work, vnic_ctrl_work);
 	INIT_WORK(&d->broken_work, vnic_broken_work);
 
@@ -506,7 +502,8 @@ static int vnic_dev_list(struct vnic_dev *d, bool in)
  * @parent: device that it hangs on: the uplink's, or an mdev
  * @name: its name
  * @config: as vdpa's dev_add gets it
- * @locked: vDPA's lock is held, as in dev_add
+ * @locked: vDPA's lock is held, as in dev_add; if not, the caller gets a reference to put, since vDPA's door may delete the
+ *	    device before this returns
  *
  * A driver may be probed at once. Sleeps, takes rtnl.
  * Return: the device, or ERR_PTR: -EINVAL (features or queues that cannot be), -ENETDOWN (the netdev is gone), -EEXIST, -ENOMEM.
@@ -539,10 +536,14 @@ struct vnic_dev *vnic_dev_new(struct vnic_uplink *up, struct device *parent, con
 	err = vnic_dev_list(d, true);
 	if (err)
 		goto put;
-	if (locked)
+	if (locked) {
 		err = _vdpa_register_device(&d->vdpa, d->nvqs);
-	else
+	} else {
+		get_device(&d->vdpa.dev);
 		err = vdpa_register_device(&d->vdpa, d->nvqs);
+		if (err)
+			put_device(&d->vdpa.dev);
+	}
 	if (err)
 		goto unlist;
 	return d;
@@ -559,12 +560,16 @@ put:
  * @d: the device
  * @locked: vDPA's lock is held, as in dev_del
  *
- * Waits until nobody has it open: never under rtnl. Where it is being deleted by another door already, does nothing.
+ * Waits until nobody has it open: never under rtnl. Where it is being deleted by another door already, vDPA's does nothing and
+ * an mdev's waits for it: the device hangs below that mdev, which goes next.
  */
 void vnic_dev_del(struct vnic_dev *d, bool locked)
 {
-	if (atomic_xchg(&d->dying, 1))
+	if (atomic_xchg(&d->dying, 1)) {
+		if (!locked)
+			wait_for_completion(&d->gone);
 		return;
+	}
 	get_device(&d->vdpa.dev);
 	if (locked)
 		_vdpa_unregister_device(&d->vdpa);
@@ -575,5 +580,6 @@ void vnic_dev_del(struct vnic_dev *d, bool locked)
 	cancel_work_sync(&d->ctrl_work);
 	cancel_work_sync(&d->broken_work);
 	vnic_dev_list(d, false);
+	complete_all(&d->gone);
 	put_device(&d->vdpa.dev);
 }

@@ -9,6 +9,8 @@
 #include <linux/etherdevice.h>
 #include <linux/mm.h>
 #include <linux/skbuff_ref.h>
+#include <net/gso.h>
+#include <net/tcp.h>
 
 #include "tx.h"
 
@@ -52,6 +54,7 @@ static bool check_offloads(const struct vnic_dev *d, const struct parse *p)
 {
 	const u32 start = le16_to_cpu((__force __le16)p->hdr.csum_start);
 	const u32 off = le16_to_cpu((__force __le16)p->hdr.csum_offset);
+	bool tcp = false;
 	u64 need;
 
 	if (p->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
@@ -63,9 +66,11 @@ static bool check_offloads(const struct vnic_dev *d, const struct parse *p)
 		return p->hdr.gso_type == VIRTIO_NET_HDR_GSO_NONE;
 	case VIRTIO_NET_HDR_GSO_TCPV4:
 		need = BIT_ULL(VIRTIO_NET_F_HOST_TSO4);
+		tcp = true;
 		break;
 	case VIRTIO_NET_HDR_GSO_TCPV6:
 		need = BIT_ULL(VIRTIO_NET_F_HOST_TSO6);
+		tcp = true;
 		break;
 	case VIRTIO_NET_HDR_GSO_UDP_L4:
 		need = BIT_ULL(VIRTIO_NET_F_HOST_USO);
@@ -75,6 +80,9 @@ static bool check_offloads(const struct vnic_dev *d, const struct parse *p)
 	}
 	if (p->hdr.gso_type & VIRTIO_NET_HDR_GSO_ECN)
 		need |= BIT_ULL(VIRTIO_NET_F_HOST_ECN);
+	/* No TCP has smaller ones; one buffer would be tens of thousands of frames. (UDP's number is bounded by the kernel.) */
+	if (tcp && le16_to_cpu((__force __le16)p->hdr.gso_size) < TCP_MIN_GSO_SIZE)
+		return false;
 	return (p->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && (d->features & need) == need;
 }
 
@@ -237,6 +245,15 @@ spoofed:
 	return 0;
 }
 
+/*
+ * What goes out in one piece fits the uplink. virtio_net_hdr_to_skb() makes a plain frame of what is no longer than one segment,
+ * of whatever size the guest called a segment, and nobody behind us looks at it: a NIC told to send 64 KiB at once may hang.
+ */
+static bool fits(const struct vnic_round *r, const struct sk_buff *skb)
+{
+	return skb_is_gso(skb) ? skb_gso_validate_mac_len(skb, r->max) : skb->len <= r->max;
+}
+
 struct sk_buff *vnic_frame_take(struct vnic_round *r, struct vnic_dev *d, struct vnic_vq *vq, struct vnic_chain *chain)
 {
 	struct vnic_port *to_port = NULL;
@@ -256,11 +273,16 @@ struct sk_buff *vnic_frame_take(struct vnic_round *r, struct vnic_dev *d, struct
 		vq->stats.drop_uplink++;
 		goto give_back;
 	}
-	if ((p.hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM || p.hdr.gso_type) && virtio_net_hdr_to_skb(skb, &p.hdr, true)) {
-		vq->stats.drop_malformed++;
-		kfree_skb(skb);
-		skb = NULL;
-		goto give_back;
+	if (p.hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM || p.hdr.gso_type) {
+		bool malformed = virtio_net_hdr_to_skb(skb, &p.hdr, true);
+
+		if (unlikely(malformed || !fits(r, skb))) {
+			vq->stats.drop_malformed += malformed;
+			vq->stats.drop_too_big += !malformed;
+			kfree_skb(skb);
+			skb = NULL;
+			goto give_back;
+		}
 	}
 	if (p.tagged || p.vid)
 		set_vlan(skb, &p);

@@ -39,6 +39,10 @@ static void vnic_remap(struct vnic_dev *d, unsigned int asid)
 	}
 }
 
+/*
+ * A large guest's map has millions of ranges. They are taken and let go of without the lock, which netdev events wait for with
+ * rtnl held; vhost calls one of these at a time.
+ */
 int vnic_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_iotlb *iotlb)
 {
 	struct vnic_dev *d = vnic_of(vdpa);
@@ -48,31 +52,43 @@ int vnic_set_map(struct vdpa_device *vdpa, unsigned int asid, struct vhost_iotlb
 	if (asid >= ARRAY_SIZE(d->as))
 		return -EINVAL;
 	mutex_lock(&d->lock);
-	mem = vnic_mem_new(iotlb, d->as[asid]);
+	old = d->as[asid] ? vnic_mem_get(d->as[asid]) : NULL;
+	mutex_unlock(&d->lock);
+	mem = vnic_mem_new(iotlb, old);
+
+	mutex_lock(&d->lock);
+	if (!IS_ERR(mem) && !vnic_dev_hold(d)) {
+		vnic_mem_put(mem);
+		mem = ERR_PTR(-ENODEV);
+	}
 	if (IS_ERR(mem)) {
 		/* Where ranges were removed vhost does not look at this: the device must not go on with what it had. */
 		err = PTR_ERR(mem);
 		if (vnic_dev_live(d))
 			vnic_dev_fail(d, "its memory map cannot be taken: %d", err);
 	} else {
-		old = d->as[asid];
+		vnic_drop_map(d, asid);
 		d->as[asid] = mem;
 		vnic_remap(d, asid);
-		vnic_mem_put(old);
 	}
 	mutex_unlock(&d->lock);
+	vnic_mem_put(old);
 	return err;
 }
 
 int vnic_reset_map(struct vdpa_device *vdpa, unsigned int asid)
 {
 	struct vnic_dev *d = vnic_of(vdpa);
+	struct vnic_mem *old;
 
 	if (asid >= ARRAY_SIZE(d->as))
 		return -EINVAL;
 	mutex_lock(&d->lock);
-	vnic_drop_map(d, asid);
+	old = d->as[asid];
+	d->as[asid] = NULL;
+	vnic_dev_unhold(d);
 	mutex_unlock(&d->lock);
+	vnic_mem_put(old);
 	return 0;
 }
 

@@ -20,8 +20,7 @@ static int vnic_mdev_probe(struct mdev_device *mdev)
 	d = vnic_dev_new(up, &mdev->dev, dev_name(&mdev->dev), &config, false);
 	if (IS_ERR(d))
 		return PTR_ERR(d);
-	/* vdpa's own door may delete it first; it stays in memory until this one has seen that. */
-	get_device(&d->vdpa.dev);
+	/* vdpa's own door may delete it first; by our reference it stays in memory until this one has seen that. */
 	dev_set_drvdata(&mdev->dev, d);
 	return 0;
 }

@@ -15,6 +15,25 @@
 
 static DEFINE_MUTEX(sort_mutex);
 
+/*
+ * A guest changes its filters as often as it likes, each time for a new table: how many of the old ones wait for RCU is
+ * bounded. A large one is waited for each time, one of the small ones now and then.
+ */
+#define TABLE_LARGE 4096 /* slots */
+#define TABLES_WAITING 64
+
+static void put_table(struct vnic_sort *old)
+{
+	static unsigned int n; /* under sort_mutex */
+
+	if (old->mask < TABLE_LARGE && ++n % TABLES_WAITING) {
+		kvfree_rcu(old, rcu);
+		return;
+	}
+	synchronize_rcu();
+	kvfree(old);
+}
+
 static u32 offloads_of_guest(const struct vnic_dev *d)
 {
 	static const struct {
@@ -46,7 +65,7 @@ static struct vnic_port *port_new(struct vnic_dev *d)
 	port->vlan = d->policy.vlan;
 	port->link = d->policy.link;
 	port->spoof = d->policy.allow & VNIC_ALLOW_SPOOF;
-	port->rate = d->policy.rate / 8;
+	port->rate = DIV_ROUND_UP_ULL(d->policy.rate, 8); /* 0 is no limit: not what a very low one becomes */
 	port->weight = clamp(d->policy.weight, 1U, 1000U);
 	port->hdr_len = d->hdr_len;
 	port->mergeable = d->features & BIT_ULL(VIRTIO_NET_F_MRG_RXBUF);
@@ -101,7 +120,7 @@ static int replace(struct vnic_uplink *up, struct vnic_port *old, struct vnic_po
 	if (!sort)
 		goto out;
 	rcu_assign_pointer(up->sort, sort);
-	kvfree_rcu(cur, rcu);
+	put_table(cur);
 	err = 0;
 out:
 	mutex_unlock(&sort_mutex);

@@ -295,14 +295,15 @@ static struct vnic_vq *choose_queue(struct vnic_dev *d, struct sk_buff *skb)
 	return &d->vq[2 * pair];
 }
 
-static u32 offloads_of(const struct sk_buff *skb)
+static u32 offloads_of(struct sk_buff *skb)
 {
 	const u32 known = SKB_GSO_TCPV4 | SKB_GSO_TCPV6 | SKB_GSO_UDP_L4 | SKB_GSO_DODGY | SKB_GSO_TCP_ECN;
 	const u32 type = skb_shinfo(skb)->gso_type;
 	u32 need = VNIC_OFF_CSUM;
 
+	/* The header's checksum is the internet's; SCTP's is a CRC. */
 	if (!skb_is_gso(skb))
-		return need;
+		return skb_csum_is_sctp(skb) ? ~0U : need;
 	/* A form that the virtio-net header does not have. */
 	if (type & ~known || skb->encapsulation || skb->ip_summed != CHECKSUM_PARTIAL)
 		return ~0U;
@@ -329,7 +330,7 @@ static struct sk_buff *lower(struct vnic_uplink *up, const struct vnic_port *por
 		consume_skb(skb);
 		return segs;
 	}
-	if (skb_checksum_help(skb))
+	if (skb_csum_hwoffload_help(skb, 0))
 		goto drop;
 	return skb;
 drop:

@@ -14,6 +14,8 @@
 #include <linux/irq_work.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
 
 #include "tx.h"
 
@@ -78,6 +80,12 @@ static enum hrtimer_restart timer_fired(struct hrtimer *timer)
 }
 
 /* ---- a turn ---- */
+
+/* Running begins before the driver has opened its queues, and ends before it closes them: up comes after the former. */
+static bool is_open(const struct net_device *netdev)
+{
+	return netif_running(netdev) && READ_ONCE(netdev->flags) & IFF_UP;
+}
 
 /* True: @d has tokens. Else when to look again. */
 static bool refill(struct vnic_dev *d, u64 rate)
@@ -174,6 +182,16 @@ static struct sk_buff *dispatch(struct vnic_round *r, struct sk_buff *list)
 	return wire;
 }
 
+/* What a frame costs the wire beyond its first segment: each has headers of its own. A small gso_size buys no more than others get. */
+static u32 segments_cost(const struct sk_buff *skb)
+{
+	const bool udp = skb_shinfo(skb)->gso_type & SKB_GSO_UDP_L4;
+	const u32 headers = skb_transport_offset(skb) + (udp ? sizeof(struct udphdr) : sizeof(struct tcphdr));
+
+	/* virtio_net_hdr_to_skb() has seen that there is more than one segment behind them. */
+	return (skb->len - headers - 1) / skb_shinfo(skb)->gso_size * (headers + VNIC_FRAME_COST);
+}
+
 /* Up to @limit frames of one queue. */
 static int serve(struct vnic_round *r, struct vnic_dev *d, u16 pair, int limit)
 {
@@ -213,14 +231,16 @@ static int serve(struct vnic_round *r, struct vnic_dev *d, u16 pair, int limit)
 		n++;
 		pushed = true;
 		cost = max_t(u32, chain.rlen, ETH_ZLEN) + VNIC_FRAME_COST;
-		t->deficit -= cost;
-		if (r->port->rate)
-			t->tokens -= cost;
 		skb = vnic_frame_take(r, d, vq, &chain);
 		if (skb) {
 			*tail = skb;
 			tail = &skb->next;
+			if (skb_is_gso(skb))
+				cost += segments_cost(skb);
 		}
+		t->deficit -= cost;
+		if (r->port->rate)
+			t->tokens -= cost;
 	}
 	if (pushed && !vq->ring.broken && vnic_ring_publish(&vq->ring))
 		vnic_vq_interrupt(vq);
@@ -329,7 +349,7 @@ static int vnic_tx_poll(struct napi_struct *napi, int budget)
 	if (r.netdev) {
 		r.host = vnic_mac_of_frame(r.netdev->dev_addr);
 		r.shared = rcu_access_pointer(r.netdev->rx_handler);
-		r.running = netif_running(r.netdev);
+		r.running = is_open(r.netdev);
 		r.carrier = r.running && netif_carrier_ok(r.netdev);
 		r.max = READ_ONCE(r.netdev->mtu) + VLAN_ETH_HLEN;
 	}
@@ -377,6 +397,32 @@ void vnic_tx_open(struct vnic_dev *d)
 		vnic_tx_wake(d, i);
 }
 
+/* What the NIC had no room for goes out still, if there is some in time: it left its ring, and its guest counts on it. */
+static void send_held(struct vnic_dev *d)
+{
+	const unsigned long deadline = jiffies + msecs_to_jiffies(VNIC_DRAIN_MS);
+	struct vnic_dev_tx *t = &d->tx;
+	struct net_device *netdev;
+
+	while (t->held && time_before(jiffies, deadline)) {
+		local_bh_disable();
+		rcu_read_lock();
+		netdev = rcu_dereference(d->up->netdev);
+		if (netdev && is_open(netdev) && netif_carrier_ok(netdev))
+			t->held = vnic_wire_send(d->up, netdev, nic_queue(d, netdev, t->held_pair), t->held);
+		else
+			netdev = NULL;
+		rcu_read_unlock();
+		local_bh_enable();
+		if (!netdev)
+			break;
+		if (t->held)
+			usleep_range(50, 200);
+	}
+	kfree_skb_list(t->held);
+	t->held = NULL;
+}
+
 void vnic_tx_close(struct vnic_dev *d)
 {
 	struct vnic_dev_tx *t = &d->tx;
@@ -390,8 +436,7 @@ void vnic_tx_close(struct vnic_dev *d)
 			usleep_range(50, 200);
 	}
 	synchronize_net();
-	kfree_skb_list(t->held);
-	t->held = NULL;
+	send_held(d);
 	t->pending = 0;
 }
 

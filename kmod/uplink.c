@@ -84,6 +84,7 @@ static void uplink_release(struct device *dev)
 	vnic_sort_exit(up);
 	free_percpu(up->stats);
 	kfree(up);
+	vnic_object_freed();
 }
 
 /* ---- the netdev's side ---- */
@@ -116,7 +117,7 @@ static bool uplink_in_use(struct vnic_uplink *up)
 
 	spin_lock_bh(&up->lock);
 	list_for_each_entry(d, &up->devs, node)
-		used |= vnic_status_used(READ_ONCE(d->status));
+		used |= READ_ONCE(d->module_held);
 	spin_unlock_bh(&up->lock);
 	return used;
 }
@@ -269,6 +270,7 @@ static struct vnic_uplink *uplink_alloc(void)
 	spin_lock_init(&up->lock);
 	INIT_DELAYED_WORK(&up->gone_work, gone_work);
 	device_initialize(&up->dev);
+	vnic_object_new();
 	return up;
 }
 
@@ -481,6 +483,9 @@ void vnic_uplinks_exit(void)
 	unregister_netdevice_notifier(&netdev_notifier);
 	bus_unregister(&vnic_bus);
 	root_device_unregister(vnic_root);
-	/* Tables and ports are freed by RCU callbacks of the kernel's own: nothing of ours is called. Releases are ours. */
-	rcu_barrier();
+	/*
+	 * Tables and ports are freed by RCU callbacks of the kernel's own: nothing of ours is called. But a completion that let
+	 * go of the module a moment ago (zc.c) may not have returned yet.
+	 */
+	synchronize_rcu();
 }

@@ -161,6 +161,7 @@ struct vnic_dev {
 	struct work_struct broken_work; /* NEEDS_RESET, after vnic_dev_broken() */
 	struct vnic_mem *identity; /* for virtio_vdpa only: this kernel's own memory */
 	atomic_t dying;		/* who sets it deletes the device: two doors lead out */
+	struct completion gone;	/* and this says that it has */
 	u16 nvqs;		/* 2 * pairs_max, and the control queue where it is offered */
 	struct vnic_vq vq[VNIC_VQS_MAX];
 
@@ -210,10 +211,16 @@ static inline bool vnic_vq_is_tx(const struct vnic_vq *vq)
 extern unsigned int vnic_ring_size; /* a queue's, where its driver sets none */
 extern unsigned int vnic_pairs;	    /* a device's, where nobody asked for a number */
 extern struct workqueue_struct *vnic_wq;
+/* Of each object that is freed by a function of ours once its last reference goes: the module stays until then. */
+void vnic_object_new(void);
+void vnic_object_freed(void);
+/* In use, and the module held: a driver is there or memory is mapped. dev->lock held. False: the module is being unloaded. */
+bool vnic_dev_hold(struct vnic_dev *d);
+void vnic_dev_unhold(struct vnic_dev *d);
 
 /* ---- device.c ---- */
 extern const u64 vnic_features; /* all that can be offered */
-/* A new device on @up below @parent, registered with vDPA. @locked: by the caller, as in dev_add. ERR_PTR on failure. */
+/* A new device on @up below @parent, registered with vDPA. @locked: by the caller, as in dev_add; if not, with a reference. */
 struct vnic_dev *vnic_dev_new(struct vnic_uplink *up, struct device *parent, const char *name,
 			      const struct vdpa_dev_set_config *config, bool locked);
 void vnic_dev_del(struct vnic_dev *d, bool locked);

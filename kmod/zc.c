@@ -7,8 +7,10 @@
  * one publication and one interrupt. vnic_port_drain() does the same where the scheduler has let go of the device.
  *
  * The object outlives its queue where the NIC sits on frames for longer than anybody waits (vnic_port_abandon()): `dead` says
- * that the queue is gone, the last completion frees it. The pages themselves are held by each frame's own references.
+ * that the queue is gone, the last completion frees it. It calls us, so until then the module stays: the object holds a
+ * reference on it. The pages themselves are held by each frame's own references.
  */
+#include <linux/module.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
 
@@ -49,8 +51,11 @@ static void purge(struct vnic_zc *zc)
 
 	for (; node; node = node->next)
 		n++;
-	if (n && !atomic_sub_return(n, &zc->left))
+	if (n && !atomic_sub_return(n, &zc->left)) {
 		kvfree_rcu(zc, rcu);
+		/* The caller is in an RCU reader, which unloading waits for. */
+		module_put(THIS_MODULE);
+	}
 }
 
 static void vnic_zc_complete(struct sk_buff *skb, struct ubuf_info *ubuf, bool success)
@@ -185,7 +190,11 @@ void vnic_zc_abandon(struct vnic_vq *vq)
 		kvfree_rcu(zc, rcu);
 		return;
 	}
+	/* Who gives up a queue is called by way of this module, which goes only after all devices have. */
+	__module_get(THIS_MODULE);
 	atomic_set(&zc->left, zc->inflight);
+	rcu_read_lock();
 	smp_store_mb(zc->dead, true);
 	purge(zc);
+	rcu_read_unlock();
 }

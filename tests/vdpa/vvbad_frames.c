@@ -109,6 +109,17 @@ static int gso_size_1(struct bed *b)
 	return gso(b, 1, VIRTIO_NET_HDR_GSO_TCPV4, 1, 54, 60000);
 }
 
+/* One segment, says the header: a plain frame of 60,000 bytes for the NIC. */
+static int gso_one_segment(struct bed *b)
+{
+	return gso(b, 1, VIRTIO_NET_HDR_GSO_TCPV4, 65000, 54, 60000);
+}
+
+static int gso_long_segments(struct bed *b)
+{
+	return gso(b, 1, VIRTIO_NET_HDR_GSO_TCPV4, 20000, 54, 60000);
+}
+
 static int gso_unknown(struct bed *b)
 {
 	return gso(b, 1, 77, 500, 54, 3000);
@@ -220,6 +231,13 @@ static int ctrl_macs(struct bed *b)
 	       refused(b, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, b->near.mac, 6);
 }
 
+/* No unicast address, and one group that is none. */
+static int ctrl_groups(struct bed *b)
+{
+	return refused(b, VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET,
+		       "\0\0\0\0\1\0\0\0\x52\x54\0\xba\xdb\xad", 14);
+}
+
 static int ctrl_promisc(struct bed *b)
 {
 	return refused(b, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, "\1", 1);
@@ -293,7 +311,9 @@ const struct row frame_rows[] = {
 	{ "frame-csum-half-outside", OFFLOADS, REFUSED, csum_half_outside },
 	{ "frame-gso-without-csum", OFFLOADS, REFUSED, gso_without_csum },
 	{ "frame-gso-size-0", OFFLOADS, REFUSED, gso_size_0 },
-	{ "frame-gso-size-1", OFFLOADS, ANY, gso_size_1 },
+	{ "frame-gso-size-1", OFFLOADS, REFUSED, gso_size_1 },
+	{ "frame-gso-of-one-segment", OFFLOADS, REFUSED, gso_one_segment },
+	{ "frame-gso-segments-too-long", OFFLOADS, REFUSED, gso_long_segments },
 	{ "frame-gso-unknown", OFFLOADS, REFUSED, gso_unknown },
 	{ "frame-gso-hdr-len-extreme", OFFLOADS, ANY, gso_hdr_len },
 	{ "frame-gso-of-no-tcp", OFFLOADS, REFUSED, gso_not_tcp },
@@ -308,6 +328,7 @@ const struct row frame_rows[] = {
 	{ "control-pairs", CTRL | NO_SIM, ERROR, ctrl_pairs },
 	{ "control-vlan", CTRL | NO_SIM, ERROR, ctrl_vlan },
 	{ "control-macs", CTRL | NO_SIM, ERROR, ctrl_macs },
+	{ "control-groups", CTRL | NO_SIM, ERROR, ctrl_groups },
 	{ "control-promisc", CTRL | NO_SIM, ERROR, ctrl_promisc },
 	{ "control-no-room-for-an-answer", CTRL, ANY, ctrl_no_answer },
 	{ "control-no-command", CTRL | NO_SIM, ANY, ctrl_no_command },

@@ -762,7 +762,7 @@ static void do_sink(struct named *n, const struct args *a)
 			mark();
 		}
 		/* Comes back when all are sent. */
-		if (write(gen, "start", 5) < 0)
+		if (write(gen, "start\n", 6) < 0)
 			r = vv_say(-errno, "pktgen: %s", strerror(errno));
 		for (end = vv_now() + 50000000;
 		     r >= 0 && vv_now() < end && got < (int64_t)(want * (i ? i : 1));) {
