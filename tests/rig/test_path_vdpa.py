@@ -40,9 +40,11 @@ rate=2gbit
 segment=sim
 paths=vdpa
 
-[class soft]
+[class tagged]
 segment=lan
 paths=vdpa,software
+vlans=0,12
+vlan=12
 """
 bed = {}
 
@@ -60,6 +62,7 @@ def host():
         ip link add card0 type dummy; ip link add br1 type bridge; ip link set card0 master br1 up; ip link set br1 up
         ip netns add out; ip link set {wire} netns out name eth0; ip -n out link set eth0 up; ip -n out addr add 10.9.0.200/24 dev eth0
         ip -n out link set lo up
+        ip -n out link add v12 link eth0 type vlan id 12; ip -n out link set v12 up; ip -n out addr add 10.12.0.200/24 dev v12
         modprobe vdpa_sim_net; systemctl start libvirtd""")
     bed["untouched"] = state()
     configure("yes")
@@ -188,11 +191,45 @@ def _kills():
     g.undefine()
 
 
+@test("a class' VLAN and two queue pairs: it reaches who is in that VLAN, and nobody else; a socket of that class is in software")
+def _tagged():
+    h = host()
+    g = nested.Guest(h, "t", nested.vdpa(OTHER_MAC, f"{NODE}/tagged/t", queues=2), vcpus=2).define().start()
+    g.ip("10.12.0.1/24").ip("10.9.0.3/24")
+    g.ping("10.12.0.200")
+    assert not g.reaches("10.9.0.200", 3)
+    dev = next(d for d in state()["devices"] if d != "theirs")
+    assert h.sh(f"cat /sys/bus/vdpa/devices/{dev}/vnic/vlan").strip() == "12"
+    assert json.loads(h.sh(f"vdpa -j dev config show {dev}"))["config"][dev]["max_vq_pairs"] == 2
+    plan = json.dumps(json.loads(h.sh("vnicctl -j --dry-run port add class tagged")))
+    assert '"path": "software"' in plan and "not yet behind a socket" in plan, plan
+    g.destroy().undefine()
+    as_before()
+
+
 @test("a domain's QEMU is killed: its device goes")
 def _crash():
     h = host()
     g = guest("c", OTHER_MAC, "fast").start()
     h.sh(f"kill -9 {g.pid()}")
+    as_before()
+    g.undefine()
+
+
+@test("a process has the device's node open: it is deleted once that has ended, and nobody is held up meanwhile")
+def _held():
+    h = host()
+    g = guest("h", OTHER_MAC, "fast")
+    hook = "virsh -q -c qemu:///system dumpxml h | /etc/libvirt/hooks/qemu.d/vnicd h {} begin -"
+    h.sh(hook.format("prepare"), 60)
+    assert port(OTHER_MAC)["state"] == "ready", port(OTHER_MAC)
+    h.sh(f"systemd-run -q --unit=holder bash -c 'exec 9<>{NODE}/fast/h; sleep 1000'")
+    wait_for("it to be open", lambda: h.run(["bash", "-c", f"exec 9<>{NODE}/fast/h"])[0] != 0, 20, 0.2)
+    h.run(["bash", "-c", hook.format("release")], 60)
+    time.sleep(3)
+    assert len(state()["devices"]) == 2 and port(OTHER_MAC)["state"] == "releasing", (state(), port(OTHER_MAC))
+    assert h.sh("vdpa dev show", 5)  # vDPA's lock is nobody's
+    h.sh("systemctl stop holder")
     as_before()
     g.undefine()
 
