@@ -728,21 +728,29 @@ static int64_t take_all(struct vv_dev *d)
 	return r ?: got;
 }
 
-static int generator(const char *netns)
+/* pktgen goes by the namespace of who writes. */
+static int enter(const char *netns, int *ret_here)
 {
-	int here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), there, fd;
 	char path[128];
+	int there;
 
+	*ret_here = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	snprintf(path, sizeof(path), "/run/netns/%s", netns);
 	there = open(path, O_RDONLY | O_CLOEXEC);
-	if (here < 0 || there < 0 || setns(there, CLONE_NEWNET) < 0)
+	if (*ret_here < 0 || there < 0 || setns(there, CLONE_NEWNET) < 0)
 		return vv_say(-errno, "%s: %s", path, strerror(errno));
-	fd = open("/proc/net/pktgen/pgctrl", O_WRONLY | O_CLOEXEC);
-	if (setns(here, CLONE_NEWNET) < 0 || fd < 0)
-		return vv_say(-errno, "pktgen in %s: %s", netns, strerror(errno));
-	close(here);
 	close(there);
-	return fd;
+	return 0;
+}
+
+static int generator(const char *netns, int *ret_here)
+{
+	int r = enter(netns, ret_here), fd;
+
+	if (r)
+		return r;
+	fd = open("/proc/net/pktgen/pgctrl", O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? vv_say(-errno, "pktgen in %s: %s", netns, strerror(errno)) : fd;
 }
 
 static void do_sink(struct named *n, const struct args *a)
@@ -750,9 +758,9 @@ static void do_sink(struct named *n, const struct args *a)
 	uint64_t rounds = number(a, "rounds", 10), want = number(a, "n", 512), i;
 	int64_t got = 0, r = 0;
 	char text[64];
-	int gen;
+	int gen, here = -1;
 
-	gen = arg(a, "gen") && n->dev.mem ? generator(arg(a, "gen"))
+	gen = arg(a, "gen") && n->dev.mem ? generator(arg(a, "gen"), &here)
 					  : vv_say(-EINVAL, "sink NAME gen=NETNS");
 	for (i = 0; gen >= 0 && r >= 0 && i <= rounds; i++) {
 		uint64_t end;
@@ -775,6 +783,10 @@ static void do_sink(struct named *n, const struct args *a)
 	mark();
 	if (gen >= 0)
 		close(gen);
+	if (here >= 0 && setns(here, CLONE_NEWNET) < 0)
+		r = vv_say(-errno, "setns: %s", strerror(errno));
+	if (here >= 0)
+		close(here);
 	snprintf(text, sizeof(text), ",\"frames\":%lld", (long long)got);
 	answer(gen < 0 ? gen : r < 0 ? (int)r : 0, text);
 }
