@@ -17,7 +17,9 @@
 #include "base/str.h"
 
 /* A read that waits for nobody is done in no time, but for a machine that has much to do. */
-#define WAIT_NSEC 100000000
+unsigned int locked_wait_ms = 100;
+/* While others hang, and so perhaps this one: their waits are not to add up to a loop that stands still. */
+#define WAIT_MORE_MS 5
 /* Each is a thread; more devices that hang at a time are told of as busy without a try. */
 #define READS_MAX 32
 
@@ -67,13 +69,14 @@ static int start(struct locked_read *r)
 }
 
 /* Did it end in time? */
-static bool waited(struct locked_read *r)
+static bool waited(struct locked_read *r, unsigned int ms)
 {
 	struct timespec until;
 	int ret;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += WAIT_NSEC;
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += ms % 1000 * 1000000L;
 	if (until.tv_nsec >= 1000000000) {
 		until.tv_nsec -= 1000000000;
 		until.tv_sec++;
@@ -85,10 +88,11 @@ static bool waited(struct locked_read *r)
 }
 
 /* Where a read of the file may be kept; NULL where one is under way, or too many are. */
-static struct locked_read **place(const struct stat *st)
+static struct locked_read **place(const struct stat *st, bool *ret_others)
 {
 	struct locked_read **room = NULL;
 
+	*ret_others = false;
 	for (size_t i = 0; i < READS_MAX; i++) {
 		struct locked_read *r = reads[i];
 
@@ -98,6 +102,8 @@ static struct locked_read **place(const struct stat *st)
 		}
 		if (r && r->dev == st->st_dev && r->ino == st->st_ino)
 			return NULL;
+		if (r)
+			*ret_others = true;
 		if (!r && !room)
 			room = &reads[i];
 	}
@@ -109,11 +115,12 @@ int locked_text(int dirfd, const char *attr, char *buf, size_t size)
 	int fd = openat(dirfd, attr, O_RDONLY | O_CLOEXEC), ret;
 	struct locked_read *r, **room;
 	struct stat st;
+	bool others;
 
 	if (fd < 0)
 		return -errno;
 	ret = fstat(fd, &st) < 0 ? -errno : 0;
-	room = ret == 0 ? place(&st) : NULL;
+	room = ret == 0 ? place(&st, &others) : NULL;
 	r = room ? calloc(1, sizeof(*r)) : NULL;
 	if (!r) {
 		close(fd);
@@ -124,7 +131,7 @@ int locked_text(int dirfd, const char *attr, char *buf, size_t size)
 	r->ino = st.st_ino;
 	sem_init(&r->done, 0, 0);
 	ret = start(r);
-	if (ret == 0 && !waited(r)) {
+	if (ret == 0 && !waited(r, others ? WAIT_MORE_MS : locked_wait_ms)) {
 		*room = r;
 		return -EBUSY;
 	}

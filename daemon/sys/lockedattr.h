@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* How long is waited for a reading where no other one hangs. Changed by tests only. */
+extern unsigned int locked_wait_ms;
+
 /**
  * locked_text() - the first line of @dirfd/@attr
  * Return: 0, -EBUSY where its reading did not end within some milliseconds, or another negative errno. A file that

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/sys/lockedattr.h"
 #include "daemon/sys/watch.h"
 #include "tests/unit/fake_netlink.h"
 #include "tests/unit/fake_sysfs.h"
@@ -83,6 +84,8 @@ static inline int bed_setup(void **state)
 	fake_sysfs_new();
 	fake_kernel_reset();
 	kernel.devlink = kernel.ethtool = true;
+	/* Nothing hangs here, however much the machine has to do. */
+	locked_wait_ms = 10000;
 	inventory_init(&bed.inv);
 	*state = &bed;
 	return loop_new(&bed.loop);
