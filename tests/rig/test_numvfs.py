@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # rig: 6.12/11 6.1/9
-# time limit: 420
+# time limit: 600
 """VFs made by vnicd as its unit runs it, on a real driver: [nic] vfs=, reloads, others' doings, and kill -9 on the way.
 The rows of tests/tables/rig-kill.md that begin with numvfs."""
 import json

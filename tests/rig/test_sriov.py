@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # rig: 6.12/11 6.1/9
-# time limit: 420
+# time limit: 600
 """Guests with a VF: by virsh start and vnicctl alone, on a real card's driver, and everything back afterwards."""
 import json
 import os

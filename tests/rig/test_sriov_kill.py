@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # rig: 6.12/11 6.1/9
-# time limit: 420
+# time limit: 600
 """A guest with a VF while vnicd, libvirtd, QEMU or the host die, or others meddle: the rows of tests/tables/rig-kill.md
 that begin with sriov."""
 import os

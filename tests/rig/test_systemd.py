@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # rig: 6.12/11 6.1/9
-# time limit: 420
+# time limit: 600
 """The units as they are installed, under a real systemd: start, activation, watchdog, restart, stop, boot."""
 import json
 import os
