@@ -29,8 +29,11 @@ def _links():
 
 
 def _fdb():
-    """Entries that somebody set; those that a bridge learned come and go."""
+    """Entries that somebody set; those that a bridge learned come and go, and so do the groups that the kernel listens
+    to for an interface's own addresses, which it gets late (a bridge's link-local one with its first port)."""
     for e in json.loads(run("bridge", "-j", "fdb", "show") or "[]"):
+        if int(e["mac"][:2], 16) & 1:
+            continue
         if e.get("state") in ("permanent", "static") or "static" in e.get("flags", []):
             yield f"fdb {e['ifname']} {e['mac']} vlan {e.get('vlan', '-')} {e.get('master', 'self')}", e.get("state", "")
 
