@@ -9,6 +9,8 @@ import traceback
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _tests = []
+# What time limits are multiplied by, where everything is slower than they are meant for.
+SLOW = float(os.environ.get("VNIC_SLOW", "1"))
 
 
 class Skip(Exception):
@@ -24,7 +26,7 @@ def test(name):
 
 def run(*argv, check=True, timeout=60, stdin=None):
     """Run a command to its end; its stdout as text. A failure says the command and its stderr."""
-    p = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout)
+    p = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout * SLOW)
     if check and p.returncode != 0:
         raise AssertionError(f"{' '.join(argv)}: exit {p.returncode}: {p.stderr.strip()}{p.stdout.strip()}")
     return p.stdout if check else p
@@ -32,6 +34,7 @@ def run(*argv, check=True, timeout=60, stdin=None):
 
 def wait_for(what, fn, timeout=10.0, every=0.02):
     """Poll fn until it returns something true, and return that."""
+    timeout *= SLOW
     end = time.monotonic() + timeout
     while True:
         r = fn()

@@ -47,8 +47,8 @@ def main(script, programs=(), limit=280, tables=()):
     try:
         host = scenario.start()
         bring(host, os.path.abspath(script), programs, tables)
-        status = host.run(["/usr/bin/python3", "-B", f"/root/tests/rig/{os.path.basename(script)}", *sys.argv[1:]], limit,
-                          out=_out)[0]
+        status = host.run(["env", f"VNIC_SLOW={host.slow}", "/usr/bin/python3", "-B",
+                           f"/root/tests/rig/{os.path.basename(script)}", *sys.argv[1:]], limit, out=_out)[0]
     except scenario.Hung as e:
         print(f"# {scenario.vms_said()}".replace("\n", "\n# "))
         print(f"Bail out! hung: {e}".split("\n", maxsplit=1)[0], flush=True)

@@ -65,7 +65,7 @@ def slots(count):
 def start(hosts=1):
     """The host VMs of this run: the Vm, or with hosts=2 a Pair. Started at the first call."""
     if "pair" not in _state:
-        file = os.environ.get("VNIC_RIG_PAYLOAD") or payload()
+        file = os.environ.get("VNIC_RIG_PAYLOAD") or payload(kind()["kernel"])
         _state["pair"] = Pair(hosts, folder(), leave=slots(hosts), **kind())
         _state["pair"].start(file)
     pair = _state["pair"]
@@ -77,7 +77,7 @@ def fresh():
     pair = _state.get("pair")
     if pair is None:
         return start()
-    pair.start(os.environ.get("VNIC_RIG_PAYLOAD") or payload())
+    pair.start(os.environ.get("VNIC_RIG_PAYLOAD") or payload(kind()["kernel"]))
     return pair if len(pair) > 1 else pair[0]
 
 

@@ -97,15 +97,15 @@ def get(name, key, build, what):
     return d
 
 
-def recipe(name, variant, what, limit=900):
-    """The result of build/NAME VARIANT."""
+def recipe(name, variant, what, limit=900, apt="apt", more=()):
+    """The result of build/NAME VARIANT, which is made of files `more` as well; its apt is locked as long as it runs."""
     script = os.path.join(HERE, "build", name)
 
     def build(out):
         log = os.path.join(root(), f"{name}-{variant}.log")
         with tempfile.TemporaryDirectory(prefix=".work-", dir=root()) as work, open(log, "wb") as f, \
-                Locked(os.path.join(root(), "apt.lock")):
-            env = dict(os.environ, work=work, out=out, apt=os.path.join(root(), "apt"))
+                Locked(os.path.join(root(), f"{apt}.lock")):
+            env = dict(os.environ, work=work, out=out, apt=os.path.join(root(), apt))
             try:
                 status = subprocess.run(["nice", script, variant], stdin=subprocess.DEVNULL, stdout=f, stderr=f,
                                         env=env, timeout=limit, check=False).returncode
@@ -117,7 +117,8 @@ def recipe(name, variant, what, limit=900):
             # 69: EX_UNAVAILABLE, from build/lib.sh.
             raise (Unavailable if status == 69 else Error)(f"{what} failed; see {log}\n{tail}")
 
-    return get(f"{name}-{variant}", digest(script, os.path.join(HERE, "build/lib.sh"), variant), build, what)
+    key = digest(script, os.path.join(HERE, "build/lib.sh"), variant, *more)
+    return get(f"{name}-{variant}", key, build, what)
 
 
 def file_system(libvirt):
@@ -125,6 +126,11 @@ def file_system(libvirt):
 
 
 def kernel(series):
+    series, debug, _ = series.partition("-debug")
+    if debug:
+        # It is compiled, which takes long: nobody else should wait for its apt.
+        return recipe("kernel-debug", series, f"kernel {series} with KASAN and lockdep (half an hour of two cores)", 7200,
+                      "apt-debug", [os.path.join(HERE, "build/kernel-debug.config")])
     return recipe("kernel", series, f"kernel {series} and its modules")
 
 
@@ -134,7 +140,7 @@ def collect(keep_days=0):
     for n in sorted(os.listdir(root())):
         d = os.path.join(root(), n)
         done = os.path.join(d, ".done")
-        if n.endswith(".lock") or n.endswith(".log") or n == "apt":
+        if n.endswith(".lock") or n.endswith(".log") or n in ("apt", "apt-debug"):
             continue
         with Locked(d + ".lock") if os.path.exists(done) else Locked(os.path.join(root(), "gc.lock")):
             if os.path.exists(done) and os.stat(done).st_mtime > limit:

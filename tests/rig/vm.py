@@ -25,7 +25,8 @@ import time
 import store
 from store import Error
 
-KERNELS = ("6.1", "6.12")
+# The last is what is taken where nobody asks for one.
+KERNELS = ("6.1", "6.12-debug", "6.12")
 LIBVIRTS = ("9", "11")
 PORTS = 4
 # More, and SeaBIOS puts what the VFs' registers are at above 4 GiB, where QEMU 10.0 mislays them.
@@ -34,10 +35,13 @@ PAYLOAD = 384 << 20
 # With two, KVM on an emulated CPU loses a timer or an interrupt's end now and then, and the VM hangs.
 CPUS = 1
 BOOT_LIMIT = 180
+# How much more time everything gets with a kernel that checks each access to memory and each lock.
+SLOW = 5
 # How much later than a command's limit its VM counts as hung.
 GRACE = 15
 CMDLINE = ("console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt net.ifnames=0 mitigations=off no_timer_check "
            "nokaslr rcupdate.rcu_expedited=1 systemd.show_status=0")
+DEBUG_CMDLINE = " page_poison=1 kasan_multi_shot"
 
 
 # QEMU ends with the thread that has started it: one that lives as long as we do.
@@ -200,12 +204,26 @@ class Vm:
         # More of QEMU's arguments, that the guest sees nothing of.
         self.extra = []
 
+    @property
+    def debug(self):
+        return self.kernel.endswith("-debug")
+
+    @property
+    def slow(self):
+        return SLOW if self.debug else 1
+
+    @property
+    def cmdline(self):
+        return CMDLINE + (DEBUG_CMDLINE if self.debug else "")
+
     # What it is made of.
 
     def parts(self):
         self.qemu_dir = os.path.join(store.file_system("11"), "qemu")
         self.root = os.path.join(store.file_system(self.libvirt), "root.ext4")
         self.kernel_dir = store.kernel(self.kernel)
+        self.guest_dir = store.kernel(self.kernel.removesuffix("-debug"))
+        self.settle = os.path.join(store.HERE, "guest", "settle-debug" if self.debug else "settle")
         return self
 
     def tool(self, program):
@@ -252,10 +270,10 @@ class Vm:
         return args + ["-netdev", "hubport,id=wire-cable,hubid=0,netdev=cable"]
 
     def key(self):
-        files = [os.path.join(store.HERE, "guest", f) for f in ("init", "agent", "rig-agent@.service", "settle")]
+        files = [os.path.join(store.HERE, "guest", f) for f in ("init", "agent", "rig-agent@.service")] + [self.settle]
         made_of = [os.path.basename(d) for d in (os.path.dirname(self.root), self.kernel_dir,
                                                  os.path.dirname(self.qemu_dir))]
-        return store.digest(*files, *made_of, CMDLINE, " ".join(self.machine()))
+        return store.digest(*files, *made_of, self.cmdline, " ".join(self.machine()))
 
     def initrd(self, out):
         """The kernel's modules and the rig's own files; both are archives that the kernel unpacks one after the other."""
@@ -338,7 +356,7 @@ class Vm:
 
     def _boot_args(self, initrd):
         return ["-kernel", os.path.join(self.kernel_dir, "vmlinuz"), "-initrd", initrd,
-                "-append", f"{CMDLINE} rig.name=host{self.host}"]
+                "-append", f"{self.cmdline} rig.name=host{self.host}"]
 
     def prepare(self):
         """Make what start() takes, where it is not there yet."""
@@ -365,7 +383,7 @@ class Vm:
         guest = os.path.join(vm.dir, "guest.tar")
         with tarfile.open(guest, "w") as tar:
             for name in ("vmlinuz", "guest-modules.cpio"):
-                tar.add(os.path.join(vm.kernel_dir, name), f"var/lib/rig-guest/{name}")
+                tar.add(os.path.join(vm.guest_dir, name), f"var/lib/rig-guest/{name}")
         vm._load(guest)
         disk, ram, state = (os.path.join(out, n) for n in ("disk", "ram", "state"))
         vm._disk(disk, vm.root, "raw")
@@ -375,7 +393,7 @@ class Vm:
                       vm._boot_args(os.path.join(out, "initrd")) +
                       ["-object", f"memory-backend-file,id=mem,mem-path={ram},size={MEMORY}M,share=on"])
             vm.wait(BOOT_LIMIT)
-            vm.put(os.path.join(store.HERE, "guest/settle"), "/run/rig-settle")
+            vm.put(vm.settle, "/run/rig-settle")
             vm.sh("sh /run/rig-settle", 180)
             vm.qmp("stop")
             vm.qmp("migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}])
@@ -527,6 +545,7 @@ class Vm:
 
     def run(self, argv, limit=60.0, stdin=None, out=None, pty=False):
         """Run a command: (status, output). stdin: bytes, or a file descriptor; out: called with what it writes."""
+        limit *= self.slow
         fd, s = self._port(limit)
         try:
             self.ids += 1
@@ -664,8 +683,9 @@ def at_once(jobs):
     return errors
 
 
-def payload():
-    """What host VMs unpack: this tree's project as it is now, built where it is not."""
-    if subprocess.run([os.path.join(store.HERE, "payload")], stdin=subprocess.DEVNULL, stdout=2, check=False).returncode:
+def payload(kernel=None):
+    """What host VMs unpack: this tree's project as it is now, built where it is not; with vnic.ko for that kernel, too."""
+    more = [kernel] if kernel and kernel.endswith("-debug") else []
+    if subprocess.run([os.path.join(store.HERE, "payload"), *more], stdin=subprocess.DEVNULL, stdout=2, check=False).returncode:
         raise Error("no project to install")
     return os.path.realpath(os.path.join(store.RUN, "payload.tar"))
