@@ -11,6 +11,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import nested  # noqa: E402
+import vnicdev  # noqa: E402
 from scenario import main, start, test, wait_for  # noqa: E402
 
 PF = "/sys/bus/pci/devices/0000:01:00.0"
@@ -56,7 +57,7 @@ def host():
     h = bed["host"] = start()
     bed["pf"] = pf = h.sh(f"ls {PF}/net").strip()
     wire = h.sh("ls /sys/bus/pci/devices/0000:00:08.0/virtio*/net").split()[-1]
-    h.sh(f"""set -e
+    h.sh(f"""set -e; dmesg -C
         ip link add br0 type bridge forward_delay 0 mcast_snooping 0; ip link set br0 up
         ip link set {pf} master br0 up; ip addr add 10.9.0.254/24 dev br0
         ip link add card0 type dummy; ip link add br1 type bridge; ip link set card0 master br1 up; ip link set br1 up
@@ -106,12 +107,19 @@ def guest(name, mac, cls, **more):
     return nested.Guest(host(), name, nested.vdpa(mac, f"{NODE}/{cls}/{name}", **more)).define()
 
 
-def kernel_is_quiet():
-    said = host().sh("dmesg | grep -E 'BUG|WARNING|Oops|Call Trace|refcount|hung task' | grep -v taint || true")
-    assert not said.strip(), said
+def checked(name):
+    """A test after which the host's kernel has found nothing wrong."""
+    def register(fn):
+        def wrapped():
+            host()
+            fn()
+            said = vnicdev.trouble(host().sh("dmesg -c").splitlines())
+            assert not said, f"the kernel says: {said}"
+        return test(name)(wrapped)
+    return register
 
 
-@test("a domain of a card's management device: its NIC is there, and nothing is left of it")
+@checked("a domain of a card's management device: its NIC is there, and nothing is left of it")
 def _sim():
     host()
     a = guest("sim", SIM_MAC, "sim").start()
@@ -125,7 +133,7 @@ def _sim():
     as_before()
 
 
-@test("a domain of vnic.ko's: it reaches the host and the outside, and they it, and nothing is left of it")
+@checked("a domain of vnic.ko's: it reaches the host and the outside, and they it, and nothing is left of it")
 def _vnic():
     a = bed["a"] = guest("a", MAC, "fast").start()
     a.ip("10.9.0.1/24")
@@ -146,7 +154,7 @@ def _vnic():
     assert not [f for f in findings if f["severity"] == "error"], findings
 
 
-@test("vnicd dies and comes back: the guest has noticed nothing, and its port is as it was")
+@checked("vnicd dies and comes back: the guest has noticed nothing, and its port is as it was")
 def _restart():
     a, h = bed["a"], host()
     a.bg("ping -i 0.1 -c 60 10.9.0.200", "/tmp/ping")
@@ -160,7 +168,7 @@ def _restart():
     assert port(MAC)["state"] == "running", port(MAC)
 
 
-@test("vnic=no while a device is in use: it stays an uplink until the domain has ended, then no more; and again")
+@checked("vnic=no while a device is in use: it stays an uplink until the domain has ended, then no more; and again")
 def _uplink():
     a, h = bed["a"], host()
     configure("no")
@@ -179,7 +187,7 @@ def _uplink():
     as_before()
 
 
-@test("vnicd is killed at any time of a start: the domain's end leaves nothing")
+@checked("vnicd is killed at any time of a start: the domain's end leaves nothing")
 def _kills():
     h = host()
     g = guest("k", OTHER_MAC, "fast")
@@ -191,7 +199,7 @@ def _kills():
     g.undefine()
 
 
-@test("a class' VLAN and two queue pairs: it reaches who is in that VLAN, and nobody else; a socket of that class is in software")
+@checked("a class' VLAN and two queue pairs: it reaches who is in that VLAN, and nobody else; a socket of that class is in software")
 def _tagged():
     h = host()
     g = nested.Guest(h, "t", nested.vdpa(OTHER_MAC, f"{NODE}/tagged/t", queues=2), vcpus=2).define().start()
@@ -207,7 +215,7 @@ def _tagged():
     as_before()
 
 
-@test("a domain's QEMU is killed: its device goes")
+@checked("a domain's QEMU is killed: its device goes")
 def _crash():
     h = host()
     g = guest("c", OTHER_MAC, "fast").start()
@@ -216,7 +224,7 @@ def _crash():
     g.undefine()
 
 
-@test("a process has the device's node open: it is deleted once that has ended, and nobody is held up meanwhile")
+@checked("a process has the device's node open: it is deleted once that has ended, and nobody is held up meanwhile")
 def _held():
     h = host()
     g = guest("h", OTHER_MAC, "fast")
@@ -234,7 +242,7 @@ def _held():
     g.undefine()
 
 
-@test("one interface, one name: what cannot be is refused before the domain starts, and says why")
+@checked("one interface, one name: what cannot be is refused before the domain starts, and says why")
 def _refused():
     h = host()
     g = nested.Guest(h, "r", nested.vdpa(MAC, f"{NODE}/sim/r", queues=4)).define()
@@ -242,17 +250,15 @@ def _refused():
     assert status != 0 and b"queue pair" in out, out
     g.undefine()
     as_before()
-    kernel_is_quiet()
 
 
-@test("the sections go: everything is as it was found")
+@checked("the sections go: everything is as it was found")
 def _end():
     h = host()
     configure("no")
     h.sh("systemctl reload vnicd; vdpa dev del theirs")
     wait_for("the end", lambda: state() == bed["untouched"] or None, 40, 0.5)
     h.sh("rmmod vnic")
-    kernel_is_quiet()
 
 
 main()

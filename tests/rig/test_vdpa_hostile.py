@@ -82,6 +82,7 @@ def _end():
     vnicdev.delete(*names)
     if len(names) > 2:
         vnicdev.no_uplink("u0")
+        assert not vnicdev.unreferenced(), "\n".join(vnicdev.unreferenced())
         run("modprobe", "-r", "vnic")
         run("ip", "link", "del", "u0")
     bed["kmsg"].clean()

@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from scenario import Failed, main, start, test, wait_for  # noqa: E402
 import nested  # noqa: E402
 import traffic  # noqa: E402
+import vnicdev  # noqa: E402
 
 MAC = "52:54:00:00:30:%02x"
 OUT, HOST = "10.30.0.200", "10.30.0.254"
@@ -54,13 +55,18 @@ def guest(i):
     return g
 
 
-def quiet():
-    """The host's kernel has found nothing wrong."""
-    said = host().sh("dmesg | grep -iE 'BUG:|WARNING:|Oops:|Call Trace|refcount|general protection|list_del|Bad page' || true")
-    assert not said, host().sh("dmesg | tail -80")
+def checked(name):
+    """A test after which the host's kernel has found nothing wrong."""
+    def register(fn):
+        def wrapped():
+            fn()
+            said = vnicdev.trouble(host().sh("dmesg -c").splitlines())
+            assert not said, f"the kernel says: {said}"
+        return test(name)(wrapped)
+    return register
 
 
-@test("a guest by vhost-vdpa reaches the outside, the host and a guest on the same uplink, and they it")
+@checked("a guest by vhost-vdpa reaches the outside, the host and a guest on the same uplink, and they it")
 def _ping():
     a, b = guest(1), guest(2)
     for g, others in ((a, (OUT, HOST, "10.30.0.2")), (b, (OUT, HOST, "10.30.0.1"))):
@@ -68,10 +74,9 @@ def _ping():
             g.ping(address)
     for i in (1, 2):
         host().sh(f"ping -c 2 -i 0.2 -W 2 10.30.0.{i}; ip netns exec out ping -c 2 -i 0.2 -W 2 -s 1400 10.30.0.{i}")
-    quiet()
 
 
-@test("its files arrive whole by TCP, between guests and to and from the outside")
+@checked("its files arrive whole by TCP, between guests and to and from the outside")
 def _tcp():
     a, b = guest(1), guest(2)
     traffic.file_between(a, b, "10.30.0.2", size=2 << 20, port=5101)
@@ -83,10 +88,9 @@ def _tcp():
         assert "receiver" in out, out
     stats = dict(line.split() for line in host().sh("cat /sys/bus/vdpa/devices/d1/vnic/stats").splitlines())
     assert int(stats["tx_bytes"]) / int(stats["tx_frames"]) > 1000, stats
-    quiet()
 
 
-@test("a guest with two queue pairs uses them, and its MAC is what the host allows")
+@checked("a guest with two queue pairs uses them, and its MAC is what the host allows")
 def _queues():
     b = guest(2)
     assert host().sh("cat /sys/bus/vdpa/devices/d2/vnic/pairs") in ("1", "2")
@@ -97,10 +101,9 @@ def _queues():
         assert not b.reaches(OUT, 2), "frames go out with a MAC that was not allowed"
         b.sh(f"ip link set eth0 address {MAC % 2}")
     b.ping(OUT)
-    quiet()
 
 
-@test("stopped and continued, rebooted, and with its driver bound anew a guest works as before")
+@checked("stopped and continued, rebooted, and with its driver bound anew a guest works as before")
 def _again():
     a = guest(1)
     a.virsh("suspend")
@@ -113,10 +116,9 @@ def _again():
     a.virsh("reset")
     a.wait()
     a.ip("10.30.0.1/24").ping(OUT)
-    quiet()
 
 
-@test("a guest that is killed under traffic leaves its device free, and its neighbour speaks on")
+@checked("a guest that is killed under traffic leaves its device free, and its neighbour speaks on")
 def _killed():
     h, a, b = host(), guest(1), guest(2)
     a.bg(f"ping -i 0.02 -c 200 -s 1400 {OUT}")
@@ -128,10 +130,9 @@ def _killed():
     wait_for("its end", lambda: a.state() == "shut off", 20, 0.3)
     # The next one finds it as new.
     guest(1).ping(OUT)
-    quiet()
 
 
-@test("when all guests are gone the module unloads")
+@checked("when all guests are gone the module unloads")
 def _end():
     h = host()
     for i in (1, 2):
@@ -139,7 +140,6 @@ def _end():
             bed[f"g{i}"].destroy().undefine()
     h.sh("vdpa dev del d1; vdpa dev del d2; echo u0 >/sys/bus/vnic/del_uplink; modprobe -r vnic; [ ! -e /sys/bus/vnic ]")
     h.sh(f"ping -c 2 -i 0.2 -W 2 {OUT}")
-    quiet()
 
 
 __all__ = ["Failed"]

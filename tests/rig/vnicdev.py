@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import time
 
 from vt import TOP, run, wait_for
 
@@ -13,12 +14,28 @@ PROGRAMS = os.path.join(TOP, "tests/vdpa")
 BUS = "/sys/bus/vdpa"
 TROUBLE = re.compile(r"BUG:|WARNING:|kernel BUG|Oops:|Call Trace|refcount|general protection|use-after|list_(add|del)|KASAN|lockdep|"
                      r"scheduling while atomic|sleeping function|Bad page|bad_page|hung task|stall|leak|unregister_netdevice: waiting|"
-                     r"page allocation failure|double free|possible (recursive|circular)", re.I)
-HARMLESS = re.compile(r"taints kernel|drop_caches|clocksource")
+                     r"page allocation failure|double free|possible (recursive|circular)|INFO: (possible|trying|task|rcu)|ODEBUG|"
+                     r"suspicious RCU|inconsistent lock|invalid wait context|held lock|nested lock|ref_tracker|(leaked|bad) reference", re.I)
+HARMLESS = re.compile(r"taints kernel|drop_caches|clocksource|kmemleak: ")
+
+
+def trouble(said):
+    """Of lines that the kernel said, the first that tells of a mistake, with those around it; or nothing."""
+    for i, line in enumerate(said):
+        if TROUBLE.search(line) and not HARMLESS.search(line):
+            return "\n".join(said[max(0, i - 2):i + 60])
+    return ""
 
 
 class Failed(AssertionError):
     """What the driver in user space has found."""
+
+
+def looks_at_locks():
+    """Whether the kernel has lockdep, which gives up at the first thing that it finds. It must not have when we begin."""
+    if not os.path.exists("/proc/lockdep_stats"):
+        return None
+    return re.search(r"debug_locks: *1$", read("/proc/lockdep_stats"), re.M) is not None
 
 
 class Kmsg:
@@ -28,6 +45,8 @@ class Kmsg:
         self.fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
         os.lseek(self.fd, 0, os.SEEK_END)
         self.lines = []
+        self.locks = looks_at_locks()
+        assert self.locks is not False, "lockdep gave up before the first test"
 
     def new(self):
         out = []
@@ -43,10 +62,9 @@ class Kmsg:
 
     def clean(self):
         """No warning, oops or the like was said."""
-        said = self.new()
-        for i, line in enumerate(said):
-            if TROUBLE.search(line) and not HARMLESS.search(line):
-                raise AssertionError("the kernel says: " + "\n".join(said[max(0, i - 2):i + 40]))
+        said = trouble(self.new())
+        assert not said, f"the kernel says: {said}"
+        assert looks_at_locks() == self.locks, "lockdep has given up; the kernel's log says why"
 
 
 def read(path):
@@ -239,3 +257,17 @@ def grown(before, after):
     """What has grown by more than the kernel's own ups and downs explain."""
     bound = {"gone": 6 << 10, "slab": 3 << 10, "vmalloc": 512}
     return {k: (before[k], after[k]) for k in before if after.get(k, 0) - before[k] > bound.get(k, 600)}
+
+
+def unreferenced():
+    """What vnic.ko has allocated and nothing points to any more, by a kernel that has kmemleak; ask before it is unloaded."""
+    path = "/sys/kernel/debug/kmemleak"
+    try:
+        # It tells of what is older than five seconds; and twice, as what moves while it looks may escape it.
+        time.sleep(6)
+        for _ in range(2):
+            write(path, "scan")
+        found = read(path)
+    except OSError:
+        return []
+    return [x for x in re.split(r"^(?=unreferenced object)", found, flags=re.M) if "[vnic]" in x]
