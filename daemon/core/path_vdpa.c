@@ -113,53 +113,64 @@ static const struct vdpa_mgmtdev *of_card(const struct path_ask *ask, const stru
 	return NULL;
 }
 
-/* What the section names, the card's, vnic.ko's. */
-static void look_for_mgmtdev(const struct path_ask *ask, const struct vnic_link *link,
-			     const struct vnic_nic_config *cfg, struct candidate *c)
+/* Can it do what the class wants? Says why where not. */
+static bool suits(const struct path_ask *ask, const struct alloc_choice *choice, const char *ifname,
+		  const struct vdpa_mgmtdev *m, struct candidate *c)
+{
+	uint32_t max = m->max_vqp ? m->max_vqp : 1;
+	bool card = !mgmtdev_is_vnic(m->name);
+
+	if (!m->net)
+		refuse(c, "%s makes no network devices: name another one in mgmtdev=", m->name);
+	else if (ask->spec->queues > max)
+		refuse(c, "devices of %s have %u queue pair%s at most: write <driver queues='%u'/>",
+		       m->name, max, max == 1 ? "" : "s", max);
+	else if (card && choice->vlan)
+		refuse(c,
+		       "devices of %s cannot be put into VLAN %u: vnic.ko's can (vnic=yes in [nic "
+		       "%s])",
+		       m->name, choice->vlan, ifname);
+	else if (card && choice->rate)
+		refuse(c,
+		       "devices of %s cannot be given a rate: vnic.ko's can (vnic=yes in [nic %s])",
+		       m->name, ifname);
+	else
+		c->mgmtdev = m;
+	return c->mgmtdev;
+}
+
+/* What the section names, the card's, vnic.ko's: the first that suits; else why the last one does not. */
+static void look_for_mgmtdev(const struct path_ask *ask, const struct alloc_choice *choice,
+			     const struct vnic_link *link, struct candidate *c)
 {
 	const struct inventory *inv = ask->host->inv;
+	const struct vnic_nic_config *cfg = path_vdpa_config(ask->host->config, inv, link);
+	const struct vdpa_mgmtdev *m = NULL;
 	char name[MGMTDEV_NAME_MAX];
 	bool any = false;
 
 	if (cfg && *cfg->mgmtdev) {
-		c->mgmtdev = find_mgmtdev(inv, cfg->mgmtdev);
-		if (!c->mgmtdev)
+		m = find_mgmtdev(inv, cfg->mgmtdev);
+		if (!m)
 			refuse(c, "its mgmtdev=%s is not there: see 'vdpa mgmtdev show'",
 			       cfg->mgmtdev);
-		return;
+		any = true;
+	} else {
+		m = of_card(ask, inventory_pf_of(inv, link), &any);
+		if (!m && any)
+			refuse(c, "each of its management devices has a device already");
 	}
-	c->mgmtdev = of_card(ask, inventory_pf_of(inv, link), &any);
-	if (c->mgmtdev)
+	if (m && suits(ask, choice, link->name, m, c))
 		return;
 	snprintf(name, sizeof(name), VNIC_MGMTDEV "%s", link->name);
-	c->mgmtdev = find_mgmtdev(inv, name);
-	if (c->mgmtdev)
-		return;
-	if (cfg && cfg->vnic)
+	m = find_mgmtdev(inv, name);
+	if (m)
+		suits(ask, choice, link->name, m, c);
+	else if (cfg && cfg->vnic)
 		refuse(c, "vnic.ko has not taken it as its uplink: 'vnicctl nic show %s' says why",
 		       link->name);
-	else if (any)
-		refuse(c, "each of its management devices has a device already");
-	else
+	else if (!any)
 		refuse(c, "no management device (vnic=yes in its section makes one)");
-}
-
-/* Can it do what the class wants? */
-static void check_mgmtdev(const struct path_ask *ask, const struct alloc_choice *choice,
-			  struct candidate *c)
-{
-	const struct vdpa_mgmtdev *m = c->mgmtdev;
-	uint32_t max = m->max_vqp ? m->max_vqp : 1;
-
-	if (!m->net)
-		refuse(c, "%s makes no network devices", m->name);
-	else if (ask->spec->queues > max)
-		refuse(c, "devices of %s have %u queue pair%s at most: write <driver queues='%u'/>",
-		       m->name, max, max == 1 ? "" : "s", max);
-	else if (!mgmtdev_is_vnic(m->name) && choice->vlan)
-		refuse(c, "devices of %s cannot be put into VLAN %u", m->name, choice->vlan);
-	else if (!mgmtdev_is_vnic(m->name) && choice->rate)
-		refuse(c, "devices of %s cannot be given a rate", m->name);
 }
 
 static void judge_nic(const struct path_ask *ask, const struct alloc_choice *choice,
@@ -177,9 +188,7 @@ static void judge_nic(const struct path_ask *ask, const struct alloc_choice *cho
 		       ask->segment->bridge);
 		return;
 	}
-	look_for_mgmtdev(ask, link, path_vdpa_config(ask->host->config, inv, link), c);
-	if (c->mgmtdev)
-		check_mgmtdev(ask, choice, c);
+	look_for_mgmtdev(ask, choice, link, c);
 }
 
 bool path_vdpa_eligible(const struct path_ask *ask, struct alloc_choice *choice,
