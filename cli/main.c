@@ -22,11 +22,12 @@ static const struct cli_command commands[] = {
 	{ "port", "show", cmd_port_show, 0, 1, "[KEY | MAC | UUID | DOMAIN | NAME]" },
 	{ "port", "add", cmd_port_add, 2, -1,
 	  "uuid UUID mac MAC class CLASS [name NAME] [domain NAME] [pidfile FILE] "
-	  "[queues N] [vlan N] [rate RATE] [weight N] [paths LIST] [standby ALIAS]" },
+	  "[queues N] [vlan N] [rate RATE] [weight N] [paths LIST] [standby ALIAS] "
+	  "[type vhostuser | vdpa]" },
 	{ "port", "del", cmd_port_del, 1, 1, "KEY | MAC | UUID | DOMAIN | NAME" },
 	{ "port", "attach", cmd_port_attach, 1, -1,
 	  "PORT | DOMAIN class CLASS [mac MAC] [name NAME] [queues N] [vlan N] [rate RATE] "
-	  "[weight N] [paths LIST]" },
+	  "[weight N] [paths LIST] [type vhostuser | vdpa]" },
 	{ "port", "detach", cmd_port_detach, 1, 2, "PORT | DOMAIN MAC" },
 	{ "domain", "check", cmd_domain_check, 1, 1, "DOMAIN" },
 	{ "reload", NULL, cmd_reload, 0, 0, "" },

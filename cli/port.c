@@ -167,8 +167,8 @@ static int print_made(struct cli *cli, const char *key, const char *text)
 	if (cli_print_json(cli, o))
 		return CLI_OK;
 	port = json_object_array_get_idx(ports, 0);
-	printf("%s %s: path %s, socket %s\n", text, key, j_str(port, "path"),
-	       j_str(port, "socket"));
+	printf("%s %s: path %s, %s %s\n", text, key, j_str(port, "path"),
+	       strcmp(j_str(port, "path"), "vdpa") ? "socket" : "link", j_str(port, "socket"));
 	return CLI_OK;
 }
 

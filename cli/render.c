@@ -182,11 +182,41 @@ void render_ports(FILE *f, const struct table_style *style, struct json_object *
 	}
 }
 
+/* What a card's driver counts of a vDPA device that counts no frames, a line for each queue. */
+static void port_vdpa_stats(FILE *f, struct json_object *vdpa)
+{
+	struct json_object *stats = j_array(vdpa, "stats");
+	size_t n = stats ? json_object_array_length(stats) : 0;
+
+	render_line(f, "counters", "none: %s", j_str(vdpa, "no_counters"));
+	for (size_t i = 0; i < n;) {
+		uint64_t queue = j_u64(json_object_array_get_idx(stats, i), "queue");
+		char text[TABLE_CELL_MAX] = "";
+		size_t used = 0;
+
+		for (; i < n && used < sizeof(text); i++) {
+			struct json_object *s = json_object_array_get_idx(stats, i);
+
+			if (j_u64(s, "queue") != queue)
+				break;
+			used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s %llu",
+						 used ? ", " : "", j_str(s, "name"),
+						 (unsigned long long)j_u64(s, "value"));
+		}
+		render_line(f, "", "queue %llu: %s", (unsigned long long)queue, text);
+	}
+}
+
 static void port_counters(FILE *f, struct json_object *port)
 {
-	struct json_object *c = counters(port);
+	struct json_object *c = counters(port), *vdpa = NULL;
 	char rx[32], tx[32];
 
+	json_object_object_get_ex(port, "vdpa", &vdpa);
+	if (*j_str(vdpa, "no_counters")) {
+		port_vdpa_stats(f, vdpa);
+		return;
+	}
 	port_rx(port, rx, sizeof(rx));
 	port_tx(port, tx, sizeof(tx));
 	render_line(f, "received", "%llu packets, %s bytes, %llu dropped",

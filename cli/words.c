@@ -19,6 +19,7 @@ static const struct word {
 	{ "queues", WORD_U32, 1, 8 },  { "vlan", WORD_U16, 0, VNIC_VLAN_MAX },
 	{ "rate", WORD_RATE, 0, 0 },   { "weight", WORD_U32, 1, 1000 },
 	{ "paths", WORD_LIST, 0, 0 },  { "standby", WORD_TEXT, 0, 0 },
+	{ "type", WORD_TEXT, 0, 0 },
 };
 
 static int append_list(sd_bus_message *m, const char *text)
@@ -113,7 +114,7 @@ int words_append_spec(sd_bus_message *m, int argc, char **argv, struct vnic_err 
 			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
 					    "\"%s\" is no property of a port; those are uuid, mac, "
 					    "class, name, domain, pidfile, queues, vlan, rate, "
-					    "weight, paths and standby",
+					    "weight, paths, standby and type",
 					    argv[i]);
 		if (i + 1 == argc)
 			return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,

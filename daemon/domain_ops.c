@@ -22,7 +22,9 @@
 
 #define LOOK_MS	  10000
 #define ATTACH_MS 15000
-#define DETACH_MS 25000
+/* QEMU has the guest's memory locked for the device. */
+#define ATTACH_VDPA_MS 60000
+#define DETACH_MS      25000
 
 struct domain_op {
 	struct domain_ops *ops;
@@ -219,9 +221,9 @@ static void on_port_made(void *arg, const struct vnic_err *err, struct vnic_port
 	}
 	op->generation = ports[0]->generation;
 	o = fields_of(op);
-	json_add_str(o, "socket", port_sock_file(&op->spec, file));
+	json_add_str(o, op->spec.vdpa ? "dev" : "socket", port_sock_file(&op->spec, file));
 	json_add_u64(o, "queues", op->spec.queues);
-	ask(op, "attach", o, ATTACH_MS, on_attached);
+	ask(op, "attach", o, op->spec.vdpa ? ATTACH_VDPA_MS : ATTACH_MS, on_attached);
 }
 
 static void complete_spec(struct port_spec *spec)
@@ -272,7 +274,7 @@ static void on_found_for_attach(void *arg, const struct vnic_err *err, struct js
 					op->spec.domain));
 		return;
 	}
-	if (!is_true(answer, "shared_memory")) {
+	if (!op->spec.vdpa && !is_true(answer, "shared_memory")) {
 		op_fail(op,
 			vnic_err_of(
 				VNIC_E_INVALID_XML,

@@ -129,13 +129,12 @@ static int io_domain_alive(void *data, const char *pidfile)
 	return pidlock_holder(pidfile, NULL);
 }
 
-/* vnic.ko's, by direction; of a card's device there are none that could be read without waiting. */
-static int io_vdpa_counters(void *data, struct vnic_port *port)
+static void io_vdpa_counters(void *data, const struct port_key *key, manager_step_done done,
+			     void *arg)
 {
-	const struct step *add = plan_find(&port->plan, STEP_VDPA_ADD);
-	struct outside *o = data;
+	const struct outside *o = data;
 
-	return add ? exec_vdpa_counters(o->exec, add, &port->counters) : -ENODEV;
+	vdpa_counters_ask(o->vdpa_counters, key, done, arg);
 }
 
 static void io_ask_domains(void *data)
@@ -210,7 +209,9 @@ int outside_start(struct outside *o, struct manager *manager, const char *dp_soc
 	o->ask_domains = ask_domains;
 	o->ask_data = ask_data;
 	o->manager = manager;
-	r = outside_records_load(o, err);
+	r = vdpa_counters_new(o->loop, o->exec, manager, &o->vdpa_counters);
+	if (r == 0)
+		r = outside_records_load(o, err);
 	return r < 0 ? r : outside_dp_start(o, dp_sock, err);
 }
 
@@ -219,6 +220,7 @@ struct outside *outside_free(struct outside *o)
 	if (!o)
 		return NULL;
 	outside_dp_free(o);
+	vdpa_counters_free(o->vdpa_counters);
 	slow_steps_free(o->slow);
 	loop_source_free(o->wake);
 	free(o);

@@ -7,6 +7,7 @@
 #include "daemon/datapath_client.h"
 #include "daemon/manager_io.h"
 #include "daemon/slow_steps.h"
+#include "daemon/vdpa_counters.h"
 
 struct outside {
 	struct loop *loop;
@@ -15,6 +16,7 @@ struct outside {
 	struct manager *manager;
 	struct dp_client *dp;
 	struct slow_steps *slow;
+	struct vdpa_counters *vdpa_counters;
 	void (*written)(void *data, const struct step *step);
 	void *written_data;
 	struct outside_plug plug;

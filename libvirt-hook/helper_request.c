@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/errors.h"
+#include "base/paths.h"
 #include "libvirt-hook/domain_check.h"
 #include "libvirt-hook/domain_json.h"
 
@@ -105,17 +106,23 @@ static int get_where(struct json_object *o, struct helper_request *q, struct vni
 static int get_attach(struct json_object *o, struct helper_request *q, struct vnic_err *err)
 {
 	char class_name[VNIC_NAME_MAX], name[VNIC_NAME_MAX];
-	const char *s;
-	int r = json_get_str(o, "socket", &s, err);
+	const char *s, *field;
+	int r;
 
+	q->vdpa = json_has(o, "dev");
+	field = q->vdpa ? "dev" : "socket";
+	r = json_get_str(o, field, &s, err);
 	if (r < 0)
 		return r;
-	if (socket_split(s, class_name, name) < 0)
+	if (q->vdpa && json_has(o, "socket"))
 		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
-				    "field \"socket\": '%.120s' is not of the form "
-				    "/run/vnicd/sock/CLASS/NAME.sock",
-				    s);
-	r = str_copy(q->socket, sizeof(q->socket), s);
+				    "\"socket\" and \"dev\" exclude each other");
+	if ((q->vdpa ? vdpa_split : socket_split)(s, class_name, name) < 0)
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+				    "field \"%s\": '%.120s' is not of the form %s", field, s,
+				    q->vdpa ? VNIC_VDPA_DIR "/CLASS/NAME"
+					    : VNIC_SOCK_DIR "/CLASS/NAME.sock");
+	r = str_copy(q->file, sizeof(q->file), s);
 	if (r < 0)
 		return r;
 	q->queues = 1;

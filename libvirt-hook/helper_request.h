@@ -25,6 +25,7 @@ enum helper_op {
 /**
  * struct helper_request - checked; a field that its operation does not have is zero
  * @domain: name or UUID; empty for operations that are of none
+ * @file: the socket to attach, or where @vdpa the device's link
  * @address: a VF's PCI address; @standby: alias of the interface that stands by for it
  * @classes: @n_classes names; owned by @message
  * @message: the JSON it came as; keeps the strings
@@ -35,7 +36,8 @@ struct helper_request {
 	uint32_t timeout_ms;
 	char domain[DOMAIN_NAME_LEN_MAX + 1];
 	uint8_t mac[VNIC_MAC_LEN];
-	char socket[DOMAIN_SOCKET_MAX + 1];
+	char file[DOMAIN_SOCKET_MAX + 1];
+	bool vdpa;
 	uint32_t queues;
 	bool live, config, inactive;
 	char address[PCI_ADDRESS_STR], standby[VNIC_NAME_MAX];

@@ -245,7 +245,7 @@ static int may_attach(const struct domain *d, const struct helper_request *q, st
 		return vnic_err_set(err, -EEXIST, VNIC_E_DUPLICATE_MAC,
 				    "domain '%s' has an interface with MAC address %s already",
 				    d->name, mac_format(q->mac, mac));
-	if (!domain_has_shared_memory(d))
+	if (!q->vdpa && !domain_has_shared_memory(d))
 		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_XML,
 				    "the memory of domain '%s' is not shared: give it "
 				    "<memoryBacking><source type='memfd'/><access mode='shared'/>"
@@ -258,7 +258,7 @@ static int do_attach(struct virt *v, const struct helper_request *q, struct json
 		     struct vnic_err *err)
 {
 	_cleanup_(virDomainFreep) virDomainPtr dom = NULL;
-	_cleanup_(freep) char *xml = xml_nic(q->mac, q->socket, q->queues);
+	_cleanup_(freep) char *xml = (q->vdpa ? xml_vdpa : xml_nic)(q->mac, q->file, q->queues);
 	_cleanup_(domain_freep) struct domain *live = NULL;
 	const struct domain_nic *nic = NULL;
 	int r;

@@ -144,6 +144,28 @@ static int get_device(sd_bus *sd, const char *path, const char *interface, const
 				     "s", d->vf_addr, "netdev", "s", netdev ? netdev->name : "");
 }
 
+/* "stats" and "no_counters": of vnic.ko's there is nothing but Counters. */
+static int append_stats(sd_bus_message *m, const struct vdpa_stats *stats)
+{
+	int r = sd_bus_message_append(m, "{sv}", "no_counters", "s", stats ? stats->none : "");
+
+	if (r >= 0)
+		r = sd_bus_message_open_container(m, 'e', "sv");
+	if (r >= 0)
+		r = sd_bus_message_append(m, "s", "stats");
+	if (r >= 0)
+		r = sd_bus_message_open_container(m, 'v', "aa{sv}");
+	if (r >= 0)
+		r = sd_bus_message_open_container(m, 'a', "a{sv}");
+	for (size_t i = 0; r >= 0 && stats && i < stats->n; i++)
+		r = sd_bus_message_append(m, "a{sv}", 3, "queue", "u", stats->stat[i].queue, "name",
+					  "s", stats->stat[i].name, "value", "t",
+					  stats->stat[i].value);
+	for (int i = 0; r >= 0 && i < 3; i++)
+		r = sd_bus_message_close_container(m);
+	return r;
+}
+
 /* Of a port whose device it is: the rest of what there is to say of it the inventory knows. */
 static int get_vdpa(sd_bus *sd, const char *path, const char *interface, const char *property,
 		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
@@ -152,6 +174,7 @@ static int get_vdpa(sd_bus *sd, const char *path, const char *interface, const c
 	const struct vnic_port *port = userdata;
 	const struct step *add = port->spec.vdpa ? plan_find(&port->plan, STEP_VDPA_ADD) : NULL;
 	const struct vdpa_dev *dev = NULL;
+	int r;
 
 	(void)path;
 	(void)interface;
@@ -160,9 +183,15 @@ static int get_vdpa(sd_bus *sd, const char *path, const char *interface, const c
 	if (!add)
 		return sd_bus_message_append(reply, "a{sv}", 0);
 	HASH_FIND_STR(inv->vdpas, add->dev, dev);
-	return sd_bus_message_append(reply, "a{sv}", 4, "name", "s", add->dev, "mgmtdev", "s",
-				     add->mgmtdev, "driver", "s", dev ? dev->driver : "", "node",
-				     "s", dev ? dev->node : "");
+	r = sd_bus_message_open_container(reply, 'a', "{sv}");
+	if (r >= 0)
+		r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}", "name", "s", add->dev,
+					  "mgmtdev", "s", add->mgmtdev, "driver", "s",
+					  dev ? dev->driver : "", "node", "s",
+					  dev ? dev->node : "");
+	if (r >= 0)
+		r = append_stats(reply, port->vdpa_stats);
+	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
 #define CONSTANT   SD_BUS_VTABLE_PROPERTY_CONST

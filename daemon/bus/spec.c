@@ -176,6 +176,21 @@ static int read_paths(sd_bus_message *m, struct bus_spec *s, struct vnic_err *er
 	return 0;
 }
 
+/* libvirt's type of its interface. */
+static int read_type(sd_bus_message *m, struct bus_spec *s, struct vnic_err *err)
+{
+	const char *text;
+	int r = read_text(m, "type", &text, err);
+
+	if (r < 0)
+		return r;
+	s->spec.vdpa = str_eq(text, "vdpa");
+	if (!s->spec.vdpa && !str_eq(text, "vhostuser"))
+		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
+				    "type \"%s\" is neither vhostuser nor vdpa", text);
+	return 0;
+}
+
 enum key {
 	KEY_UUID,
 	KEY_MAC,
@@ -189,11 +204,13 @@ enum key {
 	KEY_WEIGHT,
 	KEY_PATHS,
 	KEY_STANDBY,
+	KEY_TYPE,
 	KEY_COUNT,
 };
 
-static const char *const keys[] = { "uuid",   "mac",  "class", "name",	 "domain", "pidfile",
-				    "queues", "vlan", "rate",  "weight", "paths",  "standby" };
+static const char *const keys[] = { "uuid",    "mac",	  "class", "name", "domain",
+				    "pidfile", "queues",  "vlan",  "rate", "weight",
+				    "paths",   "standby", "type" };
 
 _Static_assert(ARRAY_SIZE(keys) == KEY_COUNT, "a name for each key");
 
@@ -232,6 +249,8 @@ static int read_value(sd_bus_message *m, enum key key, struct bus_spec *s, struc
 		return read_name(m, "standby", s->spec.standby, err);
 	case KEY_PATHS:
 		return read_paths(m, s, err);
+	case KEY_TYPE:
+		return read_type(m, s, err);
 	default:
 		return -EINVAL;
 	}
@@ -256,7 +275,7 @@ static int read_entry(sd_bus_message *m, struct bus_spec *s, uint32_t *seen, str
 	}
 	return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_ARGUMENT,
 			    "\"%s\" is no key of a port's spec; those are uuid, mac, class, name, "
-			    "domain, pidfile, queues, vlan, rate, weight, paths and standby",
+			    "domain, pidfile, queues, vlan, rate, weight, paths, standby and type",
 			    name);
 }
 

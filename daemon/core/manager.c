@@ -46,6 +46,7 @@ struct manager *manager_free(struct manager *m)
 		HASH_DEL(m->ports, port);
 		plan_clear(&port->plan);
 		plan_clear(&port->device.plan);
+		free(port->vdpa_stats);
 		free(managed(port));
 	}
 	HASH_ITER(hh, m->shares, share, stmp)
@@ -465,7 +466,7 @@ void manager_port_counters(struct manager *m, const struct port_key *key, manage
 	struct vnic_err err = VNIC_ERR_INIT;
 
 	if (port && port->spec.vdpa) {
-		done(arg, m->io.vdpa_counters(m->io.data, port), NULL);
+		m->io.vdpa_counters(m->io.data, key, done, arg);
 		return;
 	}
 	if (m->dp_state != MANAGER_DP_UP) {

@@ -40,7 +40,7 @@ typedef void (*manager_step_done)(void *arg, int error, const struct vnic_err *e
  * @dp_forget_port: tell the datapath to drop a port that no record knows; @done once, possibly before this
  *	returns; -ENOENT and -ENOTCONN from it count as done. Told again later where it fails.
  * @dp_counters: fetch a port's counters; @done once, then the manager updates the port
- * @vdpa_counters: put the counters of a port of path vdpa into it, at once
+ * @vdpa_counters: the same of a port of path vdpa: puts them, or why there are none, into the port
  * @record_port, @erase_port, @record_shared, @erase_shared, @record_nic, @erase_nic, @record_hostdev,
  *	@erase_hostdev: write or remove a record, at once; erasing what is not there is 0
  * @domain_alive: 1 while a process holds the lock on @pidfile, 0 where none does or there is no such
@@ -63,7 +63,8 @@ struct manager_io {
 			       manager_step_done done, void *arg);
 	void (*dp_counters)(void *data, const struct port_key *key, manager_step_done done,
 			    void *arg);
-	int (*vdpa_counters)(void *data, struct vnic_port *port);
+	void (*vdpa_counters)(void *data, const struct port_key *key, manager_step_done done,
+			      void *arg);
 	int (*record_port)(void *data, const struct vnic_port *port);
 	int (*erase_port)(void *data, const struct port_key *key);
 	int (*record_shared)(void *data, const char *segment, const struct plan *plan);

@@ -200,7 +200,8 @@ bool path_vdpa_eligible(const struct path_ask *ask, struct alloc_choice *choice,
 	if (!ask->spec->vdpa) {
 		snprintf(ret->text, size,
 			 "not yet behind a socket: a guest that is to have it from its start has "
-			 "<interface type='vdpa'> with <source dev='" VNIC_VDPA_DIR "/%s/%s'/>",
+			 "<interface type='vdpa'> with <source dev='" VNIC_VDPA_DIR "/%s/%s'/>, "
+			 "and one that runs gets it by 'vnicctl port attach' with 'type vdpa'",
 			 ask->spec->class_name, ask->spec->name);
 		return false;
 	}

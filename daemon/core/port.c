@@ -164,6 +164,7 @@ static void remove_port(struct managed_port *p)
 		uplinks_stale(m); /* one may wait for its last device to go */
 	plan_clear(&p->port.plan);
 	plan_clear(&p->port.device.plan);
+	free(p->port.vdpa_stats);
 	free(p);
 	shares_stale(m);
 }

@@ -3,8 +3,10 @@
  * Steps that run drivers' code, which may take seconds or hang: a child does them, and the loop goes on. The
  * child writes its result into a pipe; a child that dies without a word has failed.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,13 +23,19 @@ struct exec_job {
 	int fd;
 };
 
+/* Less than PIPE_BUF: written whole. */
 struct result {
 	int r;
 	struct vnic_err err;
+	struct vdpa_stats stats; /* of WORK_STATS */
 };
 
+static_assert(sizeof(struct result) <= PIPE_BUF, "a result is written whole");
+
+enum work { WORK_DO, WORK_UNDO, WORK_STATS };
+
 static void __attribute__((noreturn))
-child(struct exec *exec, const struct step *step, bool undo, int fd, pid_t parent)
+child(struct exec *exec, const struct step *step, enum work work, int fd, pid_t parent)
 {
 	struct result result = { .err = VNIC_ERR_INIT };
 	struct step copy = *step;
@@ -44,10 +52,11 @@ child(struct exec *exec, const struct step *step, bool undo, int fd, pid_t paren
 	if (result.r < 0)
 		vnic_err_set(&result.err, result.r, VNIC_E_STEP_FAILED, "rtnetlink socket: %s",
 			     strerror(-result.r));
+	else if (work == WORK_STATS)
+		vdpa_stats_read(&copy, &result.stats);
 	else
-		result.r = undo ? exec_undo(exec, &copy, &result.err)
-				: exec_do(exec, &copy, &result.err);
-	/* Less than PIPE_BUF: written whole. */
+		result.r = work == WORK_UNDO ? exec_undo(exec, &copy, &result.err)
+					     : exec_do(exec, &copy, &result.err);
 	if (write(3, &result, sizeof(result)) != sizeof(result))
 		_exit(1);
 	_exit(0);
@@ -73,8 +82,8 @@ static void give_up(struct exec *exec, pid_t pid)
 	reap(exec);
 }
 
-int exec_start(struct exec *exec, const struct step *step, bool undo, struct exec_job **ret,
-	       struct vnic_err *err)
+static int start(struct exec *exec, const struct step *step, enum work work, struct exec_job **ret,
+		 struct vnic_err *err)
 {
 	struct exec_job *job = calloc(1, sizeof(*job));
 	pid_t parent = getpid();
@@ -91,7 +100,7 @@ int exec_start(struct exec *exec, const struct step *step, bool undo, struct exe
 	job->fd = fds[0];
 	job->pid = fork();
 	if (job->pid == 0)
-		child(exec, step, undo, fds[1], parent);
+		child(exec, step, work, fds[1], parent);
 	r = job->pid < 0 ? -errno : 0;
 	close(fds[1]);
 	if (r < 0) {
@@ -103,12 +112,30 @@ int exec_start(struct exec *exec, const struct step *step, bool undo, struct exe
 	return 0;
 }
 
+int exec_start(struct exec *exec, const struct step *step, bool undo, struct exec_job **ret,
+	       struct vnic_err *err)
+{
+	return start(exec, step, undo ? WORK_UNDO : WORK_DO, ret, err);
+}
+
+int exec_start_stats(struct exec *exec, const char *dev, uint32_t queues, struct exec_job **ret)
+{
+	struct step step = { .value = queues };
+	int r = str_copy(step.dev, sizeof(step.dev), dev);
+
+	reap(exec);
+	if (exec->n_lost)
+		return -EBUSY;
+	return r < 0 ? r : start(exec, &step, WORK_STATS, ret, NULL);
+}
+
 int exec_job_fd(const struct exec_job *job)
 {
 	return job->fd;
 }
 
-int exec_job_end(struct exec *exec, struct exec_job *job, struct vnic_err *err)
+static int end(struct exec *exec, struct exec_job *job, struct vdpa_stats *ret_stats,
+	       struct vnic_err *err)
 {
 	struct result result;
 	ssize_t n = read(job->fd, &result, sizeof(result));
@@ -128,5 +155,17 @@ int exec_job_end(struct exec *exec, struct exec_job *job, struct vnic_err *err)
 				    "the process doing it died: see 'journalctl -k'");
 	if (result.r < 0 && err)
 		*err = result.err;
+	if (result.r == 0 && ret_stats)
+		*ret_stats = result.stats;
 	return result.r;
+}
+
+int exec_job_end(struct exec *exec, struct exec_job *job, struct vnic_err *err)
+{
+	return end(exec, job, NULL, err);
+}
+
+int exec_stats_end(struct exec *exec, struct exec_job *job, struct vdpa_stats *ret)
+{
+	return end(exec, job, ret, NULL);
 }

@@ -45,8 +45,10 @@ int exec_do(struct exec *exec, struct step *step, struct vnic_err *err);
 /* Put back. What is gone already needs no undoing: 0. */
 int exec_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 
-/* The counters of the vDPA device of @step, where it is vnic.ko's; 0 also where it has none. */
+/* The counters of the vDPA device of @step, where it is vnic.ko's; -ENOENT where it is not. */
 int exec_vdpa_counters(struct exec *exec, const struct step *step, struct port_counters_view *ret);
+/* What of @stats counts frames, in words that drivers are known to use; false: none does. */
+bool vdpa_stats_frames(const struct vdpa_stats *stats, struct port_counters_view *ret);
 
 /* May @kind take long, so that exec_start() is to be used? */
 bool exec_slow(enum step_kind kind);
@@ -58,6 +60,15 @@ bool exec_slow(enum step_kind kind);
 struct exec_job;
 int exec_start(struct exec *exec, const struct step *step, bool undo, struct exec_job **ret,
 	       struct vnic_err *err);
+/**
+ * exec_start_stats() - read the counters of a vDPA device in a child process
+ * @queues: that it has
+ * @ret: the job, for exec_stats_end()
+ * Return: 0, or a negative errno; -EBUSY while an earlier child waits in the kernel still.
+ */
+int exec_start_stats(struct exec *exec, const char *dev, uint32_t queues, struct exec_job **ret);
+/* The counters, or -ETIMEDOUT where it has not ended, which gives it up. Frees @job. */
+int exec_stats_end(struct exec *exec, struct exec_job *job, struct vdpa_stats *ret);
 /* Readable once the job has ended. */
 int exec_job_fd(const struct exec_job *job);
 /* The result, as of exec_do() and exec_undo(); -ETIMEDOUT where it has not ended, which gives it up. Frees @job. */

@@ -98,6 +98,8 @@ int vdpa_add_undo(struct exec *exec, const struct step *step, struct vnic_err *e
 int vdpa_policy_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int vdpa_driver_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int vdpa_goes_along(struct exec *exec, const struct step *step, struct vnic_err *err);
+/* Of device @step->dev, which has @step->value queues. */
+void vdpa_stats_read(const struct step *step, struct vdpa_stats *ret);
 int vdpa_node_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int vdpa_node_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 

@@ -23,6 +23,7 @@
 #include "base/file.h"
 #include "daemon/exec/exec_priv.h"
 #include "daemon/exec/function.h"
+#include "daemon/exec/vdpa_nl.h"
 
 #define NODE_PREFIX "vhost-vdpa-"
 #define NODE_MAX    32
@@ -30,76 +31,14 @@
 #define NODE_LOOKS     100
 #define NODE_LOOK_USEC 20000
 
-/* The device's folder; -ENODEV where there is none of that name. */
-static int dev_open(const struct exec *exec, const struct step *step, struct vnic_err *err)
-{
-	char dir[256];
-	int fd;
-
-	if (!name_valid(step->dev))
-		return vnic_err_set(err, -EINVAL, VNIC_E_STEP_FAILED, "'%s' names no vDPA device",
-				    step->dev);
-	snprintf(dir, sizeof(dir), "%s/bus/vdpa/devices/%s", exec->sysfs, step->dev);
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0)
-		return fd;
-	return vnic_err_set(err, errno == ENOENT ? -ENODEV : -errno, VNIC_E_STEP_FAILED,
-			    "vDPA device %s is not there", step->dev);
-}
-
 static bool dev_there(const struct exec *exec, const struct step *step)
 {
-	_cleanup_(closep) int fd = dev_open(exec, step, NULL);
+	_cleanup_(closep) int fd = vdpa_dir_open(exec, step, NULL);
 
 	return fd >= 0;
 }
 
-/* ---- by netlink ---- */
-
-static void on_family(const struct nlmsghdr *nlh, void *data)
-{
-	const struct nlattr *a;
-	uint16_t *ret = data;
-
-	mnl_attr_for_each(a, nlh, sizeof(struct genlmsghdr))
-	{
-		if (mnl_attr_get_type(a) == CTRL_ATTR_FAMILY_ID &&
-		    mnl_attr_validate(a, MNL_TYPE_U16) >= 0)
-			*ret = mnl_attr_get_u16(a);
-	}
-}
-
-static void start_genl(struct nl_request *req, uint16_t family, uint16_t flags, uint8_t cmd,
-		       uint8_t version)
-{
-	const struct genlmsghdr header = { .cmd = cmd, .version = version };
-
-	nl_start(req, family, flags, &header, sizeof(header));
-}
-
-/* Ask the vdpa family: @put adds the attributes of @step; NULL: about all devices. */
-static int vdpa_call(uint8_t cmd, const struct step *step,
-		     void (*put)(struct nlmsghdr *nlh, const struct step *step), nl_answer_fn fn,
-		     void *data, struct vnic_err *err)
-{
-	_cleanup_(nl_freep) struct nl *nl = NULL;
-	struct nl_request req;
-	uint16_t family = 0;
-	int r = nl_new(NETLINK_GENERIC, &nl);
-
-	if (r < 0)
-		return vnic_err_set(err, r, VNIC_E_STEP_FAILED, "netlink: %s", strerror(-r));
-	start_genl(&req, GENL_ID_CTRL, 0, CTRL_CMD_GETFAMILY, 1);
-	mnl_attr_put_strz(req.nlh, CTRL_ATTR_FAMILY_NAME, VDPA_GENL_NAME);
-	r = nl_call(nl, &req, on_family, &family, err);
-	if (r < 0 || !family)
-		return vnic_err_set(err, -EOPNOTSUPP, VNIC_E_STEP_FAILED,
-				    "this kernel's vdpa module is not loaded");
-	start_genl(&req, family, put ? 0 : NLM_F_DUMP, cmd, VDPA_GENL_VERSION);
-	if (put)
-		put(req.nlh, step);
-	return nl_call(nl, &req, fn, data, err);
-}
+/* ---- STEP_VDPA_ADD ---- */
 
 static void put_new(struct nlmsghdr *nlh, const struct step *step)
 {
@@ -122,8 +61,6 @@ static void put_name(struct nlmsghdr *nlh, const struct step *step)
 {
 	mnl_attr_put_strz(nlh, VDPA_ATTR_DEV_NAME, step->dev);
 }
-
-/* ---- STEP_VDPA_ADD ---- */
 
 /* That none of its name was there is what it has for a previous value: from then on one of its name is ours. */
 int vdpa_add_probe(struct exec *exec, struct step *step, struct vnic_err *err)
@@ -249,7 +186,7 @@ int vdpa_add_undo(struct exec *exec, const struct step *step, struct vnic_err *e
 
 	if (!step->has_prev)
 		return 0; /* none of ours: it was never looked for */
-	fd = dev_open(exec, step, err);
+	fd = vdpa_dir_open(exec, step, err);
 	if (fd < 0)
 		return fd == -ENODEV ? 0 : fd;
 	if (is_open(exec, step, fd))
@@ -268,7 +205,7 @@ int vdpa_policy_do(struct exec *exec, struct step *step, struct vnic_err *err)
 		[VDPA_ALLOW_PROMISC] = "promisc",     [VDPA_ALLOW_ALLMULTI] = "allmulti",
 		[VDPA_ALLOW_SPOOF] = "spoof",
 	};
-	_cleanup_(closep) int fd = dev_open(exec, step, err);
+	_cleanup_(closep) int fd = vdpa_dir_open(exec, step, err);
 	char vlan[16], rate[24], weight[16], allow[80] = "";
 	const struct {
 		const char *file, *value;
@@ -346,7 +283,7 @@ static int bind_driver(const struct exec *exec, const struct step *step, int fd,
 
 int vdpa_driver_do(struct exec *exec, struct step *step, struct vnic_err *err)
 {
-	_cleanup_(closep) int fd = dev_open(exec, step, err);
+	_cleanup_(closep) int fd = vdpa_dir_open(exec, step, err);
 	char node[NODE_MAX];
 	int r;
 
@@ -406,7 +343,7 @@ static bool is_ours(const char *file, char *ret, size_t size)
 
 int vdpa_node_do(struct exec *exec, struct step *step, struct vnic_err *err)
 {
-	_cleanup_(closep) int fd = dev_open(exec, step, err);
+	_cleanup_(closep) int fd = vdpa_dir_open(exec, step, err);
 	char folder[256], file[384], fresh[400], node[NODE_MAX], target[64], there[64];
 	struct stat st;
 	int r;
@@ -515,50 +452,5 @@ int uplink_undo(struct exec *exec, const struct step *step, struct vnic_err *err
 	if (r < 0 && is_uplink(exec, link.name))
 		return vnic_err_set(err, r, VNIC_E_STEP_FAILED, "del_uplink: %s%s", strerror(-r),
 				    r == -EBUSY ? ": a device of it is in use" : "");
-	return 0;
-}
-
-/* ---- counters ---- */
-
-/* Lines as "rx_frames 12". */
-static void take_counter(const char *name, uint64_t v, struct port_counters_view *ret)
-{
-	if (str_eq(name, "rx_frames"))
-		ret->rx_packets = v;
-	else if (str_eq(name, "rx_bytes"))
-		ret->rx_bytes = v;
-	else if (str_eq(name, "tx_frames"))
-		ret->tx_packets = v;
-	else if (str_eq(name, "tx_bytes"))
-		ret->tx_bytes = v;
-	else if (str_eq(name, "tx_drop_spoof"))
-		ret->tx_spoofed = v;
-	else if (!strncmp(name, "rx_drop_", strlen("rx_drop_")))
-		ret->rx_dropped += v;
-	else if (!strncmp(name, "tx_drop_", strlen("tx_drop_")))
-		ret->tx_dropped += v;
-}
-
-int exec_vdpa_counters(struct exec *exec, const struct step *step, struct port_counters_view *ret)
-{
-	_cleanup_(closep) int fd = dev_open(exec, step, NULL);
-	struct port_counters_view counters = { 0 };
-	_cleanup_(freep) char *text = NULL;
-	char *line, *save = NULL;
-	int r = fd < 0 ? fd : file_read(fd, "vnic/stats", 8192, &text, NULL);
-
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		char *value = strchr(line, ' ');
-		uint64_t v;
-
-		if (!value)
-			continue;
-		*value++ = '\0';
-		if (u64_parse(value, 0, UINT64_MAX, &v) == 0)
-			take_counter(line, v, &counters);
-	}
-	*ret = counters;
 	return 0;
 }

@@ -96,6 +96,7 @@ struct vnic_port *port_free(struct vnic_port *port)
 	if (port) {
 		plan_clear(&port->plan);
 		plan_clear(&port->device.plan);
+		free(port->vdpa_stats);
 		free(port);
 	}
 	return NULL;

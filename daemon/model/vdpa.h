@@ -54,6 +54,21 @@ struct vdpa_dev {
 	UT_hash_handle hh;
 };
 
+/* What a device counts by itself, queue by queue and in its driver's words; of more counters the first. */
+#define VDPA_STATS_MAX 48
+
+struct vdpa_stat {
+	char name[40];
+	uint32_t queue;
+	uint64_t value;
+};
+
+struct vdpa_stats {
+	char none[120]; /* why it has none, or none that counts frames; empty: it counts frames */
+	size_t n;
+	struct vdpa_stat stat[VDPA_STATS_MAX];
+};
+
 struct mdev_type {
 	char id[160]; /* "PARENT/TYPE", the key */
 	char parent[DEV_ADDR_MAX];

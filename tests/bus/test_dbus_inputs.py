@@ -407,7 +407,7 @@ def _():
 
 @case("spec_wrong_type")
 def _():
-    for k in ("uuid", "mac", "class", "name", "domain", "pidfile", "paths"):
+    for k in ("uuid", "mac", "class", "name", "domain", "pidfile", "paths", "type"):
         refused("InvalidArgument", k, **{k: V("u", 5)})
     for k in ("queues", "vlan", "rate", "weight"):
         refused("InvalidArgument", k, **{k: "5"})
@@ -426,6 +426,7 @@ def _():
     for v in ("x", "software,software", ""):
         refused("InvalidArgument", "paths", paths=V("as", v.split(",")))
     refused("InvalidArgument", "paths", paths=V("as", []))
+    refused("InvalidArgument", "neither vhostuser nor vdpa", type=V("s", "bridge"))
 
 
 @case("spec_vlan_not_allowed")

@@ -188,6 +188,12 @@ def config_only():
     helper.bad("UnknownPort", "detach", domain="off", mac=MAC % 7, live=False, config=True)
     helper.good("detach", domain="off", mac=MAC % 1, live=False, config=True)
     assert "vhostuser" not in virt.virsh("dumpxml", "off")
+    dev = "/run/vnicd/vdpa/gold/x3"
+    helper.good("attach", domain="off", mac=MAC % 1, dev=dev, queues=2, live=False, config=True)
+    xml = virt.virsh("dumpxml", "off")
+    assert f"<source dev='{dev}'/>" in xml and "queues='2'" in xml and "type='vdpa'" in xml, xml
+    helper.good("detach", domain="off", mac=MAC % 1, live=False, config=True)
+    assert "vdpa" not in virt.virsh("dumpxml", "off")
     virt.virsh("undefine", "off")
 
 

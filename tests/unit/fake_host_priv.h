@@ -54,7 +54,7 @@ int fake_vdpa_probe(struct fake_host *h, struct step *step);
 int fake_vdpa_act(struct fake_host *h, const struct step *step, bool undo);
 void fake_notify_vdpa(struct fake_host *h);
 void fake_print_vdpa(const struct fake_host *h, FILE *f);
-int fake_vdpa_counters(void *data, struct vnic_port *port);
+void fake_vdpa_counters(void *data, const struct port_key *key, manager_step_done done, void *arg);
 
 /* fake_pf.c */
 int fake_pf_probe(struct fake_host *h, struct step *step);

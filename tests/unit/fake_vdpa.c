@@ -207,9 +207,10 @@ void fake_print_vdpa(const struct fake_host *h, FILE *f)
 		fprintf(f, "node %s\n", h->node[i]);
 }
 
-int fake_vdpa_counters(void *data, struct vnic_port *port)
+void fake_vdpa_counters(void *data, const struct port_key *key, manager_step_done done, void *arg)
 {
-	(void)data;
-	port->counters.rx_packets++;
-	return 0;
+	struct fake_host *h = data;
+
+	manager_port(h->m, key)->counters.rx_packets++;
+	done(arg, 0, NULL);
 }

@@ -242,7 +242,7 @@ static void counters(void **state)
 	struct bed *b = *state;
 
 	/* A card's has none. */
-	assert_int_equal(exec_vdpa_counters(b->exec, &step, &c), 0);
+	assert_int_equal(exec_vdpa_counters(b->exec, &step, &c), -ENOENT);
 	assert_int_equal(c.rx_packets, 99);
 	put(b, DEV "/vnic/stats",
 	    "rx_frames 5\nrx_bytes 500\nrx_drop_no_buffer 1\nrx_drop_backlog 2\nrx_new 7\n"
@@ -260,13 +260,61 @@ static void counters(void **state)
 	assert_int_equal(exec_vdpa_counters(b->exec, &step, &c), -ENODEV);
 }
 
+static void stat_is(struct vdpa_stats *s, uint32_t queue, const char *name, uint64_t value)
+{
+	struct vdpa_stat *stat = &s->stat[s->n++];
+
+	stat->queue = queue;
+	strcpy(stat->name, name);
+	stat->value = value;
+}
+
+static void counters_of_cards(void **state)
+{
+	struct port_counters_view c = { .rx_packets = 99 };
+	struct vdpa_stats s = { .n = 0 };
+
+	(void)state;
+	assert_false(vdpa_stats_frames(&s, &c));
+	stat_is(&s, 0, "received_desc", 5);
+	stat_is(&s, 0, "rx bytes", 5);
+	assert_false(vdpa_stats_frames(&s, &c));
+	assert_int_equal(c.rx_packets, 99);
+	s.n = 0;
+	for (uint32_t queue = 0; queue < 4; queue += 2) {
+		stat_is(&s, queue, "rx packets", 5);
+		stat_is(&s, queue, "rx bytes", 500);
+		stat_is(&s, queue, "rx drops", 1);
+		stat_is(&s, queue, "rx errors", 2);
+		stat_is(&s, queue, "rx overruns", 4);
+		stat_is(&s, queue + 1, "tx packets", 6);
+		stat_is(&s, queue + 1, "tx bytes", 600);
+		stat_is(&s, queue + 1, "tx drops", 1);
+		stat_is(&s, queue + 1, "tx errors", 2);
+	}
+	stat_is(&s, 4, "cvq requests", 77);
+	assert_true(vdpa_stats_frames(&s, &c));
+	assert_int_equal(c.rx_packets, 10);
+	assert_int_equal(c.rx_bytes, 1000);
+	assert_int_equal(c.rx_dropped, 14);
+	assert_int_equal(c.tx_packets, 12);
+	assert_int_equal(c.tx_bytes, 1200);
+	assert_int_equal(c.tx_dropped, 6);
+	assert_int_equal(c.tx_spoofed, 0);
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(policy),	      TEST(driver),	 TEST(node),
-		TEST(node_of_others), TEST(who_made_it), TEST(counters),
+		TEST(policy),
+		TEST(driver),
+		TEST(node),
+		TEST(node_of_others),
+		TEST(who_made_it),
+		TEST(counters),
+		TEST(counters_of_cards),
 	};
 
 	return cmocka_run_group_tests_name("exec_vdpa", tests, NULL, NULL);

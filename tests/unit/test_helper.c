@@ -48,6 +48,11 @@ static void good_requests(void **state)
 	assert_int_equal(q.timeout_ms, 100);
 	helper_request_deinit(&q);
 
+	q = taken("{\"id\":2," ATTACH "\"dev\":\"/run/vnicd/vdpa/gold/web\"}");
+	assert_true(q.vdpa);
+	assert_string_equal(q.file, "/run/vnicd/vdpa/gold/web");
+	helper_request_deinit(&q);
+
 	q = taken("{\"id\":3,\"op\":\"detach\",\"domain\":\"web\",\"mac\":\"52:54:00:00:00:01\"}");
 	assert_int_equal(q.timeout_ms, 20000);
 	helper_request_deinit(&q);
@@ -118,6 +123,10 @@ static void bad_requests(void **state)
 		  "'/etc/shadow'", 7 },
 		{ "{\"id\":7," ATTACH "\"socket\":\"/run/vnicd/sock/gold/a'/><x y='.sock\"}",
 		  VNIC_E_INVALID_ARGUMENT, "\"socket\"", 7 },
+		{ "{\"id\":7," ATTACH "\"dev\":\"/dev/vhost-vdpa-0\"}", VNIC_E_INVALID_ARGUMENT,
+		  "\"dev\"", 7 },
+		{ "{\"id\":7," ATTACH SOCK ",\"dev\":\"/run/vnicd/vdpa/gold/web\"}",
+		  VNIC_E_INVALID_ARGUMENT, "exclude", 7 },
 		{ "{\"id\":7," ATTACH SOCK ",\"queues\":9}", VNIC_E_INVALID_MESSAGE, "\"queues\"",
 		  7 },
 		{ "{\"id\":7," ATTACH SOCK ",\"live\":1}", VNIC_E_INVALID_MESSAGE, "\"live\"", 7 },

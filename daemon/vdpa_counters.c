@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/vdpa_counters.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+/* Less than whoever asks by the bus waits. */
+#define LATE_USEC 700000
+
+struct asked {
+	struct port_key key;
+	manager_step_done done;
+	void *arg;
+	STAILQ_ENTRY(asked) link;
+};
+
+struct vdpa_counters {
+	struct loop *loop;
+	struct exec *exec;
+	struct manager *manager;
+	struct exec_job *job; /* of the first that is asked for */
+	struct loop_source *io, *timer;
+	STAILQ_HEAD(, asked) asked;
+};
+
+static void next(struct vdpa_counters *c);
+
+static struct vnic_port *port_of(const struct vdpa_counters *c, const struct asked *a)
+{
+	return manager_port(c->manager, &a->key);
+}
+
+/* The first one has its answer. */
+static void answer(struct vdpa_counters *c, int error)
+{
+	struct asked *a = STAILQ_FIRST(&c->asked);
+	manager_step_done done = a->done;
+	void *arg = a->arg;
+
+	STAILQ_REMOVE_HEAD(&c->asked, link);
+	free(a);
+	done(arg, error, NULL);
+}
+
+static void take(struct vnic_port *port, const struct vdpa_stats *stats)
+{
+	if (!port || !port->spec.vdpa)
+		return; /* released meanwhile */
+	if (!port->vdpa_stats)
+		port->vdpa_stats = malloc(sizeof(*port->vdpa_stats));
+	if (!port->vdpa_stats)
+		return;
+	*port->vdpa_stats = *stats;
+	vdpa_stats_frames(stats, &port->counters);
+}
+
+static void no_answer(struct vnic_port *port)
+{
+	const struct vdpa_stats none = {
+		.none = "the kernel does not answer: somebody deletes a vDPA "
+			"device that is in use"
+	};
+
+	take(port, &none);
+}
+
+static void end(struct vdpa_counters *c)
+{
+	struct vdpa_stats stats;
+	int r;
+
+	/* Its descriptor is closed by the job's end: the loop must have let go of it. */
+	c->io = loop_source_free(c->io);
+	c->timer = loop_source_free(c->timer);
+	r = exec_stats_end(c->exec, take_ptr(c->job), &stats);
+	if (r == 0)
+		take(port_of(c, STAILQ_FIRST(&c->asked)), &stats);
+	else if (r == -ETIMEDOUT)
+		no_answer(port_of(c, STAILQ_FIRST(&c->asked)));
+	answer(c, r);
+	next(c);
+}
+
+static void on_readable(void *userdata, int fd, unsigned int events)
+{
+	(void)fd;
+	(void)events;
+	end(userdata);
+}
+
+static void on_late(void *userdata)
+{
+	end(userdata);
+}
+
+/* Return: 1: it is done, 0: its child runs, or a negative errno. */
+static int begin(struct vdpa_counters *c, struct vnic_port *port)
+{
+	const struct step *add = port ? plan_find(&port->plan, STEP_VDPA_ADD) : NULL;
+	const struct vdpa_dev *dev;
+	int r;
+
+	if (!add)
+		return -ENODEV;
+	r = exec_vdpa_counters(c->exec, add, &port->counters);
+	if (r != -ENOENT)
+		return r < 0 ? r : 1;
+	HASH_FIND_STR(c->manager->inv->vdpas, add->dev, dev);
+	if (!dev)
+		return -ENODEV;
+	r = exec_start_stats(c->exec, add->dev, dev->max_vqs, &c->job);
+	if (r == -EBUSY)
+		no_answer(port);
+	if (r < 0)
+		return r;
+	r = loop_add_io(c->loop, exec_job_fd(c->job), LOOP_READ, on_readable, c, &c->io);
+	if (r == 0)
+		r = loop_add_timer(c->loop, on_late, c, &c->timer);
+	if (r == 0)
+		r = loop_timer_set(c->timer, LATE_USEC);
+	if (r == 0)
+		return 0;
+	c->io = loop_source_free(c->io);
+	exec_stats_end(c->exec, take_ptr(c->job), NULL);
+	return r;
+}
+
+static void next(struct vdpa_counters *c)
+{
+	while (!c->job && !STAILQ_EMPTY(&c->asked)) {
+		int r = begin(c, port_of(c, STAILQ_FIRST(&c->asked)));
+
+		if (r != 0)
+			answer(c, r < 0 ? r : 0);
+	}
+}
+
+void vdpa_counters_ask(struct vdpa_counters *c, const struct port_key *key, manager_step_done done,
+		       void *arg)
+{
+	struct asked *a = calloc(1, sizeof(*a));
+
+	if (!a) {
+		done(arg, -ENOMEM, NULL);
+		return;
+	}
+	a->key = *key;
+	a->done = done;
+	a->arg = arg;
+	STAILQ_INSERT_TAIL(&c->asked, a, link);
+	next(c);
+}
+
+int vdpa_counters_new(struct loop *loop, struct exec *exec, struct manager *manager,
+		      struct vdpa_counters **ret)
+{
+	struct vdpa_counters *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->loop = loop;
+	c->exec = exec;
+	c->manager = manager;
+	STAILQ_INIT(&c->asked);
+	*ret = c;
+	return 0;
+}
+
+struct vdpa_counters *vdpa_counters_free(struct vdpa_counters *c)
+{
+	struct asked *a;
+
+	if (!c)
+		return NULL;
+	c->io = loop_source_free(c->io);
+	c->timer = loop_source_free(c->timer);
+	if (c->job)
+		exec_stats_end(c->exec, c->job, NULL);
+	while ((a = STAILQ_FIRST(&c->asked))) {
+		STAILQ_REMOVE_HEAD(&c->asked, link);
+		free(a);
+	}
+	free(c);
+	return NULL;
+}
