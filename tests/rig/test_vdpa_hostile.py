@@ -43,8 +43,10 @@ def hostile(name):
     failed = []
     for what, p in programs().items():
         try:
-            p(name)
-            bed["kmsg"].clean()
+            try:
+                p(name)
+            finally:
+                bed["kmsg"].clean()
         except AssertionError as e:
             failed.append(f"{what}: {e}")
         if not p.alive():

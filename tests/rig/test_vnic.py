@@ -22,7 +22,7 @@ import vnicdev  # noqa: E402
 from devices import IGB  # noqa: E402
 from net import enter_ns  # noqa: E402
 from vnicdev import BUS, VNIC, add, delete, driver, policy, read, refuses, stats, write  # noqa: E402
-from vt import run, test, wait_for  # noqa: E402
+from vt import SLOW, run, test, wait_for  # noqa: E402
 
 bed = {}
 MAC = "52:54:00:00:30:%02x"
@@ -87,17 +87,15 @@ def setup():
 WHO = {"g1": "10.20.0.1", "g2": "10.20.0.2", "soft": "10.20.0.50", None: "10.20.0.254", "out": "10.20.0.200"}
 
 
-def clean():
-    bed["kmsg"].clean()
-
-
 def checked(name):
     """A test after which the kernel has said nothing that troubles."""
     def register(fn):
         def wrapped():
             setup()
-            fn()
-            clean()
+            try:
+                fn()
+            finally:
+                bed["kmsg"].clean()
         return test(name)(wrapped)
     return register
 
@@ -469,7 +467,7 @@ def _suspend():
                 d(f"up x{i} num=128 {how}")
             for to in ("o", "x1"):
                 # A rate makes frames wait in the ring; otherwise they are gone as soon as they were made available.
-                policy("x0", rate=40000000 if to == "o" else 0)
+                policy("x0", rate=int(40000000 / SLOW) if to == "o" else 0)
                 a = d(f"switch x0 {to} n=6000 rounds={15 if to == 'o' else 60} how=both side=from min=60 max=1514 timeout=3000")
                 assert to != "o" or a["in_flight"] > 0, a
                 print(f"# {how or 'split'} to {to}: {a['in_flight']} in flight at {a['rounds']} rounds, {a['longest_us']} us at most")

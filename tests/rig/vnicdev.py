@@ -19,16 +19,27 @@ TROUBLE = re.compile(r"BUG:|WARNING:|kernel BUG|Oops:|Call Trace|refcount|genera
 HARMLESS = re.compile(r"taints kernel|drop_caches|clocksource|kmemleak: ")
 
 
+def troubles(line):
+    return TROUBLE.search(line) and not HARMLESS.search(line)
+
+
 def trouble(said):
     """Of lines that the kernel said, the first that tells of a mistake, with those around it; or nothing."""
     for i, line in enumerate(said):
-        if TROUBLE.search(line) and not HARMLESS.search(line):
+        if troubles(line):
             return "\n".join(said[max(0, i - 2):i + 60])
     return ""
 
 
 class Failed(AssertionError):
     """What the driver in user space has found."""
+
+
+def complain(said):
+    """Fail where the kernel said something; all of it is shown, as a report's beginning is what tells most."""
+    if said:
+        print("# the kernel:\n# " + said.replace("\n", "\n# "), flush=True)
+        raise AssertionError("the kernel says: " + next(x for x in said.splitlines() if troubles(x)))
 
 
 def looks_at_locks():
@@ -62,8 +73,7 @@ class Kmsg:
 
     def clean(self):
         """No warning, oops or the like was said."""
-        said = trouble(self.new())
-        assert not said, f"the kernel says: {said}"
+        complain(trouble(self.new()))
         assert looks_at_locks() == self.locks, "lockdep has given up; the kernel's log says why"
 
 
@@ -243,6 +253,9 @@ def driver():
 def memory():
     """What would show a leak, in KiB or objects: what the kernel has that no cache can give back."""
     write("/proc/sys/vm/drop_caches", "3")
+    # What is free within a slab goes, and with KASAN what it keeps of freed objects.
+    for cache in {os.path.realpath(x) for x in glob.glob("/sys/kernel/slab/*")}:
+        write(f"{cache}/shrink", "1")
     info = {k: int(v.split()[0]) for k, v in (line.split(":") for line in read("/proc/meminfo").splitlines())}
     out = {"gone": info["MemTotal"] - info["MemFree"] - info["Cached"] - info["Buffers"] - info["SReclaimable"] -
            info["AnonPages"], "slab": info["SUnreclaim"], "vmalloc": info["VmallocUsed"]}
