@@ -322,6 +322,11 @@ static void nic_lines_vdpa(FILE *f, struct json_object *nic)
 
 		render_line(f, "", "device %s of %s%s%s%s%s", j_str(d, "name"), j_str(d, "mgmtdev"),
 			    *driver ? ", driver " : "", driver, *node ? ", /dev/" : "", node);
+		if (j_bool(d, "left"))
+			render_line(f, "",
+				    "  left behind by vnicd, which knows no port of it: 'vdpa dev "
+				    "del %s'",
+				    j_str(d, "name"));
 	}
 	for (size_t i = 0; mdevs && i < json_object_array_length(mdevs); i++) {
 		struct json_object *t = json_object_array_get_idx(mdevs, i);

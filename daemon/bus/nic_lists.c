@@ -208,12 +208,13 @@ static int append_mgmtdev(sd_bus_message *m, const struct vdpa_mgmtdev *dev)
 				     "max_vqp", "u", dev->max_vqp, "features", "t", dev->features);
 }
 
-static int append_vdpa(sd_bus_message *m, const struct vdpa_dev *dev)
+static int append_vdpa(sd_bus_message *m, const struct manager *manager, const struct vdpa_dev *dev)
 {
-	return sd_bus_message_append(m, "a{sv}", 7, "name", "s", dev->name, "mgmtdev", "s",
-				     dev->mgmtdev, "device_id", "u", dev->device_id, "vendor_id",
-				     "u", dev->vendor_id, "max_vqs", "u", dev->max_vqs, "driver",
-				     "s", dev->driver, "node", "s", dev->node);
+	return sd_bus_message_append(m, "a{sv}", 8, "left", "b", manager_vdpa_left(manager, dev),
+				     "name", "s", dev->name, "mgmtdev", "s", dev->mgmtdev,
+				     "device_id", "u", dev->device_id, "vendor_id", "u",
+				     dev->vendor_id, "max_vqs", "u", dev->max_vqs, "driver", "s",
+				     dev->driver, "node", "s", dev->node);
 }
 
 /* @nic: NULL: all are asked for. */
@@ -222,8 +223,9 @@ static bool mgmtdev_is_of(const struct vdpa_mgmtdev *mgmtdev, const struct bus_n
 	return !nic || (mgmtdev && bus_mgmtdev_is_of(mgmtdev, nic));
 }
 
-static int append_vdpas(sd_bus_message *m, const struct inventory *inv, const struct bus_nic *nic)
+static int append_vdpas(sd_bus_message *m, const struct manager *manager, const struct bus_nic *nic)
 {
+	const struct inventory *inv = manager->inv;
 	const struct vdpa_mgmtdev *mgmtdev;
 	int r = sd_bus_message_open_container(m, 'a', "a{sv}");
 
@@ -237,18 +239,18 @@ static int append_vdpas(sd_bus_message *m, const struct inventory *inv, const st
 	for (const struct vdpa_dev *d = inv->vdpas; r >= 0 && d; d = d->hh.next) {
 		HASH_FIND_STR(inv->mgmtdevs, d->mgmtdev, mgmtdev);
 		if (mgmtdev_is_of(mgmtdev, nic))
-			r = append_vdpa(m, d);
+			r = append_vdpa(m, manager, d);
 	}
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int reply_vdpas(sd_bus_message *m, const struct inventory *inv, const struct bus_nic *nic)
+static int reply_vdpas(sd_bus_message *m, const struct manager *manager, const struct bus_nic *nic)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 	int r = sd_bus_message_new_method_return(m, &reply);
 
 	if (r >= 0)
-		r = append_vdpas(reply, inv, nic);
+		r = append_vdpas(reply, manager, nic);
 	return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
@@ -257,7 +259,7 @@ int bus_list_vdpa(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	const struct bus *bus = bus_of(userdata);
 
 	(void)error;
-	return reply_vdpas(m, bus->manager->inv, &bus->nic);
+	return reply_vdpas(m, bus->manager, &bus->nic);
 }
 
 int bus_list_host_vdpa(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -265,7 +267,7 @@ int bus_list_host_vdpa(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	const struct bus *bus = userdata;
 
 	(void)error;
-	return reply_vdpas(m, bus->manager->inv, NULL);
+	return reply_vdpas(m, bus->manager, NULL);
 }
 
 static int append_mdev_type(sd_bus_message *m, const struct mdev_type *t, bool parent)

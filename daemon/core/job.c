@@ -238,6 +238,7 @@ static int clear_keys(struct manager_job *job)
 						    "port %s of the domain's former run cannot be "
 						    "released: %.200s",
 						    port->spec.name, port->reason);
+			owner_hurry(&managed(port)->own);
 			manager_wake_before(m, job->until);
 			all = 0;
 			continue;

@@ -343,6 +343,7 @@ void manager_start(struct manager *m)
 		for (struct manager_observer *o = m->observers; o; o = o->next)
 			if (o->port_added)
 				o->port_added(o->data, p);
+	vdpas_look(m);
 	manager_kick(m);
 }
 
@@ -386,6 +387,7 @@ void manager_vdpa_changed(struct manager *m)
 		if (o->vdpa_changed)
 			o->vdpa_changed(o->data);
 	uplinks_stale(m);
+	vdpas_look(m);
 	if (m->started)
 		manager_kick(m);
 }
@@ -397,6 +399,7 @@ void manager_inventory_complete(struct manager *m)
 	m->devices_stale = true;
 	nics_stale(m);
 	uplinks_stale(m);
+	vdpas_look(m);
 }
 
 static void config_changed(struct manager *m)
@@ -440,6 +443,7 @@ int manager_config_swap(struct manager *m, struct vnic_config *config, struct vn
 	nics_stale(m);
 	uplinks_stale(m);
 	hostdevs_config(m);
+	vdpas_look(m);
 	m->devices_stale = true;
 	m->config_refused[0] = '\0';
 	config_changed(m);

@@ -309,6 +309,8 @@ void manager_port_counters(struct manager *m, const struct port_key *key, manage
 			   void *arg);
 
 struct vnic_port *manager_port(const struct manager *m, const struct port_key *key);
+/* Is the vDPA device one that vnicd made, for a port that there is none of any more? */
+bool manager_vdpa_left(const struct manager *m, const struct vdpa_dev *dev);
 struct segment_share *manager_share(const struct manager *m, const char *segment);
 struct nic_share *manager_nic(const struct manager *m, const char *pf);
 /* What vnicd does about the nic as an uplink of vnic.ko; NULL: nothing. */

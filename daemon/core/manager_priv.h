@@ -161,6 +161,8 @@ ssize_t owner_last(const struct owner *o);
 int owner_record(struct owner *o);
 /* Wait longer after each failure: now is not the time for another try. */
 void owner_back_off(struct owner *o);
+/* Somebody waits for it: no longer than after the first failure. */
+void owner_hurry(struct owner *o);
 /* What steps of @kind tell has changed: they are done again, also the one that is under way. */
 void owner_redo(struct owner *o, enum step_kind kind);
 /* The datapath lists what counted as undone because it was away: that is to be undone again. */
@@ -263,6 +265,8 @@ int uplink_restore(struct manager *m, const char *key, struct plan *plan);
 void vdpa_look(struct managed_port *p);
 /* Its class may say something else by now. */
 void vdpa_settings(struct managed_port *p);
+/* Devices of vnicd's whose records are lost: those on its own uplinks are deleted once nobody uses them. */
+void vdpas_look(struct manager *m);
 
 /* hostdev.c */
 void hostdev_pump(struct managed_hostdev *h);

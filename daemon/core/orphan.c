@@ -156,7 +156,7 @@ void orphan_let_go(struct managed_port *p)
 bool orphans_in(const struct manager *m, const char *segment)
 {
 	for (const struct vnic_port *p = m->ports; p; p = p->hh.next)
-		if (p->orphan && (!segment || str_eq(p->segment, segment)))
+		if (p->orphan && !p->spec.vdpa && (!segment || str_eq(p->segment, segment)))
 			return true;
 	return false;
 }

@@ -58,6 +58,17 @@ void owner_back_off(struct owner *o)
 	manager_wake_before(o->m, o->retry_at);
 }
 
+void owner_hurry(struct owner *o)
+{
+	uint64_t soon = manager_now(o->m) + BACKOFF_MIN;
+
+	o->backoff = 0;
+	if (o->retry_at > soon)
+		o->retry_at = soon;
+	if (o->retry_at)
+		manager_wake_before(o->m, o->retry_at);
+}
+
 bool owner_drifted(struct owner *o, struct step *step, bool shown)
 {
 	uint64_t when = o->settled_at + SETTLE;
@@ -135,11 +146,12 @@ static const char *hint(const struct step *step, int error)
 static void describe_failure(struct owner *o, int error, const struct vnic_err *err)
 {
 	struct vnic_err why = VNIC_ERR_INIT;
-	char what[160];
+	char step[160], what[170];
 
 	if (err)
 		why = *err;
-	step_describe(&o->cur, what, sizeof(what));
+	step_describe(&o->cur, step, sizeof(step));
+	snprintf(what, sizeof(what), "%s%s", o->undoing ? "undo: " : "", step);
 	if (error == -ENOTCONN || error == -ECONNRESET || error == -EPIPE)
 		vnic_err_set(
 			&o->err, error, VNIC_E_DATAPATH_DOWN,

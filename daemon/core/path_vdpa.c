@@ -72,6 +72,33 @@ const char *path_vdpa_name(const struct port_key *key, char buf[VNIC_NAME_MAX])
 	return buf;
 }
 
+static bool from_hex(const char **p, uint8_t *ret, size_t n)
+{
+	for (size_t i = 0; i < n; i++, *p += 2) {
+		unsigned int v;
+
+		/* As path_vdpa_name() writes it, and in no other way. */
+		if (strspn(*p, "0123456789abcdef") < 2 || sscanf(*p, "%2x", &v) != 1)
+			return false;
+		ret[i] = (uint8_t)v;
+	}
+	return true;
+}
+
+bool path_vdpa_key(const char *name, struct port_key *ret)
+{
+	struct port_key key;
+
+	if (strncmp(name, NAME_PREFIX, strlen(NAME_PREFIX)) != 0)
+		return false;
+	name += strlen(NAME_PREFIX);
+	if (!from_hex(&name, key.uuid, sizeof(key.uuid)) || *name++ != '-' ||
+	    !from_hex(&name, key.mac, sizeof(key.mac)) || *name)
+		return false;
+	*ret = key;
+	return true;
+}
+
 static const struct vdpa_mgmtdev *find_mgmtdev(const struct inventory *inv, const char *name)
 {
 	struct vdpa_mgmtdev *m;

@@ -26,8 +26,9 @@ const struct vnic_nic_config *path_vdpa_config(const struct vnic_config *config,
 bool path_vdpa_eligible(const struct path_ask *ask, struct alloc_choice *choice,
 			struct path_reason *ret_reason);
 
-/* What the port's device is called, by its key alone. */
+/* What the port's device is called, by its key alone; and whose device is called so, false where no port's is. */
 const char *path_vdpa_name(const struct port_key *key, char buf[VNIC_NAME_MAX]);
+bool path_vdpa_key(const char *name, struct port_key *ret);
 
 /**
  * path_vdpa_port() - a port's own steps

@@ -3,6 +3,8 @@
  * A port of path vdpa while it lives. The datapath has no part in it: whether its guest runs is said by the hooks and by
  * its pidfile, whether its device is there by the inventory.
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/core/manager_priv.h"
@@ -64,6 +66,63 @@ void vdpa_look(struct managed_port *p)
 	contest_lose(m, &p->device_contest);
 	port_remark(p, "its vDPA device %s was taken from it: vnicd makes it again", add->dev);
 	make_again(p);
+}
+
+/* Is @d of a nic that vnicd makes an uplink of vnic.ko, or has made one? */
+static bool on_own_uplink(const struct manager *m, const struct vdpa_dev *d)
+{
+	const struct vnic_nic_config *cfg;
+	const struct vnic_link *link;
+
+	if (!mgmtdev_is_vnic(d->mgmtdev))
+		return false;
+	link = inventory_find_name(m->inv, d->mgmtdev + strlen(VNIC_MGMTDEV));
+	cfg = link ? path_vdpa_config(m->config, m->inv, link) : NULL;
+	return link && ((cfg && cfg->vnic) || manager_uplink(m, link->ifindex));
+}
+
+bool manager_vdpa_left(const struct manager *m, const struct vdpa_dev *d)
+{
+	struct port_key key;
+
+	return path_vdpa_key(d->name, &key) && !manager_port(m, &key);
+}
+
+/* A port that there is nothing of but a device, to be deleted. */
+static void adopt(struct manager *m, const struct vdpa_dev *d)
+{
+	struct step add = { .kind = STEP_VDPA_ADD, .state = STEP_BEGUN, .has_prev = true };
+	struct managed_port *p = calloc(1, sizeof(*p));
+	char text[MGMTDEV_NAME_MAX + 64];
+
+	if (!p)
+		return; /* the next change of the inventory is another occasion */
+	memcpy(add.dev, d->name, sizeof(d->name));
+	memcpy(add.mgmtdev, d->mgmtdev, sizeof(add.mgmtdev));
+	if (!path_vdpa_key(d->name, &p->port.spec.key) || plan_add(&p->port.plan, &add) < 0) {
+		free(p);
+		return;
+	}
+	memcpy(p->port.plan.step[0].mac, p->port.spec.key.mac, sizeof(add.mac));
+	p->port.orphan = p->port.spec.vdpa = true;
+	p->port.path = VNIC_PATH_VDPA;
+	p->port.state = PORT_READY;
+	p->port.generation = ++m->last_generation;
+	port_adopt(m, p);
+	snprintf(text, sizeof(text), "its device was found on %s, with no record of it",
+		 d->mgmtdev);
+	port_event(p, text);
+	port_release(p);
+}
+
+void vdpas_look(struct manager *m)
+{
+	if (!m->started || !m->inv->complete)
+		return;
+	for (const struct vdpa_dev *d = m->inv->vdpas; d; d = d->hh.next)
+		if (manager_vdpa_left(m, d) && on_own_uplink(m, d) &&
+		    (!*d->driver || str_eq(d->driver, "vhost_vdpa")))
+			adopt(m, d);
 }
 
 void vdpa_settings(struct managed_port *p)

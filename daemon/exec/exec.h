@@ -80,7 +80,10 @@ int exec_job_end(struct exec *exec, struct exec_job *job, struct vnic_err *err);
  */
 int exec_tap_fd(const struct exec *exec, const char *ifname);
 int exec_listen_fd(const struct exec *exec, const char *class_name, const char *name);
-/* Remove the files of sockets (and their folders) that nobody listens on and that @known says nobody has. */
+/*
+ * Remove the files of sockets (and their folders) that nobody listens on and that @known says nobody has, and such links to
+ * vDPA devices.
+ */
 void exec_sweep_sockets(struct exec *exec,
 			bool (*known)(void *data, const char *class_name, const char *name),
 			void *data);

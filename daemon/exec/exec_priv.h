@@ -100,6 +100,7 @@ int vdpa_driver_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int vdpa_goes_along(struct exec *exec, const struct step *step, struct vnic_err *err);
 /* Of device @step->dev, which has @step->value queues. */
 void vdpa_stats_read(const struct step *step, struct vdpa_stats *ret);
+void vdpa_sweep_link(struct exec *exec, const char *class_name, const char *name);
 int vdpa_node_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int vdpa_node_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 

@@ -145,11 +145,22 @@ static void sweep_one(struct exec *exec, const char *class_name, const char *ent
 	listen_undo(exec, &step, NULL);
 }
 
-void exec_sweep_sockets(struct exec *exec,
-			bool (*known)(void *data, const char *class_name, const char *name),
-			void *data)
+static void sweep_link(struct exec *exec, const char *class_name, const char *entry,
+		       bool (*known)(void *data, const char *class_name, const char *name),
+		       void *data)
 {
-	DIR *top = opendir(exec->sock_dir), *folder;
+	if (!known(data, class_name, entry))
+		vdpa_sweep_link(exec, class_name, entry);
+}
+
+/* Call @one for each file in each folder of @dir. */
+static void sweep(struct exec *exec, const char *dir,
+		  void (*one)(struct exec *exec, const char *class_name, const char *entry,
+			      bool (*known)(void *data, const char *class_name, const char *name),
+			      void *data),
+		  bool (*known)(void *data, const char *class_name, const char *name), void *data)
+{
+	DIR *top = opendir(dir), *folder;
 	struct dirent *class, *file;
 	int fd;
 
@@ -164,9 +175,17 @@ void exec_sweep_sockets(struct exec *exec,
 			continue;
 		}
 		while ((file = readdir(folder)))
-			sweep_one(exec, class->d_name, file->d_name, known, data);
+			one(exec, class->d_name, file->d_name, known, data);
 		closedir(folder);
 	}
 	if (top)
 		closedir(top);
+}
+
+void exec_sweep_sockets(struct exec *exec,
+			bool (*known)(void *data, const char *class_name, const char *name),
+			void *data)
+{
+	sweep(exec, exec->sock_dir, sweep_one, known, data);
+	sweep(exec, exec->vdpa_dir, sweep_link, known, data);
 }

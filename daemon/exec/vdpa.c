@@ -390,6 +390,16 @@ int vdpa_node_undo(struct exec *exec, const struct step *step, struct vnic_err *
 	return 0;
 }
 
+/* A link that no port has. */
+void vdpa_sweep_link(struct exec *exec, const char *class_name, const char *name)
+{
+	struct step step = { .kind = STEP_VDPA_NODE };
+
+	if (str_copy(step.class_name, sizeof(step.class_name), class_name) == 0 &&
+	    str_copy(step.name, sizeof(step.name), name) == 0)
+		vdpa_node_undo(exec, &step, NULL);
+}
+
 /* ---- STEP_NIC_UPLINK ---- */
 
 static bool is_uplink(const struct exec *exec, const char *ifname)

@@ -259,7 +259,7 @@ def _():
     mgmtdevs, devices = call(b, "ListVdpa")
     assert mgmtdevs == [{"name": f"pci/{PF}", "net": True, "max_vqp": 4, "features": 1 << 32}], mgmtdevs
     assert devices == [{"name": "vd0", "mgmtdev": f"pci/{PF}", "device_id": 1, "vendor_id": 0, "max_vqs": 3,
-                        "driver": "vhost_vdpa", "node": "vhost-vdpa-0"}], devices
+                        "driver": "vhost_vdpa", "node": "vhost-vdpa-0", "left": False}], devices
     assert call(b, "ListMdevTypes") == [[{"type": "nic-2q", "device_api": "vfio-pci", "available": 3}]]
     # One of vnic.ko's is its uplink's.
     d.do("vdpa v0 vnic/eth0 -")

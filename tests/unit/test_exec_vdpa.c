@@ -217,6 +217,32 @@ static void node_of_others(void **state)
 	fails(b, &step, -ENXIO, "no node");
 }
 
+static bool known(void *data, const char *class_name, const char *name)
+{
+	(void)data;
+	return str_eq(class_name, "gold") && str_eq(name, "web");
+}
+
+/* Links that no port has any more go; what is no link of vnicd's stays. */
+static void swept(void **state)
+{
+	struct step step = step_of(STEP_VDPA_NODE);
+	struct bed *b = *state;
+	struct stat st;
+
+	assert_int_equal(exec_do(b->exec, &step, NULL), 0);
+	strcpy(step.name, "left");
+	assert_int_equal(exec_do(b->exec, &step, NULL), 0);
+	strcpy(step.class_name, "silver");
+	assert_int_equal(exec_do(b->exec, &step, NULL), 0);
+	put(b, "vdpa/gold/file", "a file");
+	exec_sweep_sockets(b->exec, known, NULL);
+	leads_to(b, "vdpa/gold/web", "/dev/vhost-vdpa-3");
+	holds(b, "vdpa/gold/file", "a file");
+	assert_int_equal(lstat(at(b, "vdpa/gold/left"), &st), -1);
+	assert_int_equal(lstat(at(b, "vdpa/silver"), &st), -1);
+}
+
 static void who_made_it(void **state)
 {
 	struct step step = step_of(STEP_VDPA_ADD);
@@ -308,13 +334,8 @@ static void counters_of_cards(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(policy),
-		TEST(driver),
-		TEST(node),
-		TEST(node_of_others),
-		TEST(who_made_it),
-		TEST(counters),
-		TEST(counters_of_cards),
+		TEST(policy), TEST(driver),	 TEST(node),	 TEST(node_of_others),
+		TEST(swept),  TEST(who_made_it), TEST(counters), TEST(counters_of_cards),
 	};
 
 	return cmocka_run_group_tests_name("exec_vdpa", tests, NULL, NULL);

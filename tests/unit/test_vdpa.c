@@ -124,11 +124,12 @@ static void devices_of_others_stay(void **state)
 	char name[VNIC_NAME_MAX];
 
 	fake_add_vdpa(&f->h, "theirs", VNIC0);
-	fake_add_vdpa(&f->h, path_vdpa_name(&other.key, name), VNIC0);
+	strcpy(f->h.card_mgmtdev, "vdpasim_net");
+	fake_add_vdpa(&f->h, path_vdpa_name(&other.key, name), "vdpasim_net");
 	fake_run(&f->h, SECOND);
 	make(f, &spec);
 	assert_string_equal(f->o.err.message, "");
-	/* One of the name that ours would have is not ours either. */
+	/* One of the name that ours would have, and not on an uplink of ours, is not ours either. */
 	make(f, &other);
 	refused(f, VNIC_E_STEP_FAILED, "could not make vDPA device");
 	end_domain(f, &spec);
@@ -236,6 +237,69 @@ static void device_in_use_is_deleted_later(void **state)
 	same_as(f, f->before);
 }
 
+/* Records and all that was known of it are lost. */
+static void device_left_behind(void **state)
+{
+	struct fixture *f = with_uplink(state);
+	struct port_spec spec = vdpa_spec(1), used = vdpa_spec(2), taken = vdpa_spec(3);
+	char name[VNIC_NAME_MAX];
+
+	fake_add_vdpa(&f->h, path_vdpa_name(&spec.key, name), VNIC0);
+	fake_add_vdpa(&f->h, path_vdpa_name(&used.key, name), VNIC0)->open = true;
+	strcpy(fake_add_vdpa(&f->h, path_vdpa_name(&taken.key, name), VNIC0)->driver,
+	       "virtio_vdpa");
+	fake_add_vdpa(&f->h, "vnic-1", VNIC0);
+	fake_run(&f->h, SECOND);
+	assert_null(device_of(f, &spec));
+	assert_null(manager_port(f->h.m, &spec.key));
+	/* One that a guest has is deleted when it has ended, and its domain's next start waits for that. */
+	assert_int_equal(port_of(f, &used)->state, PORT_RELEASING);
+	says(port_of(f, &used)->reason, "could not undo");
+	fake_run(&f->h, 60 * SECOND);
+	assert_non_null(device_of(f, &used));
+	f->o = (struct outcome){ 0 };
+	assert_non_null(prepare(f, &used, 1));
+	fake_run(&f->h, 2 * SECOND);
+	assert_false(f->o.answered);
+	device_of(f, &used)->open = false;
+	fake_run(&f->h, 4 * SECOND);
+	assert_true(f->o.answered);
+	assert_string_equal(f->o.err.message, "");
+	assert_int_equal(port_of(f, &used)->state, PORT_READY);
+	assert_string_equal(port_of(f, &used)->spec.class_name, "gold");
+	end_domain(f, &used);
+	/* What the host uses itself, and what is called otherwise, stays. */
+	assert_int_equal(f->h.n_vdpas, 2);
+	assert_non_null(device_of(f, &taken));
+	fake_del_vdpa(&f->h, name);
+	fake_del_vdpa(&f->h, "vnic-1");
+	swap(f, config_with(false));
+	same_as(f, f->before);
+}
+
+static void names_of_devices(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"vnic-1",
+		"vnic-0000000000000000000000000000000-525400000102",
+		"vnic-00000000000000000000000000000001-52540000010",
+		"vnic-00000000000000000000000000000001-5254000001021",
+		"vnic-0000000000000000000000000000000A-525400000102",
+		"vnic-00000000000000000000000000000001_525400000102",
+		"Vnic-00000000000000000000000000000001-525400000102",
+	};
+	const struct port_spec spec = vdpa_spec(2);
+	char name[VNIC_NAME_MAX];
+	struct port_key key;
+
+	(void)state;
+	assert_true(path_vdpa_key(path_vdpa_name(&spec.key, name), &key));
+	assert_true(port_key_eq(&key, &spec.key));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(path_vdpa_key(bad[i], &key));
+}
+
 static void device_that_was_deleted_is_made_again(void **state)
 {
 	struct fixture *f = with_uplink(state);
@@ -312,6 +376,8 @@ int main(void)
 		TEST(uplink_lives_through_renaming),
 		TEST(module_that_is_missing_is_told),
 		TEST(device_in_use_is_deleted_later),
+		TEST(device_left_behind),
+		TEST(names_of_devices),
 		TEST(device_that_was_deleted_is_made_again),
 		TEST(settings_follow_the_configuration),
 		TEST(a_cards_own),
