@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 # rig: 6.12/11 6.1/9
-"""What ./try --rig shows, in a host VM: virtual functions by virsh and vnicctl alone, told step by step with its
-times. Each command line printed is run as printed; the first thing that is not as it should be ends the tour."""
+"""What ./try --rig shows, in a host VM: virtual functions and, where the kernel is one for vnic.ko, vDPA by virsh and
+vnicctl alone, told step by step with its times. Each command line printed is run as printed; the first thing that is
+not as it should be ends the tour."""
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from scenario import Failed, Hung, end, kind, start, wait_for  # noqa: E402
 import nested  # noqa: E402
 
 PF = "0000:01:00.0"
-WEB, DB = "52:54:00:00:00:01", "52:54:00:00:00:02"
+WEB, DB, APP = "52:54:00:00:00:01", "52:54:00:00:00:02", "52:54:00:00:00:03"
 HOST_IP, OUTSIDE_IP = "10.9.0.254", "10.9.0.253"
 T0 = time.monotonic()
 CONF = """\
@@ -32,6 +33,19 @@ paths=sriov,software
 [class plain]
 segment=lan
 paths=software
+"""
+
+VDPA = """\
+[nic %s]
+vnic=yes
+
+[segment lan]
+bridge=br0
+uplink=%s
+
+[class direct]
+segment=lan
+paths=vdpa
 """
 
 
@@ -87,6 +101,32 @@ def gap(text):
     if not seen:
         raise Failed("no ping was answered: " + text[-300:])
     return max([b - a for a, b in zip(seen, seen[1:])] or [0]) * 0.1, len(seen)
+
+
+def vdpa(host, pf):
+    """The card once more, now as an uplink of vnic.ko."""
+    say("The same card as an uplink of vnic.ko, which makes vDPA devices on any card; one guest on such a device")
+    before = state(host)
+    host.write("/etc/vnicd/vnicd.conf", VDPA % (pf, pf))
+    indent(VDPA % (pf, pf))
+    show(host, "systemctl reload vnicd")
+    wait_for("the uplink", lambda: f"vnic/{pf}" in host.sh("vdpa mgmtdev show || true"), 30, 0.3)
+    app = nested.Guest(host, "app", nested.vdpa(APP, "/run/vnicd/vdpa/direct/app"))
+    indent(app.interfaces[0].replace("><", ">\n  <").replace("\n  </", "</"))
+    app.define()
+    show(host, "virsh -q start app")
+    app.wait().ip("10.9.0.3/24")
+    for to, what in ((HOST_IP, "the host"), (OUTSIDE_IP, "outside")):
+        ping(app, to, what)
+    show(host, "vnicctl port show")
+    show(host, "virsh -q destroy app")
+    app.undefine()
+    wait_for("the device to be gone", lambda: not host.sh("vdpa dev show").strip(), 30, 0.3)
+    host.sh("sed -i '/^\\[nic/,/^$/d' /etc/vnicd/vnicd.conf")
+    show(host, "systemctl reload vnicd")
+    wait_for("the uplink to be released", lambda: not host.sh("ls /sys/bus/vnic/devices").strip(), 30, 0.3)
+    same(before, state(host), "the host")
+    print("    no device, no uplink: as before", flush=True)
 
 
 def tour():
@@ -152,10 +192,13 @@ def tour():
     same(before, state(host), "the host")
     print("    every attribute of the seven VFs, their drivers, links, FDB: as before the guests")
 
-    say("The configuration without [nic]: the VFs go; vnicd stops")
+    say("The configuration without [nic]: the VFs go")
     host.sh("sed -i '/^\\[nic/,/^$/d' /etc/vnicd/vnicd.conf")
     show(host, "systemctl reload vnicd")
     wait_for("the VFs to go", lambda: host.sh(f"cat /sys/bus/pci/devices/{PF}/sriov_numvfs").strip() == "0", 30, 0.3)
+    if which["kernel"] == "6.12":
+        vdpa(host, pf)
+    say("vnicd stops")
     show(host, "systemctl stop vnicd vnicd-datapath")
     same(first, state(host), "the host")
     print("    numvfs, autoprobe, links, files, processes: as before vnicd")
