@@ -386,9 +386,8 @@ void vnic_tx_open(struct vnic_dev *d)
 {
 	struct vnic_dev_tx *t = &d->tx;
 
+	/* Its tokens stay what they were: nobody gets new ones by a reset. The first time it has a burst's worth. */
 	t->deficit = 0;
-	t->tokens = 0;
-	t->tokens_at = ktime_get_ns() - NSEC_PER_SEC;
 	if (!t->base)
 		t->base = atomic_add_return(d->pairs_max, &d->up->tx->next_base);
 	set_bit(VNIC_TX_OPEN, &t->flags);
