@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """vDPA devices in the host VM, told what to do through a driver in user space (tests/vdpa): for scenarios that run inside
 of it (inside.py)."""
+import contextlib
 import glob
 import json
 import os
 import re
+import socket
+import struct
 import subprocess
 import time
 
@@ -152,9 +155,61 @@ def stats(name):
     return out
 
 
+def queue_frames(name, index):
+    """Frames of one queue, by vDPA's vendor statistics."""
+    said = json.loads(run("vdpa", "-j", "dev", "vstats", "show", name, "qidx", str(index)))["vstats"][name]
+    return int(next(v for k, v in said.items() if k.strip() == "frames"))
+
+
 def policy(name, **values):
     for key, value in values.items():
         write(f"{BUS}/devices/{name}/vnic/{key}", f"{value}\n")
+
+
+class Netlink:
+    """vDPA's generic netlink without a process for each request, which takes most of the time in an emulated host."""
+    GET_FAMILY, FAMILY_NAME, FAMILY_ID = 3, 2, 1
+    DEV_NEW, DEV_DEL = 3, 4
+    MGMT_BUS, MGMT_DEV, NAME, NET_MAC = 1, 2, 4, 10
+
+    def __init__(self):
+        self.s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_GENERIC)
+        self.s.settimeout(60)
+        for kind, value in self._ask(0x10, self.GET_FAMILY, [(self.FAMILY_NAME, b"vdpa\0")]):
+            if kind == self.FAMILY_ID:
+                self.family = struct.unpack("=H", value)[0]
+
+    def _ask(self, family, command, attrs):
+        """The attributes of what comes back; OSError where the kernel refuses."""
+        body = struct.pack("=BBH", command, 1, 0)
+        for kind, value in attrs:
+            body += struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+        self.s.send(struct.pack("=IHHII", 16 + len(body), family, 5, 1, 0) + body)  # a request, acknowledged
+        out = []
+        while True:
+            data = self.s.recv(65536)
+            while data:
+                length, kind = struct.unpack_from("=IH", data)
+                if kind == 2:
+                    error = -struct.unpack_from("=i", data, 16)[0]
+                    if error:
+                        raise OSError(error, f"{os.strerror(error)}: vDPA's command {command}")
+                    return out
+                at = 20
+                while at + 4 <= length:
+                    n, what = struct.unpack_from("=HH", data, at)
+                    out.append((what & 0x3fff, data[at + 4:at + n]))
+                    at += (n + 3) & ~3
+                data = data[(length + 3) & ~3:]
+
+    def add(self, name, mgmtdev, mac):
+        bus, _, dev = mgmtdev.rpartition("/")
+        self._ask(self.family, self.DEV_NEW, [(self.MGMT_BUS, bus.encode() + b"\0")] * bool(bus) + [
+            (self.MGMT_DEV, dev.encode() + b"\0"), (self.NAME, name.encode() + b"\0"),
+            (self.NET_MAC, bytes.fromhex(mac.replace(":", "")))])
+
+    def delete(self, name):
+        self._ask(self.family, self.DEV_DEL, [(self.NAME, name.encode() + b"\0")])
 
 
 # ---- uplinks ----
@@ -169,6 +224,11 @@ def load():
 def uplink(netdev_name):
     write(f"{VNIC}/new_uplink", netdev_name)
     assert os.path.isdir(f"{VNIC}/devices/{netdev_name}")
+
+
+def uplink_stats(name):
+    """An uplink's counters."""
+    return {k: int(v) for k, v in (line.split() for line in read(f"{VNIC}/devices/{name}/stats").splitlines())}
 
 
 def no_uplink(netdev_name):
@@ -251,7 +311,7 @@ def driver():
 # ---- what is left behind ----
 
 def memory():
-    """What would show a leak, in KiB or objects: what the kernel has that no cache can give back."""
+    """What would show a leak, in KiB, pages (pinned) or objects: what the kernel has that no cache can give back."""
     write("/proc/sys/vm/drop_caches", "3")
     # What is free within a slab goes, and with KASAN what it keeps of freed objects.
     for cache in {os.path.realpath(x) for x in glob.glob("/sys/kernel/slab/*")}:
@@ -259,6 +319,10 @@ def memory():
     info = {k: int(v.split()[0]) for k, v in (line.split(":") for line in read("/proc/meminfo").splitlines())}
     out = {"gone": info["MemTotal"] - info["MemFree"] - info["Cached"] - info["Buffers"] - info["SReclaimable"] -
            info["AnonPages"], "slab": info["SUnreclaim"], "vmalloc": info["VmallocUsed"]}
+    with contextlib.suppress(OSError):
+        write("/proc/sys/vm/stat_refresh", "1")
+    pages = dict(line.split() for line in read("/proc/vmstat").splitlines())
+    out["pinned"] = int(pages["nr_foll_pin_acquired"]) - int(pages["nr_foll_pin_released"])
     for line in read("/proc/slabinfo").splitlines():
         f = line.split()
         if f[0].startswith("skbuff_"):
@@ -268,7 +332,7 @@ def memory():
 
 def grown(before, after):
     """What has grown by more than the kernel's own ups and downs explain."""
-    bound = {"gone": 6 << 10, "slab": 3 << 10, "vmalloc": 512}
+    bound = {"gone": 6 << 10, "slab": 3 << 10, "vmalloc": 512, "pinned": 0}
     return {k: (before[k], after[k]) for k in before if after.get(k, 0) - before[k] > bound.get(k, 600)}
 
 
