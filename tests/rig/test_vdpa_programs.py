@@ -4,6 +4,7 @@
 # time limit: 300
 """The driver in user space that vnic.ko is tried with does the same programs on vdpa_sim_net, the kernel's own example of
 a vDPA device, so that they ask nothing of vnic.ko that virtio does not. What that one does not offer is left out, and said."""
+import contextlib
 import os
 import sys
 
@@ -38,6 +39,15 @@ def offered(a):
     return {k for k, n in FEATURE.items() if a["offered"] >> n & 1} | {k for k, n in BACKEND.items() if a["backend"] >> n & 1}
 
 
+@contextlib.contextmanager
+def watched():
+    """The kernel says nothing that troubles meanwhile."""
+    try:
+        yield
+    finally:
+        bed["kmsg"].clean()
+
+
 def program(words, *needs):
     """fn(d, a, b, up) does it from a to b; up(words) sets both up."""
     def register(fn):
@@ -46,7 +56,7 @@ def program(words, *needs):
                 nodes = devices()[device]
                 bed["now"] = device
                 names = ["a", "b"][:len(nodes)]
-                with driver() as d:
+                with watched(), driver() as d:
                     have = [offered(d(f"open {n} {node}")) for n, node in zip(names, nodes)][0]
                     missing = [n for n in needs if n not in have]
                     if missing and device != "vnic.ko":
@@ -57,7 +67,6 @@ def program(words, *needs):
                         for n in names:
                             d(f"up {n} {how}")
                     fn(d, names[0], names[-1], up)
-                bed["kmsg"].clean()
             test(f"{device}: {words}")(wrapped)
         return fn
     return register
