@@ -47,7 +47,7 @@ def hostile(name):
                 p(name)
             finally:
                 bed["kmsg"].clean()
-        except AssertionError as e:
+        except (AssertionError, OSError) as e:
             failed.append(f"{what}: {e}")
         if not p.alive():
             bed["programs"][what] = vnicdev.Program("vvbad", *bed["start"][what])
