@@ -395,25 +395,36 @@ static const struct bus_type vnic_bus = {
 
 /* ---- events ---- */
 
+/* The link to @up in @folder below @dir of sysfs, that was called @was, by its new name. -ENOENT: there is none. */
+static int rename_link(struct vnic_uplink *up, struct kernfs_node *dir, const char *folder, const char *was)
+{
+	struct kernfs_node *found = dir ? kernfs_find_and_get(dir, folder) : NULL;
+	int err = found ? sysfs_rename_link(found->priv, &up->dev.kobj, was, dev_name(&up->dev)) : -ENOENT;
+
+	kernfs_put(found);
+	return err;
+}
+
 /*
- * device_rename() leaves the link in /sys/bus/vnic/devices as it was: nobody but network devices, which have a class, is
- * renamed in the kernel itself. Left so it would stay for good, and the old name would be taken for the next one. The folder
- * that it is in is known to nobody but the driver core; sysfs finds it.
+ * device_rename() leaves links to the device as they were: nobody but network devices, which have a class, is renamed in the
+ * kernel itself. Left so, those in /sys/bus/vnic/devices and /sys/class/mdev_bus would stay for good, and the old name would be
+ * taken for the next one. Their folders are known to nobody but the driver and the mdev core; sysfs finds them.
  */
 static int uplink_rename(struct vnic_uplink *up, const char *name)
 {
 	struct kset *bus = bus_get_kset(&vnic_bus); /* not counted */
 	char *was = kstrdup(dev_name(&up->dev), GFP_KERNEL);
-	struct kernfs_node *devices = NULL;
-	int err = -ENOMEM;
+	struct kernfs_node *class;
+	int err = bus && was ? device_rename(&up->dev, name) : -ENOMEM;
 
-	if (bus)
-		devices = kernfs_find_and_get(bus->kobj.sd, "devices");
-	if (was && devices)
-		err = device_rename(&up->dev, name);
 	if (!err)
-		err = sysfs_rename_link(devices->priv, &up->dev.kobj, was, dev_name(&up->dev));
-	kernfs_put(devices);
+		err = rename_link(up, bus->kobj.sd, "devices", was);
+	if (!err) {
+		/* /sys/bus/vnic, /sys/bus, /sys: none of them ever moves. */
+		class = kernfs_find_and_get(bus->kobj.sd->parent->parent, "class");
+		rename_link(up, class, "mdev_bus", was);
+		kernfs_put(class);
+	}
 	kfree(was);
 	return err;
 }
