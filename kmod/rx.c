@@ -11,9 +11,11 @@
  * putting a frame into a bin takes neither lock nor atomic operation. A driver polls up to 64 frames and then our NAPI, put on
  * the same CPU's list behind it, finds them all. Nothing waits in a bin for a guest: a frame that finds no buffer is dropped.
  */
+#include <linux/ip.h>
 #include <linux/prefetch.h>
 #include <linux/skbuff.h>
 #include <net/gso.h>
+#include <net/ip.h>
 
 #include "switch.h"
 
@@ -295,9 +297,18 @@ static struct vnic_vq *choose_queue(struct vnic_dev *d, struct sk_buff *skb)
 	return &d->vq[2 * pair];
 }
 
+/*
+ * That all segments had the same IP id is nothing that the header can say. Where they may not be fragmented the id means
+ * nothing (RFC 6864), and who segments the frame again may count as he likes. GRO puts no others together; a tunnel's may be.
+ */
+static bool id_matters(const struct sk_buff *skb)
+{
+	return skb->protocol != htons(ETH_P_IP) || !(ip_hdr(skb)->frag_off & htons(IP_DF));
+}
+
 static u32 offloads_of(struct sk_buff *skb)
 {
-	const u32 known = SKB_GSO_TCPV4 | SKB_GSO_TCPV6 | SKB_GSO_UDP_L4 | SKB_GSO_DODGY | SKB_GSO_TCP_ECN;
+	const u32 known = SKB_GSO_TCPV4 | SKB_GSO_TCPV6 | SKB_GSO_UDP_L4 | SKB_GSO_DODGY | SKB_GSO_TCP_ECN | SKB_GSO_TCP_FIXEDID;
 	const u32 type = skb_shinfo(skb)->gso_type;
 	u32 need = VNIC_OFF_CSUM;
 
@@ -306,6 +317,8 @@ static u32 offloads_of(struct sk_buff *skb)
 		return skb_csum_is_sctp(skb) ? ~0U : need;
 	/* A form that the virtio-net header does not have. */
 	if (type & ~known || skb->encapsulation || skb->ip_summed != CHECKSUM_PARTIAL)
+		return ~0U;
+	if (type & SKB_GSO_TCP_FIXEDID && id_matters(skb))
 		return ~0U;
 	if (type & SKB_GSO_TCPV4)
 		need |= VNIC_OFF_TSO4;
