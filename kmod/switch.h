@@ -94,9 +94,9 @@ void vnic_tx_wake(struct vnic_dev *d, unsigned int pair);
 struct sk_buff *vnic_wire_fit(struct vnic_uplink *up, struct net_device *netdev, struct sk_buff *list);
 /*
  * Send @list, made to fit, by transmit queue @index. What the NIC has no room for comes back, in order; what can't be sent is dropped and
- * counted. BH off, under RCU.
+ * counted. @seen: packet sockets have seen the first of @list already; set for what comes back. BH off, under RCU.
  */
-struct sk_buff *vnic_wire_send(struct vnic_uplink *up, struct net_device *netdev, u16 index, struct sk_buff *list);
+struct sk_buff *vnic_wire_send(struct vnic_uplink *up, struct net_device *netdev, u16 index, struct sk_buff *list, bool *seen);
 /* To this host's stack, as if received by the uplink. BH off. */
 void vnic_wire_to_stack(struct vnic_uplink *up, struct net_device *netdev, struct sk_buff *skb);
 

@@ -116,10 +116,11 @@ static bool send(struct vnic_round *r, struct vnic_dev *d, u16 pair, struct sk_b
 {
 	if (!r->carrier) {
 		d->tx.held = NULL;
+		d->tx.held_seen = false;
 		kfree_skb_list(list);
 		return true;
 	}
-	d->tx.held = vnic_wire_send(r->up, r->netdev, nic_queue(d, r->netdev, pair), list);
+	d->tx.held = vnic_wire_send(r->up, r->netdev, nic_queue(d, r->netdev, pair), list, &d->tx.held_seen);
 	if (!d->tx.held)
 		return true;
 	d->tx.held_pair = pair;
@@ -408,7 +409,7 @@ static void send_held(struct vnic_dev *d)
 		rcu_read_lock();
 		netdev = rcu_dereference(d->up->netdev);
 		if (netdev && is_open(netdev) && netif_carrier_ok(netdev))
-			t->held = vnic_wire_send(d->up, netdev, nic_queue(d, netdev, t->held_pair), t->held);
+			t->held = vnic_wire_send(d->up, netdev, nic_queue(d, netdev, t->held_pair), t->held, &t->held_seen);
 		else
 			netdev = NULL;
 		rcu_read_unlock();
@@ -420,6 +421,7 @@ static void send_held(struct vnic_dev *d)
 	}
 	kfree_skb_list(t->held);
 	t->held = NULL;
+	t->held_seen = false;
 }
 
 void vnic_tx_close(struct vnic_dev *d)

@@ -117,6 +117,7 @@ struct vnic_dev_tx {
 	bool turn;		/* its round has begun */
 	u16 next_pair, base;	/* base: which of the NIC's queues its first pair uses */
 	struct sk_buff *held;	/* frames that the NIC had no room for, a batch at most */
+	bool held_seen;		/* and the first was offered to it: packet sockets have seen that one */
 	u16 held_pair;
 };
 
@@ -335,10 +336,10 @@ struct vnic_uplink {
 /* ---- the device's side of the uplink (sort.c, rx.c, tx.c). vnic_dev.lock held, process context, unless said ---- */
 /*
  * Take @d into the sorting table with its policy and filter, and let its running queues run. -EADDRINUSE: another device of
- * this uplink has that MAC and VLAN; -ENETDOWN: the netdev is gone.
+ * this uplink has that MAC and VLAN. Where the netdev has gone what it sends is dropped.
  */
 int vnic_port_up(struct vnic_dev *d);
-/* Policy, filter, pairs or link changed. The same errors; the old state stays in force then. */
+/* Policy, filter, pairs or link of a port that is up changed. The same errors; the old state stays in force then. */
 int vnic_port_update(struct vnic_dev *d);
 /*
  * Out of the table; when it returns no softirq is at its queues any more (their running is false and synchronize_net() is

@@ -41,7 +41,7 @@ struct sk_buff *vnic_wire_fit(struct vnic_uplink *up, struct net_device *netdev,
 	return head;
 }
 
-struct sk_buff *vnic_wire_send(struct vnic_uplink *up, struct net_device *netdev, u16 index, struct sk_buff *list)
+struct sk_buff *vnic_wire_send(struct vnic_uplink *up, struct net_device *netdev, u16 index, struct sk_buff *list, bool *seen)
 {
 	struct netdev_queue *txq = netdev_get_tx_queue(netdev, index);
 	const bool tapped = dev_nit_active(netdev);
@@ -56,15 +56,16 @@ struct sk_buff *vnic_wire_send(struct vnic_uplink *up, struct net_device *netdev
 		list = skb->next;
 		skb_mark_not_on_list(skb);
 		skb_set_queue_mapping(skb, index);
-		if (unlikely(tapped))
+		if (unlikely(tapped) && !*seen)
 			dev_queue_xmit_nit(skb, netdev);
-		vnic_count(up, to_wire);
 		rc = netdev_start_xmit(skb, netdev, txq, list);
-		if (unlikely(!dev_xmit_complete(rc))) {
+		*seen = unlikely(!dev_xmit_complete(rc));
+		if (unlikely(*seen)) {
 			skb->next = list;
 			list = skb;
 			break;
 		}
+		vnic_count(up, to_wire);
 	}
 	HARD_TX_UNLOCK(netdev, txq);
 	if (list)
