@@ -76,7 +76,7 @@ unsigned int vnic_hook_egress(void *priv, struct sk_buff *skb, const struct nf_h
 	struct vnic_uplink *up = priv;
 	const struct vnic_sort *sort = rcu_dereference(up->sort);
 	bool inband = false;
-	struct vnic_port *port;
+	struct vnic_port *port, *from;
 	u16 vid = 0;
 	u64 dst, src;
 
@@ -94,8 +94,9 @@ unsigned int vnic_hook_egress(void *priv, struct sk_buff *skb, const struct nf_h
 	}
 	dst = vnic_mac_of_frame(skb->data);
 	src = vnic_mac_of_frame(skb->data + ETH_ALEN);
-	/* Not the announcements that we send for a device ourselves. */
-	if (likely(!vnic_sort_find(sort, src, vid)))
+	/* What we announce for a device ourselves is no station's, and not for that device. */
+	from = vnic_sort_find(sort, src, vid);
+	if (likely(!from))
 		vnic_station_learn(up->stations, src, vid, VNIC_STACK, vnic_now());
 
 	port = vnic_mac_is_multicast(dst) ? NULL : vnic_sort_find(sort, dst, vid);
@@ -113,11 +114,11 @@ unsigned int vnic_hook_egress(void *priv, struct sk_buff *skb, const struct nf_h
 		struct sk_buff *copy = skb_copy(skb, GFP_ATOMIC);
 
 		if (copy && untag(copy)) {
-			vnic_rx_flood(up, sort, copy, dst, vid, NULL, true);
+			vnic_rx_flood(up, sort, copy, dst, vid, from, true);
 			consume_skb(copy);
 		}
 		return NF_ACCEPT;
 	}
-	vnic_rx_flood(up, sort, skb, dst, vid, NULL, true);
+	vnic_rx_flood(up, sort, skb, dst, vid, from, true);
 	return NF_ACCEPT;
 }
