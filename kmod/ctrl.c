@@ -34,8 +34,6 @@ static int vnic_filter_set(struct vnic_dev *d, struct vnic_filter *new)
 	rcu_assign_pointer(d->filter, new);
 	if (d->port_up)
 		err = vnic_port_update(d);
-	if (err == -ENETDOWN)
-		err = 0; /* it takes no frames at all at the moment */
 	if (err) {
 		rcu_assign_pointer(d->filter, old);
 		old = new;
@@ -352,7 +350,7 @@ static u8 vnic_ctrl_mq(struct vnic_dev *d, const struct vnic_cmd *cmd)
 		err = vnic_vq_start(&d->vq[i]);
 	if (!err && d->port_up)
 		err = vnic_port_update(d);
-	if (err && err != -ENETDOWN) {
+	if (err) {
 		WRITE_ONCE(d->pairs, was);
 		for (i = 0; i < vnic_data_vqs(d); i++)
 			vnic_vq_start(&d->vq[i]);

@@ -112,7 +112,7 @@ void vnic_dev_broken(struct vnic_vq *vq)
 
 /*
  * Take part in the uplink and let the queues run that are enabled. A device whose netdev is gone runs as well, without a
- * link. Everything else that fails is the caller's to report.
+ * link. What fails is the caller's to report.
  */
 static int vnic_dev_run(struct vnic_dev *d)
 {
@@ -125,14 +125,13 @@ static int vnic_dev_run(struct vnic_dev *d)
 			return err;
 	}
 	err = vnic_port_up(d);
-	if (err && err != -ENETDOWN)
+	if (err)
 		return err;
-	d->port_up = !err;
+	d->port_up = true;
 	for (i = 0; i < d->nvqs; i++)
 		if (d->vq[i].running)
 			vnic_vq_kick(&d->vq[i]);
-	if (d->port_up)
-		vnic_port_announce(d);
+	vnic_port_announce(d);
 	return 0;
 }
 

@@ -134,8 +134,6 @@ static int take_place(struct vnic_dev *d)
 	struct vnic_port *port;
 	int err;
 
-	if (!rcu_access_pointer(d->up->netdev))
-		return -ENETDOWN;
 	port = port_new(d);
 	if (!port)
 		return -ENOMEM;
@@ -155,7 +153,8 @@ static int take_place(struct vnic_dev *d)
  * vnic_port_up() - take a device into the switch
  * @d: its running queues run from here on; dev->lock held
  *
- * Return: 0, -EADDRINUSE, -ENETDOWN, -ENOMEM.
+ * Also where the netdev has gone: what the device sends is taken and dropped, or its guest's stack would wait for good.
+ * Return: 0, -EADDRINUSE, -ENOMEM.
  */
 int vnic_port_up(struct vnic_dev *d)
 {
@@ -178,8 +177,8 @@ int vnic_port_up(struct vnic_dev *d)
 int vnic_port_update(struct vnic_dev *d)
 {
 	lockdep_assert_held(&d->lock);
-	if (!rcu_access_pointer(d->port))
-		return -ENETDOWN;
+	if (WARN_ON_ONCE(!rcu_access_pointer(d->port)))
+		return -EINVAL;
 	return take_place(d);
 }
 
@@ -297,7 +296,7 @@ static void announce_in(struct vnic_uplink *up, struct net_device *netdev, const
 	skb_reset_mac_header(skb);
 	if (vid)
 		__vlan_hwaccel_put_tag(skb, htons(ETH_P_8021Q), vid);
-	/* A bridge above the uplink learns it too; neighbours need not: the table knows. */
+	/* A bridge above the uplink learns it too. Neighbours hear it by the egress hook, the device itself does not. */
 	copy = skb_copy(skb, GFP_ATOMIC);
 	if (copy)
 		vnic_wire_to_stack(up, netdev, copy);

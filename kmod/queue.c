@@ -274,7 +274,7 @@ void vnic_set_vq_ready(struct vdpa_device *vdpa, u16 idx, bool ready)
 		err = vnic_vq_start(vq);
 		if (!err && d->port_up)
 			err = vnic_port_update(d);
-		if (err && err != -ENETDOWN)
+		if (err)
 			vnic_dev_fail(d, "queue %u cannot start: %d", idx, err);
 		else
 			vnic_vq_kick(vq);
