@@ -1,0 +1,221 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# rig: 6.12/11
+# time limit: 300
+"""vnic.ko and its uplink: ntnic (tests/kmod), a NIC with four receive queues and rules that sort by MAC, whose other end is
+eth0 in the namespace "out". Frames go through drivers in user space."""
+import os
+import re
+import socket
+import struct
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import inside  # noqa: E402
+import vnicdev  # noqa: E402
+from net import Wire  # noqa: E402
+from vnicdev import VNIC, add, delete, driver, policy, read, stats, write  # noqa: E402
+from vt import run, test, wait_for  # noqa: E402
+
+bed = {}
+MAC = "52:54:00:00:50:%02x"
+NIC = "/sys/module/ntnic/parameters"
+ETH_P_ALL = 3
+PACKET_OUTGOING = 4
+SOL_PACKET, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE = 263, 23, 33
+
+
+def plain(mac):
+    return mac.replace(":", "")
+
+
+def setup():
+    if bed:
+        return
+    run("modprobe", "-a", "vhost_vdpa", "vnic", "ntnic")
+    bed["kmsg"] = vnicdev.Kmsg()
+    run("ip", "netns", "add", "out")
+    run("ip", "link", "set", "nt1", "netns", "out", "name", "eth0")
+    for at, dev in (((), "nt0"), (("ip", "netns", "exec", "out"), "eth0")):
+        run(*at, "sh", "-c", f"echo 1 >/proc/sys/net/ipv6/conf/{dev}/disable_ipv6; ip link set {dev} up")
+    wait_for("the link", lambda: read("/sys/class/net/nt0/carrier") == "1")
+    vnicdev.uplink("nt0")
+
+
+def checked(name):
+    """A test after which the kernel has said nothing that troubles."""
+    def register(fn):
+        def wrapped():
+            setup()
+            fn()
+            bed["kmsg"].clean()
+        return test(name)(wrapped)
+    return register
+
+
+def uplink_stats(name="nt0"):
+    return {k: int(v) for k, v in (line.split() for line in read(f"{VNIC}/devices/{name}/stats").splitlines())}
+
+
+def frames(d, name, ms=50):
+    """What has come to a device, as hex."""
+    got = []
+    while frame := d(f"recv {name} {ms}")["frame"]:
+        got.append(frame)
+    return got
+
+
+# ---- what the netdev does ----
+
+@checked("an uplink that is renamed leaves no link of its old name anywhere")
+def _renamed():
+    def links(name):
+        return [p for p in (f"{VNIC}/devices/{name}", f"/sys/class/mdev_bus/{name}") if os.path.lexists(p)]
+    run("ip", "link", "add", "t0", "type", "dummy")
+    vnicdev.uplink("t0")
+    assert len(links("t0")) == 2, links("t0")
+    for old, new in (("t0", "t1"), ("t1", "t2")):
+        run("ip", "link", "set", old, "name", new)
+        assert not links(old) and len(links(new)) == 2, (links(old), links(new))
+        assert os.path.isdir(f"/sys/class/mdev_bus/{new}/mdev_supported_types")
+    # Its old name is free for another one.
+    run("ip", "link", "add", "t0", "type", "dummy")
+    vnicdev.uplink("t0")
+    assert len(links("t0")) == 2, links("t0")
+    for name in ("t0", "t2"):
+        vnicdev.no_uplink(name)
+        assert not links(name), links(name)
+        run("ip", "link", "del", name)
+
+
+@checked("a frame that the NIC refuses at first is sent once, counted once, and seen once by packet sockets")
+def _busy():
+    add("b", "vnic/nt0", "mac", MAC % 1)
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
+    tap.bind(("nt0", ETH_P_ALL))
+    tap.setblocking(False)
+    with driver() as d:
+        d(f"open b {vnicdev.node('b')}")
+        d("up b")
+        d("packet o out/eth0")
+        before = uplink_stats()
+        write(f"{NIC}/busy", "3")
+        try:
+            d("stream b o n=600 min=60 max=1514")
+        finally:
+            write(f"{NIC}/busy", "0")
+        after = uplink_stats()
+    seen = 0
+    while True:
+        try:
+            data, where = tap.recvfrom(2048)
+        except BlockingIOError:
+            break
+        seen += where[2] == PACKET_OUTGOING and data[12:14] == b"\x88\xb5"
+    tap.close()
+    assert after["busy"] - before["busy"] > 100, after
+    assert after["to_wire"] - before["to_wire"] == 600 and seen == 600, (seen, before, after)
+    delete("b")
+
+
+@checked("where the netdev has gone, what a guest sends is taken and dropped, after a reset too, and not while suspended")
+def _gone():
+    run("ip", "link", "add", "t0", "type", "dummy")
+    run("ip", "link", "set", "t0", "up")
+    vnicdev.uplink("t0")
+    add("c", "vnic/t0", "mac", MAC % 2)
+
+    def dropped():
+        return stats("c")["tx"]["drop_uplink"]
+    with driver() as d:
+        d(f"open c {vnicdev.node('c')}")
+        d("up c num=256")
+        run("ip", "link", "del", "t0")
+        wait_for("no link", lambda: d("config c")["status"] & 1 == 0)
+        for how in ("as it runs", "suspended", "anew"):
+            before = dropped()
+            if how == "suspended":
+                d("suspend c")
+            elif how == "anew":
+                d("reset c")
+                d("up c num=256")
+            for _ in range(100):
+                d("send c " + "ff" * 6 + plain(MAC % 2) + "88b5" + "00" * 50)
+            if how == "suspended":
+                time.sleep(0.2)
+                assert dropped() == before
+                d("resume c")
+            wait_for(f"100 frames {how}", lambda n=before: dropped() == n + 100, 5)
+        d("reset c")
+    wait_for("the uplink's end", lambda: not os.path.exists(f"{VNIC}/devices/t0"), 10)
+
+
+@checked("what is announced for a device reaches the wire and its neighbour, and not itself")
+def _announce():
+    for i in (0, 1):
+        add(f"e{i}", "vnic/nt0", "mac", MAC % (0x10 + i))
+    with driver() as d:
+        for i in (0, 1):
+            d(f"open e{i} {vnicdev.node(f'e{i}')}")
+            d(f"up e{i}")
+        d("packet o out/eth0")
+        for who in ("e0", "e1", "o"):
+            d(f"drain {who}")
+        run("ip", "-n", "out", "link", "set", "eth0", "down")
+        wait_for("no link", lambda: d("config e0")["status"] & 1 == 0)
+        run("ip", "-n", "out", "link", "set", "eth0", "up")
+        wait_for("link", lambda: d("config e0")["status"] & 1)
+        rarp = [f"{'ff' * 6}{plain(MAC % (0x10 + i))}8035" for i in (0, 1)]
+        got = {who: [f[:28] for f in frames(d, who)] for who in ("e0", "e1")}
+        assert rarp[1] in got["e0"] and rarp[0] in got["e1"], got
+        assert rarp[0] not in got["e0"] and rarp[1] not in got["e1"], got
+    delete("e0", "e1")
+
+
+def tcp_segment(dst, src, seq, data, ident, df=True):
+    def csum(b):
+        b += b"\0" * (len(b) & 1)
+        s = sum(struct.unpack(f"!{len(b) // 2}H", b))
+        while s >> 16:
+            s = (s & 0xffff) + (s >> 16)
+        return ~s & 0xffff
+    a, b = socket.inet_aton("10.50.0.1"), socket.inet_aton("10.50.0.2")
+    tcp = struct.pack("!HHIIBBHHH", 1000, 2000, seq, 1, 5 << 4, 0x10, 1000, 0, 0)
+    tcp = tcp[:16] + struct.pack("!H", csum(a + b + struct.pack("!BBH", 0, 6, len(tcp) + len(data)) + tcp + data)) + tcp[18:]
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(data), ident, 0x4000 if df else 0, 64, 6, 0, a, b)
+    ip = ip[:10] + struct.pack("!H", csum(ip)) + ip[12:]
+    return bytes.fromhex(plain(dst) + plain(src)) + b"\x08\0" + ip + tcp + data
+
+
+@checked("what GRO has put together stays whole for a guest that takes it, also where all segments had the same IP id")
+def _gro():
+    wire = Wire("eth0", "out")
+    add("f", "vnic/nt0", "mac", MAC % 0x20)
+    write("/sys/class/net/nt0/gro_flush_timeout", "100000000")
+    try:
+        with driver() as d:
+            d(f"open f {vnicdev.node('f')}")
+            d("up f want=0x83")  # CSUM, GUEST_CSUM, GUEST_TSO4
+            for same in (False, True):
+                before = stats("f")["rx"]
+                for i in range(8):
+                    wire.send(tcp_segment(MAC % 0x20, MAC % 0xee, 1 + 1000 * i, bytes([i]) * 1000, 0 if same else 100 + i))
+                wait_for("8,000 bytes", lambda b=before: stats("f")["rx"]["bytes"] - b["bytes"] >= 8000, 5)
+                time.sleep(0.2)
+                n = stats("f")["rx"]["frames"] - before["frames"]
+                assert n < 4, f"{n} frames where ids are {'the same' if same else 'ascending'}"
+    finally:
+        write("/sys/class/net/nt0/gro_flush_timeout", "0")
+    delete("f")
+
+
+@checked("all is given back, and the modules unload")
+def _end():
+    vnicdev.no_uplink("nt0")
+    run("modprobe", "-r", "vnic")
+    run("modprobe", "-r", "ntnic")
+
+
+inside.main(__file__, limit=280)
