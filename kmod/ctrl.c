@@ -95,27 +95,13 @@ int vnic_policy_changed(struct vnic_dev *d)
 }
 
 /**
- * vnic_policy_set_mac() - the host gives a device its MAC
- * @d: dev->lock held
+ * vnic_mac_of_host() - the uplink's own MAC, or its bridge's
+ * @up: the uplink
  * @mac: the MAC
  *
- * Return: 0, -EADDRNOTAVAIL: not one that a NIC can have, -EBUSY: a driver runs, which would not notice.
+ * Frames for it are the host's, whoever asks for it.
  */
-int vnic_policy_set_mac(struct vnic_dev *d, const u8 *mac)
-{
-	lockdep_assert_held(&d->lock);
-	if (!is_valid_ether_addr(mac))
-		return -EADDRNOTAVAIL;
-	if (d->status & VIRTIO_CONFIG_S_DRIVER_OK)
-		return ether_addr_equal(mac, d->policy.mac) ? 0 : -EBUSY;
-	ether_addr_copy(d->policy.mac, mac);
-	ether_addr_copy(vnic_filter(d)->mac, mac); /* not in the table: nobody reads it */
-	vnic_config_update(d);
-	return 0;
-}
-
-/* The uplink's own MAC, or its bridge's: frames for it are the host's, whatever a guest may ask for. */
-static bool vnic_mac_of_host(struct vnic_uplink *up, const u8 *mac)
+bool vnic_mac_of_host(struct vnic_uplink *up, const u8 *mac)
 {
 	struct net_device *netdev, *master;
 	bool own = false;
@@ -128,6 +114,48 @@ static bool vnic_mac_of_host(struct vnic_uplink *up, const u8 *mac)
 	}
 	rcu_read_unlock();
 	return own;
+}
+
+/**
+ * vnic_dev_has_mac() - the host gave @mac to a device, or its guest was granted it
+ * @d: takes dev->lock
+ * @mac: the MAC
+ */
+bool vnic_dev_has_mac(struct vnic_dev *d, const u8 *mac)
+{
+	const struct vnic_filter *f;
+	bool has;
+
+	mutex_lock(&d->lock);
+	f = vnic_filter(d);
+	has = ether_addr_equal(mac, d->policy.mac) || ether_addr_equal(mac, f->mac);
+	for (u16 i = 0; i < f->n_uni && !has; i++)
+		has = ether_addr_equal(mac, f->uni[i]);
+	mutex_unlock(&d->lock);
+	return has;
+}
+
+/**
+ * vnic_policy_set_mac() - the host gives a device its MAC
+ * @d: dev->lock held
+ * @mac: the MAC
+ *
+ * Return: 0, -EADDRNOTAVAIL: not one that a NIC can have, -EADDRINUSE: the host's own, -EBUSY: a driver runs, which would
+ * not notice.
+ */
+int vnic_policy_set_mac(struct vnic_dev *d, const u8 *mac)
+{
+	lockdep_assert_held(&d->lock);
+	if (!is_valid_ether_addr(mac))
+		return -EADDRNOTAVAIL;
+	if (d->status & VIRTIO_CONFIG_S_DRIVER_OK)
+		return ether_addr_equal(mac, d->policy.mac) ? 0 : -EBUSY;
+	if (vnic_mac_of_host(d->up, mac))
+		return -EADDRINUSE;
+	ether_addr_copy(d->policy.mac, mac);
+	ether_addr_copy(vnic_filter(d)->mac, mac); /* not in the table: nobody reads it */
+	vnic_config_update(d);
+	return 0;
 }
 
 static u8 vnic_deny(struct vnic_dev *d, const u8 *mac)

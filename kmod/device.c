@@ -476,6 +476,10 @@ static int vnic_dev_list(struct vnic_dev *d, bool in)
 		err = -ENETDOWN;
 	} else if (in && d->mtu_set > netdev->mtu) {
 		err = -EINVAL;
+	} else if (in && vnic_mac_of_host(up, d->policy.mac)) {
+		/* vDPA gives dev_add nothing to say why with. */
+		dev_warn(&up->dev, "%s: %pM is the uplink's own MAC, or its bridge's\n", d->name, d->policy.mac);
+		err = -EADDRINUSE;
 	} else if (in) {
 		mutex_lock(&d->lock);
 		vnic_config_uplink(d);
@@ -505,7 +509,8 @@ static int vnic_dev_list(struct vnic_dev *d, bool in)
  *	    device before this returns
  *
  * A driver may be probed at once. Sleeps, takes rtnl.
- * Return: the device, or ERR_PTR: -EINVAL (features or queues that cannot be), -ENETDOWN (the netdev is gone), -EEXIST, -ENOMEM.
+ * Return: the device, or ERR_PTR: -EINVAL (features or queues that cannot be), -ENETDOWN (the netdev is gone),
+ * -EADDRINUSE (the MAC is the host's), -EEXIST, -ENOMEM.
  */
 struct vnic_dev *vnic_dev_new(struct vnic_uplink *up, struct device *parent, const char *name,
 			      const struct vdpa_dev_set_config *config, bool locked)

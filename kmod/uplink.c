@@ -429,11 +429,64 @@ static int uplink_rename(struct vnic_uplink *up, const char *name)
 	return err;
 }
 
+/* A device that has @mac, on an uplink that is @netdev or a port of it. */
+static struct vnic_dev *dev_with_mac(const struct net_device *netdev, const u8 *mac)
+{
+	struct vnic_uplink *up;
+	struct vnic_dev *d;
+
+	list_for_each_entry(up, &vnic_uplinks, node) {
+		struct net_device *own = rtnl_dereference(up->netdev);
+
+		if (!own || (own != netdev && netdev_master_upper_dev_get(own) != netdev))
+			continue;
+		list_for_each_entry(d, &up->devs, node)
+			if (vnic_dev_has_mac(d, mac))
+				return d;
+	}
+	return NULL;
+}
+
+/*
+ * The host's MAC is to become @mac. One of a device is refused: its frames would be the host's or the host's its, and who
+ * has it may be running. The device has to be given another one first, or its guest denied it.
+ */
+static int refuse_mac(const struct net_device *netdev, const u8 *mac, struct netlink_ext_ack *extack)
+{
+	struct vnic_dev *d = ether_addr_equal(mac, netdev->dev_addr) ? NULL : dev_with_mac(netdev, mac);
+
+	if (!d)
+		return NOTIFY_DONE;
+	NL_SET_ERR_MSG_FMT_MOD(extack, "vDPA device %s has that MAC", d->name);
+	return notifier_from_errno(-EADDRINUSE);
+}
+
+/* It has become one unasked, as a bridge takes its ports'. The device keeps its frames. */
+static void warn_of_mac(const struct net_device *netdev)
+{
+	struct vnic_dev *d = dev_with_mac(netdev, netdev->dev_addr);
+
+	if (d)
+		netdev_warn(netdev, "vDPA device %s has its MAC, too: it takes the frames that the uplink receives for it\n", d->name);
+}
+
 static int netdev_event(struct notifier_block *nb, unsigned long event, void *ptr)
 {
 	struct net_device *netdev = netdev_notifier_info_to_dev(ptr);
 	struct vnic_uplink *up = uplink_of(netdev);
 
+	switch (event) {
+	case NETDEV_PRE_CHANGEADDR:
+		return refuse_mac(netdev, ((struct netdev_notifier_pre_changeaddr_info *)ptr)->dev_addr,
+				  netdev_notifier_info_to_extack(ptr));
+	case NETDEV_CHANGEADDR:
+		warn_of_mac(netdev);
+		return NOTIFY_DONE;
+	case NETDEV_CHANGEUPPER:
+		if (up && netdev_master_upper_dev_get(netdev))
+			warn_of_mac(netdev_master_upper_dev_get(netdev));
+		return NOTIFY_DONE;
+	}
 	if (!up)
 		return NOTIFY_DONE;
 	switch (event) {

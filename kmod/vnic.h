@@ -283,6 +283,8 @@ void vnic_filter_reset(struct vnic_dev *d);
 int vnic_policy_changed(struct vnic_dev *d);
 int vnic_policy_set_mac(struct vnic_dev *d, const u8 *mac);
 u8 vnic_mac_ask(struct vnic_dev *d, const u8 *mac);
+bool vnic_mac_of_host(struct vnic_uplink *up, const u8 *mac);
+bool vnic_dev_has_mac(struct vnic_dev *d, const u8 *mac);
 
 /* ---- mgmt.c, mdev.c, sysfs.c ---- */
 int vnic_mgmt_register(struct vnic_uplink *up);
