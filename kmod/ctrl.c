@@ -13,6 +13,12 @@
 
 /* Commands of one run of the work item: others want the lock, too. */
 #define VNIC_CTRL_BURST 64
+/*
+ * Each may make a new sorting table, in a thread of the host's. So many are done in this time; the next ones stay in the ring
+ * until it is over.
+ */
+#define VNIC_CTRL_MAX 100
+#define VNIC_CTRL_TIME (HZ / 10)
 
 static struct vnic_filter *vnic_filter(struct vnic_dev *d)
 {
@@ -192,8 +198,11 @@ u8 vnic_mac_ask(struct vnic_dev *d, const u8 *mac)
 	if (vnic_filter_set(d, f))
 		return vnic_deny(d, mac); /* a neighbour's */
 	vnic_config_update(d);
-	if (d->port_up)
-		vnic_port_announce(d);
+	if (d->port_up) {
+		/* By the uplink's work item: a guest may ask as often as it likes. */
+		WRITE_ONCE(d->announce_due, true);
+		vnic_nic_update(d->up);
+	}
 	return VIRTIO_NET_OK;
 }
 
@@ -448,7 +457,7 @@ static bool vnic_ctrl_pull(struct vnic_vq *vq, struct vnic_chain *chain)
 	if (r < 0)
 		vnic_dev_broken(vq);
 	else if (vq->running && !r && !vnic_ring_needs_poll(ring))
-		queue_work(vnic_wq, &vq->dev->ctrl_work); /* came in between; never to be chased under the lock */
+		queue_delayed_work(vnic_wq, &vq->dev->ctrl_work, 0); /* came in between; never to be chased under the lock */
 	spin_unlock_bh(&vq->lock);
 	return r > 0;
 }
@@ -468,18 +477,28 @@ static void vnic_ctrl_push(struct vnic_vq *vq, struct vnic_chain *chain, u8 ack)
 
 void vnic_ctrl_work(struct work_struct *work)
 {
-	struct vnic_dev *d = container_of(work, struct vnic_dev, ctrl_work);
+	struct vnic_dev *d = container_of(to_delayed_work(work), struct vnic_dev, ctrl_work);
 	struct vnic_chain chain = { .seg = d->ctrl_seg };
 	struct vnic_vq *vq;
-	unsigned int n;
+	u16 limit, n;
+	long left;
 
 	mutex_lock(&d->lock);
 	vq = &d->vq[vnic_data_vqs(d)];
 	if (vq->running && vnic_vq_is_ctrl(vq)) {
-		for (n = 0; n < VNIC_CTRL_BURST && vnic_ctrl_pull(vq, &chain); n++)
+		left = d->ctrl_until - jiffies;
+		if (left <= 0) {
+			left = VNIC_CTRL_TIME;
+			d->ctrl_until = jiffies + left;
+			d->ctrl_left = VNIC_CTRL_MAX;
+		}
+		limit = min(VNIC_CTRL_BURST, d->ctrl_left);
+		for (n = 0; n < limit && vnic_ctrl_pull(vq, &chain); n++)
 			vnic_ctrl_push(vq, &chain, vnic_ctrl_command(d, &chain));
-		if (n == VNIC_CTRL_BURST)
-			queue_work(vnic_wq, &d->ctrl_work);
+		d->ctrl_left -= n;
+		/* A kick that came meanwhile has it run at once, and find that it is too early. */
+		if (n == limit)
+			queue_delayed_work(vnic_wq, &d->ctrl_work, d->ctrl_left ? 0 : left);
 	}
 	mutex_unlock(&d->lock);
 }

@@ -418,7 +418,8 @@ static int vnic_dev_init(struct vnic_dev *d, struct vnic_uplink *up, const char 
 	get_device(&up->dev);
 	INIT_LIST_HEAD(&d->node);
 	init_completion(&d->gone);
-	INIT_WORK(&d->ctrl_work, vnic_ctrl_work);
+	INIT_DELAYED_WORK(&d->ctrl_work, vnic_ctrl_work);
+	d->ctrl_until = jiffies;
 	INIT_WORK(&d->broken_work, vnic_broken_work);
 
 	d->nvqs = 2 * d->pairs_max + !!(d->offered & F(CTRL_VQ));
@@ -581,7 +582,7 @@ void vnic_dev_del(struct vnic_dev *d, bool locked)
 		vdpa_unregister_device(&d->vdpa);
 	/* Its driver has reset it; one that did not would leave work behind. */
 	vnic_compat_reset(&d->vdpa, VDPA_RESET_F_CLEAN_MAP);
-	cancel_work_sync(&d->ctrl_work);
+	cancel_delayed_work_sync(&d->ctrl_work);
 	cancel_work_sync(&d->broken_work);
 	vnic_dev_list(d, false);
 	complete_all(&d->gone);

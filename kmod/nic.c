@@ -2,13 +2,16 @@
 /*
  * What the NIC is told: MAC and multicast filters, VLANs, promiscuity, so that it lets the devices' frames in and its
  * classifier can sort them by queue. Brought up to date by a work item, since that needs rtnl, which comes before dev->lock:
- * what the sorting table wants is compared with what the NIC was given, and the difference told.
+ * what the sorting table wants is compared with what the NIC was given, and the difference told. Guests have it done, so all that
+ * they want in a tenth of a second is done at once.
  */
 #include <linux/rtnetlink.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 
 #include "switch.h"
+
+#define NIC_PAUSE (HZ / 10)
 
 struct macs {
 	u64 *mac; /* ascending, each once */
@@ -169,11 +172,32 @@ static void tell(struct net_device *netdev, struct vnic_nic *new, const struct v
 		new->promisc = old->promisc;
 }
 
+void vnic_nic_update(struct vnic_uplink *up)
+{
+	const long wait = READ_ONCE(up->nic_next) - jiffies;
+
+	queue_delayed_work(vnic_wq, &up->nic_work, clamp(wait, 0L, (long)NIC_PAUSE));
+}
+
+static void announce_due(struct vnic_uplink *up)
+{
+	struct vnic_dev *d;
+
+	list_for_each_entry(d, &up->devs, node)
+		if (READ_ONCE(d->announce_due)) {
+			/* Before: who sets it again meanwhile has us run again. */
+			WRITE_ONCE(d->announce_due, false);
+			vnic_port_announce(d);
+		}
+}
+
 static void nic_work(struct work_struct *work)
 {
-	struct vnic_uplink *up = container_of(work, struct vnic_uplink, nic_work);
+	struct vnic_uplink *up = container_of(to_delayed_work(work), struct vnic_uplink, nic_work);
 	struct vnic_nic *wanted;
 	struct net_device *netdev;
+
+	WRITE_ONCE(up->nic_next, jiffies + NIC_PAUSE);
 
 	rtnl_lock();
 	netdev = rtnl_dereference(up->netdev);
@@ -181,7 +205,10 @@ static void nic_work(struct work_struct *work)
 	if (wanted) {
 		tell(netdev, wanted, up->nic);
 		swap(up->nic, wanted);
+		vnic_count(up, told);
 	}
+	if (netdev)
+		announce_due(up);
 	rtnl_unlock();
 	nic_free(wanted);
 }
@@ -199,7 +226,8 @@ void vnic_nic_forget(struct vnic_uplink *up, struct net_device *netdev)
 
 int vnic_nic_init(struct vnic_uplink *up)
 {
-	INIT_WORK(&up->nic_work, nic_work);
+	INIT_DELAYED_WORK(&up->nic_work, nic_work);
+	up->nic_next = jiffies;
 	up->nic = nic_alloc(0, 0);
 	return up->nic ? 0 : -ENOMEM;
 }
@@ -208,7 +236,7 @@ void vnic_nic_exit(struct vnic_uplink *up)
 {
 	if (!up->nic)
 		return;
-	cancel_work_sync(&up->nic_work);
+	cancel_delayed_work_sync(&up->nic_work);
 	nic_free(up->nic);
 	up->nic = NULL;
 }

@@ -145,7 +145,7 @@ static int take_place(struct vnic_dev *d)
 	rcu_assign_pointer(d->port, port);
 	if (old)
 		kfree_rcu(old, rcu);
-	queue_work(vnic_wq, &d->up->nic_work);
+	vnic_nic_update(d->up);
 	return 0;
 }
 
@@ -201,7 +201,7 @@ void vnic_port_down(struct vnic_dev *d)
 	vnic_rx_settle(d);
 	RCU_INIT_POINTER(d->port, NULL);
 	kfree_rcu(port, rcu);
-	queue_work(vnic_wq, &d->up->nic_work);
+	vnic_nic_update(d->up);
 }
 
 /**

@@ -69,7 +69,7 @@ static void vnic_vq_set_running(struct vnic_vq *vq, bool running)
 void vnic_vq_kick(struct vnic_vq *vq)
 {
 	if (vnic_vq_is_ctrl(vq))
-		queue_work(vnic_wq, &vq->dev->ctrl_work);
+		queue_delayed_work(vnic_wq, &vq->dev->ctrl_work, 0);
 	else if (vnic_vq_is_tx(vq))
 		vnic_tx_kick(vq);
 	else if (vnic_vq_is_rx(vq))

@@ -15,7 +15,8 @@
 	X(to_stack)   /* from a device to the host or what is behind it */                        \
 	X(to_wire)    /* from a device to the wire */                                             \
 	X(busy)	      /* times that the NIC had no room for a device's frames */                  \
-	X(dropped)    /* what could not be cloned, segmented or sent */
+	X(dropped)    /* what could not be cloned, segmented or sent */                           \
+	X(told)	      /* times that the NIC was told of filters: ten a second at most */
 
 struct vnic_uplink_stats {
 #define X(name) u64 name;

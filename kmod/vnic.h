@@ -137,6 +137,7 @@ struct vnic_dev {
 	u32 generation;
 	struct vdpa_callback config_cb;
 	bool announce;		/* VIRTIO_NET_S_ANNOUNCE, until the driver acknowledges it */
+	bool announce_due;	/* to the network, by the uplink's work item */
 	u16 mtu_set;		/* by the host; 0: the uplink's */
 	struct {
 		bool carrier;
@@ -157,7 +158,9 @@ struct vnic_dev {
 	struct vnic_mem *as[2];	/* address spaces; counted */
 	u8 group_as[2];		/* group 0: data queues, 1: control queue */
 	u64 guest_offloads;
-	struct work_struct ctrl_work; /* control queue: process context */
+	struct delayed_work ctrl_work; /* control queue: process context */
+	unsigned long ctrl_until; /* jiffies; until then ctrl_left commands are carried out */
+	u16 ctrl_left;
 	struct vnic_seg *ctrl_seg; /* its room for a chain */
 	struct work_struct broken_work; /* NEEDS_RESET, after vnic_dev_broken() */
 	struct vnic_mem *identity; /* for virtio_vdpa only: this kernel's own memory */
@@ -321,7 +324,8 @@ struct vnic_uplink {
 	struct nf_hook_ops ingress, egress;
 	bool hooked, egress_hooked, added, mgmt_up, mdev_up, closing;
 	struct delayed_work gone_work;	/* deletes the devices of an uplink whose netdev has gone */
-	struct work_struct nic_work;	/* brings the NIC's filters up to date (nic.c): needs rtnl */
+	struct delayed_work nic_work;	/* brings the NIC's filters up to date (nic.c): needs rtnl */
+	unsigned long nic_next;		/* jiffies: not before */
 	struct vnic_nic *nic;		/* what the NIC was given; under rtnl */
 
 	struct vnic_sort __rcu *sort;	/* replaced as a whole, under lock */
@@ -366,6 +370,8 @@ void vnic_vq_abandon(struct vnic_vq *vq);
  */
 void vnic_tx_kick(struct vnic_vq *vq);
 void vnic_rx_kick(struct vnic_vq *vq);
+/* Have the NIC told what the table wants by now, and done what is due to the network: soon, by a work item. Any context. */
+void vnic_nic_update(struct vnic_uplink *up);
 /* Send a gratuitous ARP-like announcement of @d's MAC and VLANs on the uplink (RARP, as QEMU does). */
 void vnic_port_announce(struct vnic_dev *d);
 
