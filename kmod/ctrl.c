@@ -81,7 +81,7 @@ int vnic_policy_changed(struct vnic_dev *d)
 	if (!f)
 		return -ENOMEM;
 	if (!(allow & VNIC_ALLOW_PROMISC))
-		f->promisc = false;
+		f->promisc = f->alluni = false;
 	if (!(allow & VNIC_ALLOW_MAC)) {
 		ether_addr_copy(f->mac, d->policy.mac);
 		f->n_uni = 0;
@@ -241,6 +241,21 @@ static u8 vnic_ctrl_rx(struct vnic_dev *d, const struct vnic_cmd *cmd)
 			goto deny;
 		/* Who may not choose its groups has all of them. */
 		f->allmulti = on || !(d->policy.allow & VNIC_ALLOW_MULTICAST);
+		break;
+	case VIRTIO_NET_CTRL_RX_ALLUNI:
+		if (on && !(d->policy.allow & VNIC_ALLOW_PROMISC))
+			goto deny;
+		f->alluni = on;
+		break;
+	/* To hear less every guest may ask for. */
+	case VIRTIO_NET_CTRL_RX_NOMULTI:
+		f->nomulti = on;
+		break;
+	case VIRTIO_NET_CTRL_RX_NOUNI:
+		f->nouni = on;
+		break;
+	case VIRTIO_NET_CTRL_RX_NOBCAST:
+		f->nobcast = on;
 		break;
 	default:
 		kfree(f);
@@ -421,6 +436,10 @@ static const struct {
 } vnic_cmds[] = {
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, F(CTRL_RX), vnic_ctrl_rx },
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, F(CTRL_RX), vnic_ctrl_rx },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLUNI, F(CTRL_RX_EXTRA), vnic_ctrl_rx },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOMULTI, F(CTRL_RX_EXTRA), vnic_ctrl_rx },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOUNI, F(CTRL_RX_EXTRA), vnic_ctrl_rx },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_NOBCAST, F(CTRL_RX_EXTRA), vnic_ctrl_rx },
 	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, F(CTRL_RX), vnic_ctrl_mac_table },
 	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, F(CTRL_MAC_ADDR), vnic_ctrl_mac_addr },
 	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, F(CTRL_VLAN), vnic_ctrl_vlan },

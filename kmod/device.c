@@ -20,7 +20,7 @@
 const u64 vnic_features = BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_F_ACCESS_PLATFORM) | BIT_ULL(VIRTIO_F_RING_PACKED) |
 			  BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) | BIT_ULL(VIRTIO_RING_F_EVENT_IDX) | VNIC_GUEST_OFFLOADS |
 			  F(CSUM) | F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_ECN) | F(HOST_USO) | F(MRG_RXBUF) | F(MAC) |
-			  F(STATUS) | F(MTU) | F(SPEED_DUPLEX) | F(MQ) | F(CTRL_VQ) | F(CTRL_RX) | F(CTRL_VLAN) |
+			  F(STATUS) | F(MTU) | F(SPEED_DUPLEX) | F(MQ) | F(CTRL_VQ) | F(CTRL_RX) | F(CTRL_RX_EXTRA) | F(CTRL_VLAN) |
 			  F(CTRL_MAC_ADDR) | F(GUEST_ANNOUNCE) | F(CTRL_GUEST_OFFLOADS);
 
 /* Without these there is no device: no legacy driver, and addresses are translated (or the DMA API's). */
@@ -34,7 +34,8 @@ static const struct {
 	{ F(GUEST_ECN), F(GUEST_TSO4) | F(GUEST_TSO6) },
 	{ F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_USO), F(CSUM) },
 	{ F(HOST_ECN), F(HOST_TSO4) | F(HOST_TSO6) },
-	{ F(MQ) | F(CTRL_RX) | F(CTRL_VLAN) | F(CTRL_MAC_ADDR) | F(GUEST_ANNOUNCE) | F(CTRL_GUEST_OFFLOADS), F(CTRL_VQ) },
+	{ F(MQ) | F(CTRL_RX) | F(CTRL_RX_EXTRA) | F(CTRL_VLAN) | F(CTRL_MAC_ADDR) | F(GUEST_ANNOUNCE) | F(CTRL_GUEST_OFFLOADS),
+	  F(CTRL_VQ) },
 };
 
 static bool vnic_features_sound(u64 f)

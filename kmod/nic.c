@@ -81,7 +81,7 @@ static void want_port(struct vnic_nic *nic, const struct vnic_port *port)
 	for (u16 i = 0; i < port->n_multi; i++)
 		add_mac(&nic->multi, port->multi[i]);
 	nic->allmulti |= port->allmulti;
-	nic->promisc |= port->promisc;
+	nic->promisc |= port->promisc || port->alluni;
 	if (port->vlan)
 		set_bit(port->vlan, nic->vlans);
 	if (port->trunk)

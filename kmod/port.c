@@ -73,6 +73,9 @@ static struct vnic_port *port_new(struct vnic_dev *d)
 	port->mac = vnic_mac(f->mac);
 	port->promisc = f->promisc;
 	port->allmulti = f->allmulti;
+	port->alluni = f->alluni;
+	port->nomulti = f->nomulti;
+	port->nouni = f->nouni;
 	port->nobcast = f->nobcast;
 	while (port->n_uni < min_t(u16, f->n_uni, VNIC_FILTERS)) {
 		port->uni[port->n_uni] = vnic_mac(f->uni[port->n_uni]);

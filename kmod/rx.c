@@ -375,6 +375,11 @@ void vnic_rx_port(struct vnic_uplink *up, struct vnic_port *port, struct sk_buff
 {
 	struct sk_buff *next;
 
+	/* Its own frames find it whether it wants them or not: whose they are is not the guest's to say. */
+	if (unlikely(port->nouni && !is_multicast_ether_addr(skb->data))) {
+		kfree_skb(skb);
+		return;
+	}
 	/* Another guest's pages, by way of another device: what we copy must not change under us. */
 	if (unlikely(!port->link || skb_orphan_frags(skb, GFP_ATOMIC))) {
 		vnic_count(up, dropped);

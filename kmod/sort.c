@@ -35,9 +35,11 @@ bool vnic_port_has_mac(const struct vnic_port *port, u64 mac)
 bool vnic_port_wants(const struct vnic_port *port, u64 dst)
 {
 	if (!vnic_mac_is_multicast(dst))
-		return port->promisc;
+		return (port->promisc || port->alluni) && !port->nouni;
 	if (dst == VNIC_BCAST)
 		return !port->nobcast;
+	if (port->nomulti)
+		return false;
 	if (port->promisc || port->allmulti)
 		return true;
 	for (u16 i = 0; i < port->n_multi; i++)
@@ -133,7 +135,7 @@ struct vnic_sort *vnic_sort_new(struct vnic_port *const *ports, u32 n, u64 seed,
 		s->port[i] = ports[i];
 		if (ports[i]->trunk)
 			s->trunk[s->n_trunk++] = ports[i];
-		s->n_promisc += ports[i]->promisc;
+		s->n_promisc += ports[i]->promisc || ports[i]->alluni;
 		insert_port(s, ports[i]);
 	}
 	sort_by_vlan(s, ports, n);

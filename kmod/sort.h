@@ -37,7 +37,9 @@ struct vnic_port {
 	u8 hdr_len;	  /* of the virtio-net header */
 	bool mergeable;
 	bool link, trunk; /* trunk: it tags, with vlans */
-	bool promisc, allmulti, nobcast;
+	bool promisc, allmulti;
+	bool alluni;	  /* promiscuous as for unicast frames */
+	bool nomulti, nouni, nobcast; /* nothing of that kind, whatever else was asked for */
 	bool spoof;	  /* may send from any MAC */
 	u32 weight;
 	u64 rate;	  /* bytes/s; 0: no limit */

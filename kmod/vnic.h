@@ -100,7 +100,7 @@ struct vnic_policy {
 struct vnic_filter {
 	struct rcu_head rcu;
 	u8 mac[ETH_ALEN];	/* in force */
-	bool promisc, allmulti, nobcast;
+	bool promisc, allmulti, alluni, nomulti, nouni, nobcast;
 	u16 n_uni, n_multi;
 	u8 uni[VNIC_FILTERS][ETH_ALEN], multi[VNIC_FILTERS][ETH_ALEN];
 	DECLARE_BITMAP(vlans, VLAN_N_VID); /* tags that it sends and wants; of the allowed ones */

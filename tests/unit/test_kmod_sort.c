@@ -37,6 +37,9 @@ static void rnd_port(struct vnic_port *p, unsigned int owner)
 	p->link = true;
 	p->promisc = !rnd(5);
 	p->allmulti = !rnd(3);
+	p->alluni = !rnd(6);
+	p->nomulti = !rnd(6);
+	p->nouni = !rnd(6);
 	p->nobcast = !rnd(4);
 	p->n_uni = (u16)rnd(4);
 	p->n_multi = (u16)rnd(3);
@@ -89,7 +92,9 @@ static bool wants(const struct vnic_port *p, u64 dst)
 	if (dst == VNIC_BCAST)
 		return !p->nobcast;
 	if (!(dst & 1))
-		return p->promisc;
+		return (p->promisc || p->alluni) && !p->nouni;
+	if (p->nomulti)
+		return false;
 	for (u16 i = 0; i < p->n_multi; i++)
 		if (p->multi[i] == dst)
 			return true;
