@@ -349,7 +349,7 @@ static struct net_device *make(const char *name, unsigned int queues)
 	dev->hw_features = dev->features;
 	dev->vlan_features = dev->features;
 	dev->priv_flags &= ~IFF_TX_SKB_SHARING;
-	dev->priv_flags |= IFF_UNICAST_FLT;
+	dev->priv_flags |= IFF_UNICAST_FLT | IFF_LIVE_ADDR_CHANGE;
 	dev->max_mtu = ETH_MAX_MTU;
 	return dev;
 }

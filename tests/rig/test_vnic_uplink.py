@@ -4,8 +4,8 @@
 # time limit: 300
 """vnic.ko and its uplink: ntnic (tests/kmod), a NIC with four receive queues and rules that sort by MAC, whose other end is
 eth0 in the namespace "out". Frames go through drivers in user space."""
+import errno
 import os
-import re
 import socket
 import struct
 import sys
@@ -23,7 +23,7 @@ MAC = "52:54:00:00:50:%02x"
 NIC = "/sys/module/ntnic/parameters"
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
-SOL_PACKET, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE = 263, 23, 33
+SO_RCVBUFFORCE = 33
 
 
 def plain(mac):
@@ -152,6 +152,40 @@ def _gone():
     wait_for("the uplink's end", lambda: not os.path.exists(f"{VNIC}/devices/t0"), 10)
 
 
+@checked("no device has the MAC of its uplink or of the uplink's bridge, by no door; nor do they take one of a device's")
+def _host_mac():
+    own, other = read("/sys/class/net/nt0/address"), MAC % 0xfd
+    run("ip", "link", "add", "br0", "address", MAC % 0xfe, "type", "bridge")
+    run("ip", "link", "set", "nt0", "master", "br0")
+    try:
+        for mac in (own, MAC % 0xfe):
+            p = run("vdpa", "dev", "add", "name", "h", "mgmtdev", "vnic/nt0", "mac", mac, check=False)
+            assert p.returncode != 0 and "in use" in p.stderr, p.stderr
+        add("h", "vnic/nt0", "mac", MAC % 0x30)
+        for mac in (own, MAC % 0xfe):
+            vnicdev.refuses(f"{vnicdev.BUS}/devices/h/vnic/mac", mac, errno.EADDRINUSE)
+            assert run("vdpa", "dev", "set", "name", "h", "mac", mac, check=False).returncode != 0
+        with driver() as d:
+            d(f"open h {vnicdev.node('h')}")
+            d("up h ctrl")
+            policy("h", allow="mac")
+            assert d(f"ctrl h 1 1 {plain(own)}")["ack"] == 1
+            assert d(f"ctrl h 1 1 {plain(MAC % 0x31)}")["ack"] == 0
+            for dev, now in (("nt0", own), ("br0", MAC % 0xfe)):
+                for mac in (MAC % 0x30, MAC % 0x31):
+                    p = run("ip", "link", "set", dev, "address", mac, check=False)
+                    assert p.returncode != 0 and "vDPA device h has that MAC" in p.stderr, p.stderr
+                    assert read(f"/sys/class/net/{dev}/address") == now
+            # Another they may have, and the one that nobody has any more.
+            run("ip", "link", "set", "nt0", "address", other)
+            assert d(f"ctrl h 1 1 {plain(MAC % 0x30)}")["ack"] == 0
+            run("ip", "link", "set", "nt0", "address", MAC % 0x31)
+            run("ip", "link", "set", "nt0", "address", own)
+        delete("h")
+    finally:
+        run("ip", "link", "del", "br0")
+
+
 @checked("what is announced for a device reaches the wire and its neighbour, and not itself")
 def _announce():
     for i in (0, 1):
@@ -209,6 +243,65 @@ def _gro():
     finally:
         write("/sys/class/net/nt0/gro_flush_timeout", "0")
     delete("f")
+
+
+# ---- what a guest asks for ----
+
+@checked("a guest that asks without end has the NIC told ten times a second, all its commands done, and the last in force")
+def _asks():
+    def groups():
+        return [w for w in run("ip", "maddr", "show", "dev", "nt0").split() if w.startswith("01:00:5e:7f:")]
+    add("g", "vnic/nt0", "mac", MAC % 0x38)
+    policy("g", allow="mac multicast")
+    with driver() as d:
+        d(f"open g {vnicdev.node('g')}")
+        d("up g ctrl")
+        before, began = uplink_stats()["told"], time.monotonic()
+        for n in range(400):
+            assert d(f"ctrl g 1 0 0000000001000000{'01005e7f%04x' % n}")["ack"] == 0
+            if not n % 20:
+                assert d(f"ctrl g 1 1 {plain(MAC % (0x38 + n // 20 % 2))}")["ack"] == 0
+        wait_for("the last group alone", lambda: groups() == ["01:00:5e:7f:01:8f"], 3)
+        took = time.monotonic() - began
+        told = uplink_stats()["told"] - before
+        print(f"# 420 commands in {took:.2f} s, the NIC told {told} times")
+        assert 0 < told <= 10 * took + 2, (told, took)
+        # 100 in a tenth of a second, a partial one at either end.
+        assert took > 0.2, took
+    delete("g")
+
+
+@checked("a guest may ask for less than it would get: no broadcasts, no multicasts, no unicasts; and for all as it is allowed")
+def _extra():
+    add("x", "vnic/nt0", "mac", MAC % 0x3a)
+    dst = {"unicast": plain(MAC % 0x3a), "multicast": "01005e010203", "broadcast": "ff" * 6, "unknown": "0250ba0bab01"}
+    alluni, nomulti, nouni, nobcast = 2, 3, 4, 5
+    with driver() as d:
+        d(f"open x {vnicdev.node('x')}")
+        d("up x ctrl want=0x100000")  # CTRL_RX_EXTRA
+        d("packet o out/eth0")
+
+        def heard():
+            d("drain x")
+            for what in dst.values():
+                d(f"send o {what}{plain(MAC % 0x3f)}88b5{'00' * 50}")
+            time.sleep(0.1)
+            got = {f[:12] for f in frames(d, "x")}
+            return {name for name, what in dst.items() if what in got}
+        everything = {"unicast", "multicast", "broadcast"}
+        assert heard() == everything, heard()
+        for cmd, without in ((nomulti, "multicast"), (nouni, "unicast"), (nobcast, "broadcast")):
+            assert d(f"ctrl x 0 {cmd} 01")["ack"] == 0
+            assert heard() == everything - {without}, (without, heard())
+            assert d(f"ctrl x 0 {cmd} 00")["ack"] == 0
+        assert heard() == everything, heard()
+        assert d(f"ctrl x 0 {alluni} 01")["ack"] == 1
+        policy("x", allow="promisc")
+        assert d(f"ctrl x 0 {alluni} 01")["ack"] == 0
+        assert heard() == everything | {"unknown"}, heard()
+        policy("x", allow="")
+        assert heard() == everything, heard()
+    delete("x")
 
 
 @checked("all is given back, and the modules unload")
