@@ -20,6 +20,15 @@ static const struct vdpa_dev *device_of(const struct managed_port *p)
 	return dev;
 }
 
+/* A card's device goes with its nic; one of vnic.ko's stays as long as it is in use. */
+static bool has_nic(const struct manager *m, const struct vdpa_dev *dev)
+{
+	struct vdpa_mgmtdev *mgmtdev;
+
+	HASH_FIND_STR(m->inv->mgmtdevs, dev->mgmtdev, mgmtdev);
+	return mgmtdev;
+}
+
 /* All of it went with the device. */
 static void make_again(struct managed_port *p)
 {
@@ -47,10 +56,18 @@ void vdpa_look(struct managed_port *p)
 		port_event(p, port_state_str(state));
 		manager_tell_port(m, &p->port);
 	}
+	if (dev && !str_eq(dev->mgmtdev, add->mgmtdev)) {
+		/* Its nic has been renamed. */
+		memcpy(add->mgmtdev, dev->mgmtdev, sizeof(add->mgmtdev));
+		p->own.unrecorded = true;
+	}
 	if (!p->own.settled_at) /* as another vnicd left it */
 		p->own.settled_at = manager_now(m);
 	if (!owner_drifted(&p->own, add, dev && str_eq(dev->driver, "vhost_vdpa"))) {
-		if (add->seen && contest_over(m, &p->device_contest))
+		if (add->seen && !has_nic(m, dev))
+			port_remark(p, "the nic of its vDPA device has gone: its guest has no link "
+				       "until it starts anew, on a nic that is there");
+		else if (add->seen && contest_over(m, &p->device_contest))
 			port_remark(p, "%s", "");
 		return;
 	}

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -402,12 +403,16 @@ void vdpa_sweep_link(struct exec *exec, const char *class_name, const char *name
 
 /* ---- STEP_NIC_UPLINK ---- */
 
+/* One of that name whose netdev has gone, and whose devices are still in use, is none any more. */
 static bool is_uplink(const struct exec *exec, const char *ifname)
 {
-	char dir[256];
+	_cleanup_(closep) int fd = -1;
+	char dir[256], netdev[IF_NAMESIZE + 1];
 
 	snprintf(dir, sizeof(dir), "%s/bus/vnic/devices/%s", exec->sysfs, ifname);
-	return access(dir, F_OK) == 0;
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd >= 0 && function_attr(fd, "netdev", netdev, sizeof(netdev)) >= 0 &&
+	       str_eq(netdev, ifname);
 }
 
 int uplink_probe(struct exec *exec, struct step *step, struct vnic_err *err)
@@ -442,7 +447,11 @@ int uplink_do(struct exec *exec, struct step *step, struct vnic_err *err)
 		return 0;
 	r = write_bus(exec, "vnic", "new_uplink", link.name);
 	if (r < 0 && !is_uplink(exec, link.name))
-		return vnic_err_set(err, r, VNIC_E_STEP_FAILED, "new_uplink: %s", strerror(-r));
+		return vnic_err_set(err, r, VNIC_E_STEP_FAILED, "new_uplink: %s%s", strerror(-r),
+				    r == -EBUSY ? ": a guest uses a device that was made on it "
+						  "before it went; once that has ended it is "
+						  "taken anew"
+						: "");
 	return 0;
 }
 

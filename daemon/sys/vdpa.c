@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -85,6 +87,21 @@ static void find_pf(struct vdpa_mgmtdev *m)
 		strcpy(m->pf, addr);
 }
 
+/*
+ * Has vnic.ko's management device @name lost its netdev? It stays while its devices are in use, and makes none: as if it
+ * were not there, though the netdev be back.
+ */
+static bool lost_netdev(const char *name)
+{
+	_cleanup_(closep) int fd = -1;
+	char netdev[IF_NAMESIZE + 1];
+
+	if (!mgmtdev_is_vnic(name))
+		return false;
+	fd = sysfs_open_device("vnic", name + strlen(VNIC_MGMTDEV));
+	return fd >= 0 && sysfs_text(fd, "netdev", netdev, sizeof(netdev)) && !*netdev;
+}
+
 static void find_node(int fd, char *ret, size_t size)
 {
 	_cleanup_(closedirp) DIR *dir = sysfs_dir_at(fd, ".");
@@ -152,7 +169,7 @@ static void on_mgmtdev(void *userdata, const struct nlcall_about *about, const s
 	struct vdpa_mgmtdev *m = malloc(sizeof(*m)), *old;
 
 	(void)about;
-	if (!m || vdpa_parse_mgmtdev(nlh, m) < 0) {
+	if (!m || vdpa_parse_mgmtdev(nlh, m) < 0 || lost_netdev(m->name)) {
 		free(m);
 		return;
 	}
@@ -279,6 +296,17 @@ void vdpa_resync(struct vdpa_watch *v)
 	want(v);
 	v->looks = 0;
 	loop_timer_set(v->later, LOOK_USEC);
+}
+
+void vdpa_link_gone(struct vdpa_watch *v, const char *ifname)
+{
+	char name[MGMTDEV_NAME_MAX];
+	struct vdpa_mgmtdev *m;
+
+	snprintf(name, sizeof(name), VNIC_MGMTDEV "%s", ifname);
+	HASH_FIND_STR(v->inv->mgmtdevs, name, m);
+	if (m)
+		want(v);
 }
 
 bool vdpa_idle(const struct vdpa_watch *v)

@@ -28,6 +28,8 @@ DEFINE_CLEANUP(struct vdpa_watch *, vdpa_free)
 
 /* Something may have changed: read all anew, in the loop's next turn. */
 void vdpa_resync(struct vdpa_watch *vdpa);
+/* @ifname has gone: if it was an uplink of vnic.ko, that knows it before anybody, and has no event for it. */
+void vdpa_link_gone(struct vdpa_watch *vdpa, const char *ifname);
 bool vdpa_idle(const struct vdpa_watch *vdpa);
 /* The vDPA device that stands on PCI function @addr, or NULL. */
 const char *vdpa_on(const struct vdpa_watch *vdpa, const char *addr);

@@ -82,6 +82,7 @@ static void on_gone(void *userdata, int ifindex)
 	copy = *link;
 	inventory_remove(w->inv, ifindex);
 	nics_link_changed(w->nics, &copy, NULL);
+	vdpa_link_gone(w->vdpa, copy.name);
 	w->ops->removed(w->userdata, &copy);
 }
 

@@ -168,6 +168,7 @@ static bool notify_mgmtdev(struct fake_host *h, const char *name, bool there)
 
 void fake_notify_vdpa(struct fake_host *h)
 {
+	struct vdpa_mgmtdev *m, *mtmp;
 	struct vdpa_dev *d, *tmp;
 	bool changed = false;
 	char name[MGMTDEV_NAME_MAX];
@@ -175,6 +176,11 @@ void fake_notify_vdpa(struct fake_host *h)
 	for (size_t i = 0; i < h->n_links; i++) {
 		snprintf(name, sizeof(name), VNIC_MGMTDEV "%s", h->link[i].link.name);
 		changed |= notify_mgmtdev(h, name, h->link[i].uplink);
+	}
+	HASH_ITER(hh, h->inv.mgmtdevs, m, mtmp)
+	{
+		if (mgmtdev_is_vnic(m->name) && !fake_link(h, m->name + strlen(VNIC_MGMTDEV)))
+			changed |= notify_mgmtdev(h, m->name, false);
 	}
 	if (*h->card_mgmtdev)
 		changed |= notify_mgmtdev(h, h->card_mgmtdev, true);

@@ -273,6 +273,30 @@ static void mgmtdevs_without_an_event(void **state)
 	turn_until(b, b->inv.mgmtdevs && b->inv.mdevs);
 }
 
+/* vnic.ko keeps a management device whose netdev has gone as long as its devices are in use. */
+static void mgmtdev_that_lost_its_netdev(void **state)
+{
+	struct bed *b = *state;
+	struct vdpa_mgmtdev *m;
+
+	kernel.vdpa = true;
+	add_pf(0);
+	strcpy(kernel.mgmtdev[kernel.n_mgmtdevs++].name, "vnic/eth3");
+	strcpy(kernel.mgmtdev[kernel.n_mgmtdevs++].name, "vnic/eth1");
+	fake_file("eth3\n", "bus/vnic/devices/eth3/netdev");
+	fake_file("\n", "bus/vnic/devices/eth1/netdev");
+	bed_start(b);
+	HASH_FIND_STR(b->inv.mgmtdevs, "vnic/eth1", m);
+	assert_null(m);
+	HASH_FIND_STR(b->inv.mgmtdevs, "vnic/eth3", m);
+	assert_non_null(m);
+	/* udev has no word on that. */
+	fake_file("\n", "bus/vnic/devices/eth3/netdev");
+	fake_link_del(PF_IFINDEX);
+	turn(b);
+	assert_null(b->inv.mgmtdevs);
+}
+
 static void mdev_types(void **state)
 {
 	struct bed *b = *state;
@@ -554,6 +578,7 @@ int main(void)
 		bed_test(families_that_are_absent),
 		bed_test(vdpa_devices),
 		bed_test(mgmtdevs_without_an_event),
+		bed_test(mgmtdev_that_lost_its_netdev),
 		bed_test(mdev_types),
 		bed_test(netdevsim),
 		bed_test(more_vfs_than_fit_in_a_message),

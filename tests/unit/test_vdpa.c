@@ -199,6 +199,42 @@ static void uplink_lives_through_renaming(void **state)
 	assert_int_equal(f->h.nic_records.n, 0);
 }
 
+static void nic_that_goes_is_told_and_taken_again(void **state)
+{
+	struct fixture *f = with_uplink(state);
+	struct fake_link eth0 = *fake_link(&f->h, "eth0");
+	struct port_spec spec = vdpa_spec(1);
+
+	make(f, &spec);
+	start(f, &spec);
+	/* What is in use of vnic.ko's outlives its nic. */
+	fake_del_link(&f->h, "eth0");
+	fake_run(&f->h, 2 * SECOND);
+	assert_non_null(device_of(f, &spec));
+	assert_int_equal(port_of(f, &spec)->state, PORT_RUNNING);
+	says(port_of(f, &spec)->reason, "the nic of its vDPA device has gone");
+	assert_int_equal(f->h.nic_records.n, 0);
+	/* It comes back with another number, and is its uplink once vnic.ko takes it. */
+	eth0.link.ifindex += 100;
+	eth0.uplink = false;
+	f->h.link[f->h.n_links++] = eth0;
+	f->h.no_vnic = true;
+	fake_run(&f->h, 5 * SECOND);
+	assert_false(manager_uplink(f->h.m, eth0.link.ifindex)->ready);
+	says(manager_uplink(f->h.m, eth0.link.ifindex)->reason, "could not make eth0");
+	f->h.no_vnic = false;
+	end_domain(f, &spec);
+	assert_null(device_of(f, &spec));
+	fake_run(&f->h, 60 * SECOND);
+	assert_true(manager_uplink(f->h.m, eth0.link.ifindex)->ready);
+	make(f, &spec);
+	assert_string_equal(f->o.err.message, "");
+	end_domain(f, &spec);
+	swap(f, config_with(false));
+	assert_false(fake_link(&f->h, "eth0")->uplink);
+	assert_int_equal(f->h.nic_records.n, 0);
+}
+
 static void module_that_is_missing_is_told(void **state)
 {
 	struct fixture *f = *state;
@@ -374,6 +410,7 @@ int main(void)
 		TEST(uplink_goes_after_its_last_port),
 		TEST(uplink_of_others_stays),
 		TEST(uplink_lives_through_renaming),
+		TEST(nic_that_goes_is_told_and_taken_again),
 		TEST(module_that_is_missing_is_told),
 		TEST(device_in_use_is_deleted_later),
 		TEST(device_left_behind),
