@@ -173,7 +173,7 @@ class Netlink:
     MGMT_BUS, MGMT_DEV, NAME, NET_MAC = 1, 2, 4, 10
 
     def __init__(self):
-        self.s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_GENERIC)
+        self.s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)  # NETLINK_GENERIC
         self.s.settimeout(60)
         for kind, value in self._ask(0x10, self.GET_FAMILY, [(self.FAMILY_NAME, b"vdpa\0")]):
             if kind == self.FAMILY_ID:
