@@ -104,7 +104,9 @@ def _packed(d, a, b, up):
 
 @program("frames in several receive buffers", "MRG_RXBUF")
 def _merged(d, a, b, up):
-    stream(d, a, b, up, "num=512 bufsz=256")
+    d(f"up {a}")
+    d(f"up {b} num=512 bufsz=256")
+    d(f"stream {a} {b} n=2000 {SIZES} window=32")
 
 
 @program("four queue pairs", "MQ", "CTRL_VQ")
