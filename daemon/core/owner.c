@@ -135,7 +135,9 @@ static const char *hint(const struct step *step, int error)
 	case ENFILE:
 		return "; raise LimitNOFILE= of vnicd.service";
 	case ETIMEDOUT:
-		return "; it did not answer: see 'journalctl -u vnicd-datapath'";
+		if (step->kind == STEP_DP_PORT || step->kind == STEP_DP_SEGMENT)
+			return "; it did not answer: see 'journalctl -u vnicd-datapath'";
+		return "";
 	case EOPNOTSUPP:
 		return "; this kernel or driver cannot do that";
 	default:

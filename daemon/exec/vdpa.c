@@ -120,16 +120,19 @@ static bool node_is(const struct exec *exec, int dirfd, const char *node)
 }
 
 struct set_up {
+	const struct exec *exec;
 	const char *name;
-	int n; /* devices that a driver has set up */
+	int n; /* devices that a process has set up by their nodes */
 	bool own; /* @name is one of them */
 };
 
 static void on_config(const struct nlmsghdr *nlh, void *data)
 {
+	struct step step = { .kind = STEP_VDPA_ADD };
+	_cleanup_(closep) int fd = -1;
 	struct set_up *ret = data;
+	char driver[DRIVER_NAME_MAX];
 	const struct nlattr *a;
-	const char *name = "";
 	bool negotiated = false;
 
 	mnl_attr_for_each(a, nlh, sizeof(struct genlmsghdr))
@@ -137,30 +140,36 @@ static void on_config(const struct nlmsghdr *nlh, void *data)
 		negotiated |= mnl_attr_get_type(a) == VDPA_ATTR_DEV_NEGOTIATED_FEATURES;
 		if (mnl_attr_get_type(a) == VDPA_ATTR_DEV_NAME &&
 		    mnl_attr_validate(a, MNL_TYPE_NUL_STRING) >= 0)
-			name = mnl_attr_get_str(a);
+			str_copy(step.dev, sizeof(step.dev), mnl_attr_get_str(a));
 	}
-	ret->n += negotiated;
-	ret->own |= negotiated && str_eq(name, ret->name);
+	fd = negotiated ? vdpa_dir_open(ret->exec, &step, NULL) : -1;
+	if (fd < 0 || !function_driver(fd, driver, sizeof(driver)) || !str_eq(driver, "vhost_vdpa"))
+		return;
+	ret->n++;
+	ret->own |= str_eq(step.dev, ret->name);
 }
 
+/* Of each open node the module is held by its cdev and by its file operations: fs/char_dev.c, chrdev_open(). */
+#define HOLDS_PER_NODE 2
+
 /*
- * Where vnicd's unit keeps it from opening nodes, whose number was not known when it started: who has one open has a
- * reference on the module. Where there are more of these than devices that a driver has set up, it may be this one.
+ * Where vnicd's unit keeps it from opening nodes, since vhost_vdpa was not there when it started: who has one open holds
+ * the module. Where it is held by more than the devices that are set up, it may be by this one's.
  */
 static bool seems_open(const struct exec *exec, const struct step *step)
 {
-	struct set_up found = { .name = step->dev };
+	struct set_up found = { .exec = exec, .name = step->dev };
 	_cleanup_(closep) int fd = -1;
 	char dir[256];
-	int references, r;
+	int held, r;
 
 	snprintf(dir, sizeof(dir), "%s/module/vhost_vdpa", exec->sysfs);
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	references = fd < 0 ? -errno : function_number(fd, "refcnt");
-	if (references == 0)
+	held = fd < 0 ? -errno : function_number(fd, "refcnt");
+	if (held == 0)
 		return false;
 	r = vdpa_call(VDPA_CMD_DEV_CONFIG_GET, NULL, NULL, on_config, &found, NULL);
-	return found.own || (r == 0 && references > found.n);
+	return r < 0 || found.own || held > HOLDS_PER_NODE * found.n;
 }
 
 /* The kernel lets one process open it at a time, and says so. */

@@ -14,6 +14,7 @@
 
 #include "daemon/sys/mdev.h"
 #include "daemon/sys/sysfs.h"
+#include "daemon/sys/vdpa_gate.h"
 
 /* A device on a PCI function. */
 struct user {
@@ -25,6 +26,8 @@ struct user {
 /* Looks after an event: 0.1, 0.5, 2.1, 8.5 s after it. */
 #define LOOK_USEC 100000
 #define LOOKS	  4
+/* For so long the host's first inventory waits for a family that does not answer. */
+#define LATE_USEC 2000000
 
 struct vdpa_watch {
 	struct inventory *inv;
@@ -35,6 +38,9 @@ struct vdpa_watch {
 	struct loop_source *timer, *later;
 	unsigned int looks; /* since the last event, by @later */
 	bool wanted; /* the timer runs */
+	bool asking; /* whether the family answers */
+	struct vdpa_gate *gate;
+	struct loop_source *late;
 	bool again; /* all is to be asked for once more when the answers are there */
 	int under_way; /* dumps */
 	/* What the running dumps told so far. */
@@ -253,8 +259,6 @@ static void ask(struct vdpa_watch *v, uint8_t cmd, const struct nlcall_ops *ops)
 
 static void on_timer(void *userdata)
 {
-	static const struct nlcall_ops mgmtdevs = { on_mgmtdev, on_mgmtdevs_done },
-				       devs = { on_dev, on_devs_done };
 	struct vdpa_watch *v = userdata;
 	int r;
 
@@ -273,9 +277,37 @@ static void on_timer(void *userdata)
 		v->again = true;
 		return;
 	}
-	v->again = false;
+	if (vdpa_gate_ask(v->gate, v->family.id) == 0) {
+		v->asking = true;
+		loop_timer_set(v->late, LATE_USEC);
+	}
+}
+
+static void on_open(void *userdata)
+{
+	static const struct nlcall_ops mgmtdevs = { on_mgmtdev, on_mgmtdevs_done },
+				       devs = { on_dev, on_devs_done };
+	struct vdpa_watch *v = userdata;
+
+	v->asking = v->again = false;
+	loop_timer_stop(v->late);
+	if (!v->family.id || v->under_way)
+		return;
 	ask(v, VDPA_CMD_MGMTDEV_GET, &mgmtdevs);
 	ask(v, VDPA_CMD_DEV_GET, &devs);
+}
+
+/* Somebody deletes a device that is in use. What is known stays; what is not is found out once that is over. */
+static void on_late(void *userdata)
+{
+	struct vdpa_watch *v = userdata;
+
+	v->asking = false;
+	v->ops->note(
+		v->userdata, LOG_NOTICE,
+		"the kernel does not answer about vDPA devices: somebody deletes one that is in "
+		"use ('vdpa dev del'); they are read anew once it answers");
+	v->ops->idle(v->userdata);
 }
 
 static void on_later(void *userdata)
@@ -311,7 +343,7 @@ void vdpa_link_gone(struct vdpa_watch *v, const char *ifname)
 
 bool vdpa_idle(const struct vdpa_watch *v)
 {
-	return !v->wanted && !v->under_way;
+	return !v->wanted && !v->under_way && !v->asking;
 }
 
 static void on_appeared(void *userdata)
@@ -354,6 +386,10 @@ int vdpa_new(struct loop *loop, struct inventory *inv, struct genl *genl,
 	if (r == 0)
 		r = loop_add_timer(loop, on_later, v, &v->later);
 	if (r == 0)
+		r = loop_add_timer(loop, on_late, v, &v->late);
+	if (r == 0)
+		r = vdpa_gate_new(loop, on_open, v, &v->gate);
+	if (r == 0)
 		r = genl_follow(genl, &v->family);
 	if (r < 0)
 		return r;
@@ -370,6 +406,8 @@ struct vdpa_watch *vdpa_free(struct vdpa_watch *v)
 		return NULL;
 	loop_source_free(v->timer);
 	loop_source_free(v->later);
+	loop_source_free(v->late);
+	vdpa_gate_free(v->gate);
 	take_mgmtdev(v->inv, &v->mgmtdevs, false);
 	take_vdpa(v->inv, &v->devs, false);
 	HASH_ITER(hh, v->users, u, tmp)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon/sys/lockedattr.h"
+#include "daemon/sys/vdpa_gate.h"
 #include "daemon/sys/watch.h"
 #include "tests/unit/fake_netlink.h"
 #include "tests/unit/fake_sysfs.h"
@@ -86,6 +87,7 @@ static inline int bed_setup(void **state)
 	kernel.devlink = kernel.ethtool = true;
 	/* Nothing hangs here, however much the machine has to do. */
 	locked_wait_ms = 10000;
+	vdpa_gate_always = true;
 	inventory_init(&bed.inv);
 	*state = &bed;
 	return loop_new(&bed.loop);
