@@ -131,6 +131,39 @@ static void check_classes(struct cli *cli, struct json_object *checks)
 		check_vfs(checks, "/sys");
 }
 
+/* Nics that are to be uplinks of vnic.ko, and devices that nobody knows any more. */
+static void check_vdpa(struct cli *cli, struct json_object *checks, struct json_object *nics)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	_cleanup_(json_putp) struct json_object *mgmtdevs = NULL, *devices = NULL;
+	struct vnic_err err = VNIC_ERR_INIT;
+
+	for (size_t i = 0; i < json_object_array_length(nics); i++) {
+		struct json_object *n = json_object_array_get_idx(nics, i);
+		const char *reason = j_str(n, "vnic_reason");
+
+		if (j_bool(n, "vnic_wanted"))
+			check_add(checks, "vnic.ko", j_bool(n, "vnic_ready") ? "ok" : "error", NULL,
+				  "%s is %s uplink of vnic.ko%s%s", j_str(n, "name"),
+				  j_bool(n, "vnic_ready") ? "an" : "to be an", *reason ? ": " : "",
+				  reason);
+	}
+	if (cli_call(cli, "ListVdpa", &reply, &err, "") < 0 || value_read(reply, &mgmtdevs) < 0 ||
+	    value_read(reply, &devices) < 0)
+		return;
+	for (size_t i = 0; i < json_object_array_length(devices); i++) {
+		struct json_object *d = json_object_array_get_idx(devices, i);
+		char fix[256];
+
+		snprintf(fix, sizeof(fix), "Once no guest uses it: vdpa dev del %s",
+			 j_str(d, "name"));
+		if (j_bool(d, "left"))
+			check_add(checks, "vDPA", "warning", fix,
+				  "device %s of %s was made by vnicd, which has no record of it",
+				  j_str(d, "name"), j_str(d, "mgmtdev"));
+	}
+}
+
 /* Returns how many ports there are, -1 where that cannot be told. */
 static long check_ports(struct cli *cli, struct json_object *checks)
 {
@@ -143,6 +176,7 @@ static long check_ports(struct cli *cli, struct json_object *checks)
 		check_add(checks, "ports", "error", NULL, "%s", err.message);
 		return -1;
 	}
+	check_vdpa(cli, checks, j_array(objects, "nics"));
 	ports = j_array(objects, "ports");
 	n = json_object_array_length(ports);
 	for (size_t i = 0; i < n; i++) {

@@ -279,8 +279,9 @@ static void check_twins(struct check *c, const struct domain_nic *n, const char 
 		    nic_name(c, mac_twin, other));
 	if (socket_twin)
 		add(c, FINDING_ERROR, "DuplicateSocket", nic_mac(n), NULL,
-		    "%s has the socket of %s: '%s' carries one NIC", name,
-		    nic_name(c, socket_twin, other), place_of(n));
+		    "%s has the %s of %s: '%s' carries one NIC", name,
+		    domain_nic_is_vdpa(n) ? "device" : "socket", nic_name(c, socket_twin, other),
+		    place_of(n));
 }
 
 static void check_nic(struct check *c, const struct domain_nic *n)

@@ -34,7 +34,8 @@ void xml_write_escaped(FILE *f, const char *s)
 	}
 }
 
-char *xml_nic(const uint8_t *mac, const char *socket, uint32_t queues)
+static char *interface(const char *type, const uint8_t *mac, const char *source, const char *file,
+		       const char *after, uint32_t queues)
 {
 	char text[VNIC_MAC_STR];
 	char *buf = NULL;
@@ -43,16 +44,12 @@ char *xml_nic(const uint8_t *mac, const char *socket, uint32_t queues)
 
 	if (!f)
 		return NULL;
-	fputs("<interface type='vhostuser'>\n", f);
+	fprintf(f, "<interface type='%s'>\n", type);
 	if (mac)
 		fprintf(f, "  <mac address='%s'/>\n", mac_format(mac, text));
-	fputs("  <source type='unix' path='", f);
-	xml_write_escaped(f, socket);
-	fputs("' mode='client'>\n"
-	      "    <reconnect enabled='yes' timeout='1'/>\n"
-	      "  </source>\n"
-	      "  <model type='virtio'/>\n",
-	      f);
+	fprintf(f, "  <source %s='", source);
+	xml_write_escaped(f, file);
+	fprintf(f, "'%s\n  <model type='virtio'/>\n", after);
 	if (queues > 1)
 		fprintf(f, "  <driver queues='%u'/>\n", queues);
 	fputs("</interface>", f);
@@ -63,29 +60,16 @@ char *xml_nic(const uint8_t *mac, const char *socket, uint32_t queues)
 	return buf;
 }
 
+char *xml_nic(const uint8_t *mac, const char *socket, uint32_t queues)
+{
+	return interface("vhostuser", mac, "type='unix' path", socket,
+			 " mode='client'>\n    <reconnect enabled='yes' timeout='1'/>\n  </source>",
+			 queues);
+}
+
 char *xml_vdpa(const uint8_t *mac, const char *dev, uint32_t queues)
 {
-	char text[VNIC_MAC_STR];
-	char *buf = NULL;
-	size_t size;
-	FILE *f = open_memstream(&buf, &size);
-
-	if (!f)
-		return NULL;
-	fputs("<interface type='vdpa'>\n", f);
-	if (mac)
-		fprintf(f, "  <mac address='%s'/>\n", mac_format(mac, text));
-	fputs("  <source dev='", f);
-	xml_write_escaped(f, dev);
-	fputs("'/>\n  <model type='virtio'/>\n", f);
-	if (queues > 1)
-		fprintf(f, "  <driver queues='%u'/>\n", queues);
-	fputs("</interface>", f);
-	if (fclose(f) != 0) {
-		free(buf);
-		return NULL;
-	}
-	return buf;
+	return interface("vdpa", mac, "dev", dev, "/>", queues);
 }
 
 char *xml_hostdev(const struct pci_address *address, const char *alias, const char *standby)

@@ -271,6 +271,14 @@ def _():
     assert sorted(x["name"] for x in devices) == ["sim0", "v0", "vd0"], devices
     assert b.call("ListMdevTypes") == [[
         {"type": "nic-2q", "device_api": "vfio-pci", "available": 3, "parent": PF}]]
+    # One that vnicd made, for a port that there is none of.
+    left = "vnic-0123456789abcdef0123456789abcdef-525400000077"
+    d.do(f"vdpa {left} vdpasim_net -")
+    wait_for("it", lambda: {x["name"]: x["left"] for x in b.call("ListVdpa")[1]}.get(left) is True)
+    assert [x["name"] for x in b.call("ListVdpa")[1] if x["left"]] == [left]
+    p = subprocess.run(["vnicctl", "-j", "diagnose"], text=True, capture_output=True, timeout=60, check=False)
+    told = [c for c in json.loads(p.stdout)["checks"] if c["check"] == "vDPA"]
+    assert len(told) == 1 and f"vdpa dev del {left}" in told[0]["fix"], p.stdout
 
 
 @test("port_says_what_device_it_has")
