@@ -47,8 +47,8 @@ def kind():
     """{"kernel", "libvirt", "cpus"} of this run."""
     kinds, _, cpus, _ = declared(os.path.abspath(sys.argv[0]))
     said = os.environ.get("VNIC_RIG_KIND")
-    kernel, libvirt = said.split("/") if said else kinds[0]
-    return {"kernel": kernel, "libvirt": libvirt, "cpus": cpus}
+    kernel, libvirt, *more = said.split("/") if said else kinds[0]
+    return {"kernel": kernel, "libvirt": libvirt, "cpus": int(more[0]) if more else cpus}
 
 
 def folder():
