@@ -41,7 +41,7 @@ SLOW = 5
 GRACE = 15
 CMDLINE = ("console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt net.ifnames=0 mitigations=off no_timer_check "
            "nokaslr rcupdate.rcu_expedited=1 systemd.show_status=0")
-DEBUG_CMDLINE = " page_poison=1 kasan_multi_shot"
+DEBUG_CMDLINE = " page_poison=1 kasan_multi_shot kmemleak=on"
 
 
 # QEMU ends with the thread that has started it: one that lives as long as we do.
