@@ -231,14 +231,40 @@ static void port_counters(FILE *f, struct json_object *port)
 static void port_vdpa_line(FILE *f, struct json_object *port)
 {
 	struct json_object *v = NULL;
-	const char *node;
+	const char *node, *queue;
 
 	json_object_object_get_ex(port, "vdpa", &v);
 	if (!*j_str(v, "name"))
 		return;
 	node = j_str(v, "node");
+	queue = j_str(v, "nic_queue");
 	render_line(f, "vDPA", "device %s of %s%s%s", j_str(v, "name"), j_str(v, "mgmtdev"),
 		    *node ? ", /dev/" : ", which is not there", node);
+	if (!strncmp(queue, "any", 3))
+		render_line(f, "", "received by any of the NIC's queues%s", queue + 3);
+	else if (*queue)
+		render_line(f, "", "received by the NIC's queue %s", queue);
+	if (j_u64(v, "denied"))
+		render_line(f, "",
+			    "%llu request%s of its guest denied%s%s: trust=yes in its class allows "
+			    "more",
+			    (unsigned long long)j_u64(v, "denied"),
+			    j_u64(v, "denied") == 1 ? "" : "s",
+			    *j_str(v, "mac_asked") ? ", the last for MAC " : "",
+			    j_str(v, "mac_asked"));
+}
+
+static void port_vdpa_queues(FILE *f, struct json_object *port)
+{
+	struct json_object *v = NULL;
+
+	json_object_object_get_ex(port, "vdpa", &v);
+	if (j_u64(v, "pairs"))
+		render_line(f, "queues", "%llu of %llu in use",
+			    (unsigned long long)j_u64(v, "pairs"),
+			    (unsigned long long)j_u64(port, "queues"));
+	else
+		render_line(f, "queues", "%llu", (unsigned long long)j_u64(port, "queues"));
 }
 
 static void port_front_end(FILE *f, struct json_object *port)
@@ -299,7 +325,7 @@ void render_port(FILE *f, const struct table_style *style, struct json_object *p
 		    j_u64(port, "rate") ? rate : "unlimited",
 		    (unsigned long long)j_u64(port, "weight"));
 	if (vdpa)
-		render_line(f, "queues", "%llu", (unsigned long long)j_u64(port, "queues"));
+		port_vdpa_queues(f, port);
 	else
 		port_front_end(f, port);
 	if (j_u64(port, "restarts"))

@@ -44,15 +44,23 @@ static void answer(struct vdpa_counters *c, int error)
 	done(arg, error, NULL);
 }
 
-static void take(struct vnic_port *port, const struct vdpa_stats *stats)
+/* NULL: released meanwhile, or no memory */
+static struct vdpa_stats *room(struct vnic_port *port)
 {
 	if (!port || !port->spec.vdpa)
-		return; /* released meanwhile */
+		return NULL;
 	if (!port->vdpa_stats)
-		port->vdpa_stats = malloc(sizeof(*port->vdpa_stats));
-	if (!port->vdpa_stats)
+		port->vdpa_stats = calloc(1, sizeof(*port->vdpa_stats));
+	return port->vdpa_stats;
+}
+
+static void take(struct vnic_port *port, const struct vdpa_stats *stats)
+{
+	struct vdpa_stats *to = room(port);
+
+	if (!to)
 		return;
-	*port->vdpa_stats = *stats;
+	*to = *stats;
 	vdpa_stats_frames(stats, &port->counters);
 }
 
@@ -104,7 +112,9 @@ static int begin(struct vdpa_counters *c, struct vnic_port *port)
 
 	if (!add)
 		return -ENODEV;
-	r = exec_vdpa_counters(c->exec, add, &port->counters);
+	if (!room(port))
+		return -ENOMEM;
+	r = exec_vdpa_counters(c->exec, add, &port->counters, port->vdpa_stats);
 	if (r != -ENOENT)
 		return r < 0 ? r : 1;
 	HASH_FIND_STR(c->manager->inv->vdpas, add->dev, dev);

@@ -144,10 +144,17 @@ static int get_device(sd_bus *sd, const char *path, const char *interface, const
 				     "s", d->vf_addr, "netdev", "s", netdev ? netdev->name : "");
 }
 
-/* "stats" and "no_counters": of vnic.ko's there is nothing but Counters. */
 static int append_stats(sd_bus_message *m, const struct vdpa_stats *stats)
 {
-	int r = sd_bus_message_append(m, "{sv}", "no_counters", "s", stats ? stats->none : "");
+	static const struct vdpa_stats never;
+	int r;
+
+	if (!stats)
+		stats = &never;
+	r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}", "pairs", "u", stats->pairs, "denied",
+				  "t", stats->denied, "mac_asked", "s", stats->mac_asked,
+				  "nic_queue", "s", stats->nic_queue, "no_counters", "s",
+				  stats->none);
 
 	if (r >= 0)
 		r = sd_bus_message_open_container(m, 'e', "sv");
@@ -157,7 +164,7 @@ static int append_stats(sd_bus_message *m, const struct vdpa_stats *stats)
 		r = sd_bus_message_open_container(m, 'v', "aa{sv}");
 	if (r >= 0)
 		r = sd_bus_message_open_container(m, 'a', "a{sv}");
-	for (size_t i = 0; r >= 0 && stats && i < stats->n; i++)
+	for (size_t i = 0; r >= 0 && i < stats->n; i++)
 		r = sd_bus_message_append(m, "a{sv}", 3, "queue", "u", stats->stat[i].queue, "name",
 					  "s", stats->stat[i].name, "value", "t",
 					  stats->stat[i].value);

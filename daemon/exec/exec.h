@@ -45,8 +45,9 @@ int exec_do(struct exec *exec, struct step *step, struct vnic_err *err);
 /* Put back. What is gone already needs no undoing: 0. */
 int exec_undo(struct exec *exec, const struct step *step, struct vnic_err *err);
 
-/* The counters of the vDPA device of @step, where it is vnic.ko's; -ENOENT where it is not. */
-int exec_vdpa_counters(struct exec *exec, const struct step *step, struct port_counters_view *ret);
+/* The counters of the vDPA device of @step and what it says, where it is vnic.ko's; -ENOENT where it is not. */
+int exec_vdpa_counters(struct exec *exec, const struct step *step, struct port_counters_view *ret,
+		       struct vdpa_stats *ret_stats);
 /* What of @stats counts frames, in words that drivers are known to use; false: none does. */
 bool vdpa_stats_frames(const struct vdpa_stats *stats, struct port_counters_view *ret);
 

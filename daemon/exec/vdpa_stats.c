@@ -12,6 +12,7 @@
 #include <linux/vdpa.h>
 
 #include "base/file.h"
+#include "daemon/exec/function.h"
 #include "daemon/exec/vdpa_nl.h"
 
 #define QUEUES_MAX 64
@@ -35,7 +36,27 @@ static void take_counter(const char *name, uint64_t v, struct port_counters_view
 		ret->tx_dropped += v;
 }
 
-int exec_vdpa_counters(struct exec *exec, const struct step *step, struct port_counters_view *ret)
+static void read_words(int fd, struct vdpa_stats *ret)
+{
+	char text[32];
+	uint64_t v;
+
+	*ret = (struct vdpa_stats){ .n = 0 };
+	if (function_attr(fd, "vnic/pairs", text, sizeof(text)) == 0 &&
+	    u64_parse(text, 0, UINT16_MAX, &v) == 0)
+		ret->pairs = (uint32_t)v;
+	if (function_attr(fd, "vnic/denied", text, sizeof(text)) == 0 &&
+	    u64_parse(text, 0, UINT64_MAX, &v) == 0)
+		ret->denied = v;
+	if (ret->denied && function_attr(fd, "vnic/mac_asked", text, sizeof(text)) == 0)
+		str_copy(ret->mac_asked, sizeof(ret->mac_asked), text);
+	if (function_attr(fd, "vnic/queue", ret->nic_queue, sizeof(ret->nic_queue)) < 0)
+		*ret->nic_queue = '\0';
+	str_make_utf8(ret->nic_queue);
+}
+
+int exec_vdpa_counters(struct exec *exec, const struct step *step, struct port_counters_view *ret,
+		       struct vdpa_stats *ret_stats)
 {
 	_cleanup_(closep) int fd = vdpa_dir_open(exec, step, NULL);
 	struct port_counters_view counters = { 0 };
@@ -56,6 +77,7 @@ int exec_vdpa_counters(struct exec *exec, const struct step *step, struct port_c
 			take_counter(line, v, &counters);
 	}
 	*ret = counters;
+	read_words(fd, ret_stats);
 	return 0;
 }
 

@@ -121,8 +121,7 @@ struct vnic_port {
 	uint32_t restarts;
 	char reason[PORT_REASON_MAX];
 	struct port_counters_view counters;
-	struct vdpa_stats *
-		vdpa_stats; /* of path vdpa, but for vnic.ko's; NULL: never asked. Its own, on the heap */
+	struct vdpa_stats *vdpa_stats; /* of path vdpa; its own; NULL: never asked */
 	struct port_event history[PORT_HISTORY]; /* a ring; history_n grows */
 	uint64_t history_n;
 	struct plan plan; /* its own steps, with what they found before */

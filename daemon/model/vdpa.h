@@ -54,8 +54,8 @@ struct vdpa_dev {
 	UT_hash_handle hh;
 };
 
-/* What a device counts by itself, queue by queue and in its driver's words; of more counters the first. */
-#define VDPA_STATS_MAX 48
+/* What a device says of itself beside what it counts of frames. */
+#define VDPA_STATS_MAX 48 /* of more counters the first */
 
 struct vdpa_stat {
 	char name[40];
@@ -64,7 +64,14 @@ struct vdpa_stat {
 };
 
 struct vdpa_stats {
-	char none[120]; /* why it has none, or none that counts frames; empty: it counts frames */
+	/* of vnic.ko's */
+	uint32_t pairs; /* queue pairs that its guest uses */
+	uint64_t denied; /* requests of its guest that were denied */
+	char mac_asked[VNIC_MAC_STR]; /* the MAC of the last of these; empty: none had one */
+	char nic_queue
+		[100]; /* which of the NIC's queues receives its frames, "3" or "any: WHY"; empty: not told */
+	/* of others: counters, queue by queue and in their driver's words */
+	char none[120]; /* why there is none, or none that counts frames; empty: there are */
 	size_t n;
 	struct vdpa_stat stat[VDPA_STATS_MAX];
 };

@@ -26,6 +26,7 @@ def _hotplug():
     p = port(NEW_MAC)
     assert p["path"] == "vdpa" and p["state"] == "running" and p["socket"] == f"{NODE}/fast/a2", p
     wait_for("the NIC", lambda: "eth1" in a.nics() or None, 30, 0.3)
+    assert port(MAC)["vdpa"]["pairs"] == 1, port(MAC)
     a.sh("ip addr flush dev eth0")
     a.ip("10.9.0.2/24", "eth1")
     a.ping("10.9.0.200")

@@ -119,6 +119,7 @@ static void port_vdpa(void **state)
 {
 	(void)state;
 	golden("port-vdpa", "port-vdpa", "ports", first_port, 80, false);
+	golden("port-vdpa-any", "port-vdpa-any", "ports", first_port, 80, false);
 	golden("port-vdpa-card", "port-vdpa-card", "ports", first_port, 80, false);
 }
 

@@ -265,16 +265,17 @@ static void counters(void **state)
 {
 	struct step step = step_of(STEP_VDPA_ADD);
 	struct port_counters_view c = { .rx_packets = 99 };
+	struct vdpa_stats s;
 	struct bed *b = *state;
 
 	/* A card's has none. */
-	assert_int_equal(exec_vdpa_counters(b->exec, &step, &c), -ENOENT);
+	assert_int_equal(exec_vdpa_counters(b->exec, &step, &c, &s), -ENOENT);
 	assert_int_equal(c.rx_packets, 99);
 	put(b, DEV "/vnic/stats",
 	    "rx_frames 5\nrx_bytes 500\nrx_drop_no_buffer 1\nrx_drop_backlog 2\nrx_new 7\n"
 	    "tx_frames 6\ntx_bytes 18446744073709551615\ntx_drop_spoof 3\ntx_drop_uplink 4\n"
 	    "tx_odd -1\nodd\n 3\n");
-	assert_int_equal(exec_vdpa_counters(b->exec, &step, &c), 0);
+	assert_int_equal(exec_vdpa_counters(b->exec, &step, &c, &s), 0);
 	assert_int_equal(c.rx_packets, 5);
 	assert_int_equal(c.rx_bytes, 500);
 	assert_int_equal(c.rx_dropped, 3);
@@ -282,8 +283,24 @@ static void counters(void **state)
 	assert_true(c.tx_bytes == UINT64_MAX);
 	assert_int_equal(c.tx_spoofed, 3);
 	assert_int_equal(c.tx_dropped, 4);
+	assert_int_equal(s.pairs, 0);
+	assert_string_equal(s.nic_queue, "");
+	put(b, DEV "/vnic/pairs", "2\n");
+	put(b, DEV "/vnic/denied", "0\n");
+	put(b, DEV "/vnic/mac_asked", "52:54:00:00:00:09\n");
+	put(b, DEV "/vnic/queue", "any: the NIC has one receive queue\n");
+	assert_int_equal(exec_vdpa_counters(b->exec, &step, &c, &s), 0);
+	assert_int_equal(s.pairs, 2);
+	assert_string_equal(s.mac_asked, "");
+	assert_string_equal(s.nic_queue, "any: the NIC has one receive queue");
+	put(b, DEV "/vnic/denied", "3\n");
+	put(b, DEV "/vnic/queue", "5\n");
+	assert_int_equal(exec_vdpa_counters(b->exec, &step, &c, &s), 0);
+	assert_int_equal(s.denied, 3);
+	assert_string_equal(s.mac_asked, "52:54:00:00:00:09");
+	assert_string_equal(s.nic_queue, "5");
 	strcpy(step.dev, "vnic-2");
-	assert_int_equal(exec_vdpa_counters(b->exec, &step, &c), -ENODEV);
+	assert_int_equal(exec_vdpa_counters(b->exec, &step, &c, &s), -ENODEV);
 }
 
 static void stat_is(struct vdpa_stats *s, uint32_t queue, const char *name, uint64_t value)
