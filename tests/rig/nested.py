@@ -105,7 +105,7 @@ class Guest:
 
     def wait(self, limit=BOOT_LIMIT):
         """Until it has booted."""
-        end = time.monotonic() + limit
+        end = time.monotonic() + limit * self.vm.slow
         while True:
             status, out = self.run("true", 5)
             if status == 0:
@@ -159,7 +159,7 @@ class Guest:
     def run(self, command, limit=20.0):
         """Run a shell command in the guest: (status, output). Status 125: its agent did not answer."""
         with self.lock:
-            status, out = self.vm.run(["/usr/local/sbin/rig-guest", self.name, str(limit), command], limit + 10)
+            status, out = self.vm.run(["/usr/local/sbin/rig-guest", self.name, str(limit * self.vm.slow), command], limit + 10)
         return status, out.decode(errors="replace")
 
     def sh(self, command, limit=20.0):
@@ -191,7 +191,7 @@ class Guest:
 
     def nic_of(self, driver, limit=30.0):
         """The name of its first interface with that driver (igbvf, virtio_net), once it is there."""
-        end = time.monotonic() + limit
+        end = time.monotonic() + limit * self.vm.slow
         while True:
             nics = self.nics()
             for name, (_, drv, _) in nics.items():

@@ -67,6 +67,7 @@ def start(hosts=1):
     if "pair" not in _state:
         file = os.environ.get("VNIC_RIG_PAYLOAD") or payload(kind()["kernel"])
         _state["pair"] = Pair(hosts, folder(), leave=slots(hosts), **kind())
+        vt.SLOW = _state["pair"][0].slow
         _state["pair"].start(file)
     pair = _state["pair"]
     return pair if hosts > 1 else pair[0]
