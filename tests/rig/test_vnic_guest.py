@@ -195,7 +195,7 @@ def _killed():
         a = guest(1)
         serve(5400 + n)
         a.bg(f"iperf3 -c {OUT} -p {5400 + n} -t 60")
-        h.sh("ip netns exec out ping -f -q -s 1400 10.30.0.1 >/dev/null 2>&1 &")
+        h.sh("ip netns exec out ping -i 0.005 -q -s 1400 10.30.0.1 >/dev/null 2>&1 &")
         frames = stats(1)
         wait_for("traffic both ways", lambda f=frames: all(stats(1)[k] > f[k] + 200 for k in ("tx_frames", "rx_frames")), 20, 0.2)
         h.sh(f"kill -9 {a.pid()}")
