@@ -39,6 +39,7 @@ struct vdpa_watch {
 	unsigned int looks; /* since the last event, by @later */
 	bool wanted; /* the timer runs */
 	bool asking; /* whether the family answers */
+	bool told; /* that it does not */
 	struct vdpa_gate *gate;
 	struct loop_source *late;
 	bool again; /* all is to be asked for once more when the answers are there */
@@ -289,8 +290,10 @@ static void on_open(void *userdata)
 				       devs = { on_dev, on_devs_done };
 	struct vdpa_watch *v = userdata;
 
-	v->asking = v->again = false;
+	v->asking = v->again = v->told = false;
 	loop_timer_stop(v->late);
+	if (!v->family.id)
+		v->ops->idle(v->userdata);
 	if (!v->family.id || v->under_way)
 		return;
 	ask(v, VDPA_CMD_MGMTDEV_GET, &mgmtdevs);
@@ -303,10 +306,12 @@ static void on_late(void *userdata)
 	struct vdpa_watch *v = userdata;
 
 	v->asking = false;
-	v->ops->note(
-		v->userdata, LOG_NOTICE,
-		"the kernel does not answer about vDPA devices: somebody deletes one that is in "
-		"use ('vdpa dev del'); they are read anew once it answers");
+	if (!v->told)
+		v->ops->note(v->userdata, LOG_NOTICE,
+			     "the kernel does not answer about vDPA devices: somebody deletes one "
+			     "that is in "
+			     "use ('vdpa dev del'); they are read anew once it answers");
+	v->told = true;
 	v->ops->idle(v->userdata);
 }
 
