@@ -489,6 +489,10 @@ static int vnic_dev_list(struct vnic_dev *d, bool in)
 		mutex_unlock(&d->lock);
 	}
 	if (!err) {
+		if (in)
+			vnic_steer_init(d);
+		else
+			vnic_steer_forget(up, netdev, d, -ENODEV);
 		spin_lock_bh(&up->lock);
 		if (in)
 			list_add_tail(&d->node, &up->devs);

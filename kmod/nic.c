@@ -207,8 +207,10 @@ static void nic_work(struct work_struct *work)
 		swap(up->nic, wanted);
 		vnic_count(up, told);
 	}
-	if (netdev)
+	if (netdev) {
+		vnic_steer(up, netdev);
 		announce_due(up);
+	}
 	rtnl_unlock();
 	nic_free(wanted);
 }
@@ -218,6 +220,8 @@ void vnic_nic_forget(struct vnic_uplink *up, struct net_device *netdev)
 	struct vnic_nic none = {};
 
 	ASSERT_RTNL();
+	/* Of a netdev that is being unregistered the driver frees them; and it may be without a card. */
+	vnic_steer_forget(up, netdev->reg_state == NETREG_REGISTERED ? netdev : NULL, NULL, -ENODEV);
 	tell(netdev, &none, up->nic);
 	up->nic->uni.n = up->nic->multi.n = 0;
 	up->nic->allmulti = up->nic->promisc = false;

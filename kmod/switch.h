@@ -66,6 +66,9 @@ void vnic_nic_exit(struct vnic_uplink *up);
 /* Process context, rtnl: what the NIC was given is taken back. */
 void vnic_nic_forget(struct vnic_uplink *up, struct net_device *netdev);
 
+/* ---- steer.c; rtnl held ---- */
+void vnic_steer(struct vnic_uplink *up, struct net_device *netdev);
+
 /* ---- rx.c ---- */
 int vnic_rx_init(struct vnic_uplink *up);
 void vnic_rx_exit(struct vnic_uplink *up);

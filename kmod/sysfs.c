@@ -196,6 +196,13 @@ static ssize_t uplink_show(struct device *dev, struct device_attribute *attr, ch
 }
 static DEVICE_ATTR_RO(uplink);
 
+/* Of the NIC: which one receives its frames, or "any" and why. */
+static ssize_t queue_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return vnic_steer_show(vnic_dev_of(dev), buf);
+}
+static DEVICE_ATTR_RO(queue);
+
 /* Queue pairs in use, as the guest set them. */
 static ssize_t pairs_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
@@ -236,7 +243,7 @@ static struct attribute *vnic_attrs[] = {
 	&dev_attr_mac.attr,	  &dev_attr_vlan.attr,	 &dev_attr_vlans.attr,	&dev_attr_allow.attr,
 	&dev_attr_rate.attr,	  &dev_attr_weight.attr, &dev_attr_link.attr,	&dev_attr_stats.attr,
 	&dev_attr_denied.attr,	  &dev_attr_mac_asked.attr, &dev_attr_uplink.attr, &dev_attr_pairs.attr,
-	&dev_attr_status.attr,	  NULL,
+	&dev_attr_status.attr,	  &dev_attr_queue.attr,	 NULL,
 };
 
 static const struct attribute_group vnic_group = {

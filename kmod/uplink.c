@@ -500,7 +500,16 @@ static int netdev_event(struct notifier_block *nb, unsigned long event, void *pt
 			dev_warn(&up->dev, "cannot be renamed as %s was\n", netdev->name);
 		uplink_changed(up);
 		break;
+	case NETDEV_FEAT_CHANGE:
+		/* With the feature goes the NIC's table. */
+		up->steer_anew = true;
+		vnic_nic_update(up);
+		break;
 	case NETDEV_UP:
+		/* Some lose it as they close, and some take rules while they are open only. */
+		up->steer_anew = true;
+		vnic_nic_update(up);
+		fallthrough;
 	case NETDEV_DOWN:
 	case NETDEV_CHANGE:
 	case NETDEV_CHANGEMTU:

@@ -121,6 +121,18 @@ struct vnic_dev_tx {
 	u16 held_pair;
 };
 
+/* The NIC's rule that steers a device's frames to one of its queues: steer.c. Under rtnl. */
+struct vnic_steer {
+	u64 mac;	/* what it matches, or what was refused */
+	u16 vid;
+	bool made;	/* the NIC has it */
+	bool tried;	/* and refused: not asked again before something changes */
+	bool steered;	/* it had one before, at */
+	u32 last;
+	u32 place;	/* in the NIC's table */
+	int queue;	/* or, negative, why there is none */
+};
+
 #define VNIC_FLOWS 256
 
 struct vnic_dev {
@@ -172,6 +184,7 @@ struct vnic_dev {
 	/* The switch's; all zero at first: nothing for device.c to set up. */
 	struct vnic_port __rcu *port; /* as it stands in the sorting table; NULL: not up (port.c) */
 	struct vnic_dev_tx tx;
+	struct vnic_steer steer;
 	u8 flow_pair[VNIC_FLOWS]; /* the pair that a flow was last sent on, by hash: receive follows (rx.c) */
 };
 
@@ -327,6 +340,7 @@ struct vnic_uplink {
 	struct delayed_work nic_work;	/* brings the NIC's filters up to date (nic.c): needs rtnl */
 	unsigned long nic_next;		/* jiffies: not before */
 	struct vnic_nic *nic;		/* what the NIC was given; under rtnl */
+	bool steer_anew;		/* the NIC may have lost its rules, or refuse no more (steer.c) */
 
 	struct vnic_sort __rcu *sort;	/* replaced as a whole, under lock */
 	struct vnic_stations *stations;
@@ -372,6 +386,10 @@ void vnic_tx_kick(struct vnic_vq *vq);
 void vnic_rx_kick(struct vnic_vq *vq);
 /* Have the NIC told what the table wants by now, and done what is due to the network: soon, by a work item. Any context. */
 void vnic_nic_update(struct vnic_uplink *up);
+/* Devices are about to be in up->devs, or out of it; rtnl held. */
+void vnic_steer_init(struct vnic_dev *d);
+void vnic_steer_forget(struct vnic_uplink *up, struct net_device *netdev, struct vnic_dev *only, int why);
+ssize_t vnic_steer_show(struct vnic_dev *d, char *buf);
 /* Send a gratuitous ARP-like announcement of @d's MAC and VLANs on the uplink (RARP, as QEMU does). */
 void vnic_port_announce(struct vnic_dev *d);
 
