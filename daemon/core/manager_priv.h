@@ -225,6 +225,8 @@ void port_fdb_lost(struct managed_port *p);
 
 /* orphan.c */
 void orphan_take(struct manager *m, const struct dp_port_status *status);
+/* It is one: says so, and that libvirt is asked. */
+void orphan_found(struct managed_port *p, const char *text);
 /* 0 where it is a port like others now (or is none, or goes). */
 int orphan_identify(struct managed_port *p, const struct port_spec *spec);
 void orphan_let_go(struct managed_port *p);
@@ -265,7 +267,7 @@ int uplink_restore(struct manager *m, const char *key, struct plan *plan);
 void vdpa_look(struct managed_port *p);
 /* Its class may say something else by now. */
 void vdpa_settings(struct managed_port *p);
-/* Devices of vnicd's whose records are lost: those on its own uplinks are deleted once nobody uses them. */
+/* Devices of vnicd's whose records are lost: those on its own uplinks become orphans (orphan.c). */
 void vdpas_look(struct manager *m);
 
 /* hostdev.c */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the records alone cannot tell, and libvirt is asked for: whose a port is that the datapath serves and no
- * record tells of (it was damaged, or is a newer vnicd's), and whether a domain that was being started when the
+ * What the records alone cannot tell, and libvirt is asked for: whose a port is that the datapath serves, or that has a vDPA
+ * device, and no record tells of (it was damaged, or is a newer vnicd's), and whether a domain that was being started when the
  * last vnicd ended still exists.
  *
  * An orphan is served on, as the datapath has it, and nothing of it is touched. Once libvirt or a hook says which
@@ -18,6 +18,7 @@
 
 #include "daemon/core/manager_priv.h"
 #include "daemon/core/path_software.h"
+#include "daemon/core/path_vdpa.h"
 
 #define ASK_AGAIN_MIN (5 * SEC)
 #define ASK_AGAIN_MAX (60 * SEC)
@@ -25,6 +26,12 @@
 #define REMARK_ASKING                                                                             \
 	"its record is lost, its guest is served as before; vnicd asks libvirt whose it is: see " \
 	"that libvirtd runs"
+
+void orphan_found(struct managed_port *p, const char *text)
+{
+	port_event(p, text);
+	port_remark(p, REMARK_ASKING);
+}
 
 void orphan_take(struct manager *m, const struct dp_port_status *status)
 {
@@ -50,9 +57,38 @@ void orphan_take(struct manager *m, const struct dp_port_status *status)
 	if (m->last_generation < status->generation)
 		m->last_generation = status->generation;
 	port_adopt(m, p);
-	port_event(p, "found in the datapath, with no record of it");
-	port_remark(p, REMARK_ASKING);
+	orphan_found(p, "found in the datapath, with no record of it");
 	port_status(p, status);
+}
+
+/* The same where it has a vDPA device, on the management device that has made it. */
+static int identify_vdpa(struct managed_port *p, const struct port_spec *spec, struct vnic_err *err)
+{
+	const struct step *add = plan_find(&p->port.plan, STEP_VDPA_ADD);
+	struct manager *m = p->own.m;
+	struct alloc_choice choice;
+	struct plan plan = { 0 };
+	int r = manager_alloc(m, spec, &choice, err);
+
+	if (r < 0)
+		return r;
+	if (!add || choice.path != VNIC_PATH_VDPA)
+		return vnic_err_set(err, -ESTALE, "",
+				    "it has a vDPA device, and by its XML it is on path %s by now",
+				    vnic_path_str(choice.path));
+	port_choose(&p->port, spec, &choice);
+	r = path_vdpa_port(m->inv, config_segment(m->config, choice.segment), &p->port,
+			   add->mgmtdev, &plan);
+	if (r < 0)
+		return vnic_err_set(err, r, "", "%s", strerror(-r));
+	/* Done again, they find what is there; and all is put back in the end. */
+	for (size_t i = 0; i < plan.n; i++) {
+		plan.step[i].state = STEP_BEGUN;
+		plan.step[i].has_prev = plan.step[i].kind == STEP_VDPA_ADD;
+	}
+	plan_clear(&p->port.plan);
+	p->port.plan = plan;
+	return 0;
 }
 
 /* The port as its spec has it: 0, or a negative errno with @err. What the datapath has stays as it is. */
@@ -105,7 +141,7 @@ int orphan_identify(struct managed_port *p, const struct port_spec *spec)
 		return 0;
 	if (plan_copy(&plan, &p->port.plan) < 0)
 		return -ENOMEM;
-	r = identify(p, spec, &err);
+	r = (p->port.spec.vdpa ? identify_vdpa : identify)(p, spec, &err);
 	if (r == 0) {
 		p->port.orphan = false;
 		r = owner_record(&p->own);

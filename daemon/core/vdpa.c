@@ -105,7 +105,7 @@ bool manager_vdpa_left(const struct manager *m, const struct vdpa_dev *d)
 	return path_vdpa_key(d->name, &key) && !manager_port(m, &key);
 }
 
-/* A port that there is nothing of but a device, to be deleted. */
+/* A port that there is nothing of but a device: libvirt is asked whose it is. */
 static void adopt(struct manager *m, const struct vdpa_dev *d)
 {
 	struct step add = { .kind = STEP_VDPA_ADD, .state = STEP_BEGUN, .has_prev = true };
@@ -121,15 +121,15 @@ static void adopt(struct manager *m, const struct vdpa_dev *d)
 		return;
 	}
 	memcpy(p->port.plan.step[0].mac, p->port.spec.key.mac, sizeof(add.mac));
-	p->port.orphan = p->port.spec.vdpa = true;
+	p->port.orphan = p->unsure = p->port.spec.vdpa = true;
 	p->port.path = VNIC_PATH_VDPA;
 	p->port.state = PORT_READY;
 	p->port.generation = ++m->last_generation;
 	port_adopt(m, p);
 	snprintf(text, sizeof(text), "its device was found on %s, with no record of it",
 		 d->mgmtdev);
-	port_event(p, text);
-	port_release(p);
+	orphan_found(p, text);
+	manager_kick(m);
 }
 
 void vdpas_look(struct manager *m)

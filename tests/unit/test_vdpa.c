@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/errors.h"
+#include "base/cleanup.h"
 #include "daemon/core/path_vdpa.h"
 #include "tests/unit/manager_bed.h"
 
@@ -285,7 +286,12 @@ static void device_left_behind(void **state)
 	strcpy(fake_add_vdpa(&f->h, path_vdpa_name(&taken.key, name), VNIC0)->driver,
 	       "virtio_vdpa");
 	fake_add_vdpa(&f->h, "vnic-1", VNIC0);
-	fake_run(&f->h, SECOND);
+	/* Until libvirt has said whose they are, they may be a guest's. */
+	fake_run(&f->h, 60 * SECOND);
+	assert_non_null(device_of(f, &spec));
+	says(port_of(f, &spec)->reason, "its record is lost");
+	fake_libvirt(&f->h, NULL);
+	fake_run(&f->h, 60 * SECOND);
 	assert_null(device_of(f, &spec));
 	assert_null(manager_port(f->h.m, &spec.key));
 	/* One that a guest has is deleted when it has ended, and its domain's next start waits for that. */
@@ -311,6 +317,69 @@ static void device_left_behind(void **state)
 	fake_del_vdpa(&f->h, "vnic-1");
 	swap(f, config_with(false));
 	same_as(f, f->before);
+}
+
+static void lose_record(struct fixture *f)
+{
+	fake_kill(&f->h);
+	port_free(f->h.port_record[--f->h.n_port_records]);
+}
+
+/* Its guest runs on, and its port is what it was. */
+static void a_record_is_made_anew(void **state)
+{
+	struct fixture *f = with_uplink(state);
+	struct port_spec spec = vdpa_spec(1);
+	_cleanup_(freep) char *before = NULL;
+
+	spec.has_vlan = true;
+	spec.vlan = 12;
+	make(f, &spec);
+	start(f, &spec);
+	device_of(f, &spec)->open = true;
+	before = fake_snapshot(&f->h);
+	lose_record(f);
+	f->h.n_nodes = 0;
+	fake_libvirt(&f->h, &spec);
+	fake_start(&f->h, config_with(true));
+	fake_run(&f->h, 5 * SECOND);
+	assert_int_equal(port_of(f, &spec)->state, PORT_RUNNING);
+	assert_false(port_of(f, &spec)->orphan);
+	assert_string_equal(port_of(f, &spec)->reason, "");
+	assert_string_equal(port_of(f, &spec)->spec.class_name, "gold");
+	assert_int_equal(port_of(f, &spec)->vlan, 12);
+	assert_int_equal(f->h.n_port_records, 1);
+	same_as(f, before);
+	device_of(f, &spec)->open = false;
+	end_domain(f, &spec);
+	assert_null(device_of(f, &spec));
+	swap(f, config_with(false));
+	same_as(f, f->before);
+}
+
+static void a_record_that_cannot_be_made_anew(void **state)
+{
+	struct fixture *f = with_uplink(state);
+	struct port_spec spec = vdpa_spec(1);
+	struct vnic_config *config = config_with(true);
+
+	make(f, &spec);
+	start(f, &spec);
+	device_of(f, &spec)->open = true;
+	lose_record(f);
+	fake_libvirt(&f->h, &spec);
+	config_class(config, "gold")->paths.path[0] = VNIC_PATH_SOFTWARE;
+	fake_start(&f->h, config);
+	fake_run(&f->h, 5 * SECOND);
+	assert_true(port_of(f, &spec)->orphan);
+	says(port_of(f, &spec)->reason, "vnicd cannot take it up");
+	assert_non_null(device_of(f, &spec));
+	/* Its domain's end is seen all the same. */
+	device_of(f, &spec)->open = false;
+	fake_set_alive(&f->h, spec.pidfile, false);
+	fake_run(&f->h, 60 * SECOND);
+	assert_null(device_of(f, &spec));
+	assert_null(manager_port(f->h.m, &spec.key));
 }
 
 static void names_of_devices(void **state)
@@ -414,6 +483,8 @@ int main(void)
 		TEST(module_that_is_missing_is_told),
 		TEST(device_in_use_is_deleted_later),
 		TEST(device_left_behind),
+		TEST(a_record_is_made_anew),
+		TEST(a_record_that_cannot_be_made_anew),
 		TEST(names_of_devices),
 		TEST(device_that_was_deleted_is_made_again),
 		TEST(settings_follow_the_configuration),
