@@ -6,6 +6,7 @@
 eth0 in the namespace "out". Frames go through drivers in user space."""
 import errno
 import os
+import re
 import socket
 import struct
 import sys
@@ -304,9 +305,162 @@ def _extra():
     delete("x")
 
 
+# ---- queues ----
+
+def rules():
+    """The NIC's rules: {MAC: (place, queue, VLAN or None)}."""
+    found = {}
+    for place, text, queue in re.findall(r"Filter: (\d+)(.*?)Action: Direct to queue (\d+)", run("ethtool", "-n", "nt0"), re.S):
+        mac = re.search(r"Dest MAC addr: ([0-9A-Fa-f:]+)", text).group(1).lower()
+        vlan = re.search(r"VLAN: 0x([0-9a-fA-F]+)", text)
+        found[mac] = (int(place), int(queue), int(vlan.group(1), 16) if vlan else None)
+    return found
+
+
+def queue(name):
+    return read(f"{vnicdev.BUS}/devices/{name}/vnic/queue")
+
+
+def steered(d, name, mac, n=100):
+    """Frames for a device come by its queue alone; which one."""
+    def counts():
+        return [int(x) for x in re.findall(r"rx_queue_\d+_packets: (\d+)", run("ethtool", "-S", "nt0"))]
+    own = int(wait_for(f"a queue for {name}", lambda: queue(name) if queue(name).isdigit() else None, 3))
+    assert rules()[mac][1] == own, (own, rules())
+    before = counts()
+    d(f"stream o {name} n={n} min=60 max=1514")
+    grown = [b - a for a, b in zip(before, counts())]
+    assert grown[own] == n and sum(grown) == n, (own, grown)
+    return own
+
+
+@checked("each device's frames come by a queue of the NIC of their own, by rules that go with it, and nobody else's rule goes")
+def _steered():
+    macs = {f"s{i}": MAC % (0x40 + i) for i in range(3)}
+    foreign = "02:00:00:00:00:99"
+    run("ethtool", "-N", "nt0", "flow-type", "ether", "dst", foreign, "action", "3")
+    for name, mac in macs.items():
+        add(name, "vnic/nt0", "mac", mac)
+    policy("s2", vlan=12)
+    policy("s0", allow="mac")
+    assert queue("s0") == "any: the device does not run" and set(rules()) == {foreign}
+    with driver() as d:
+        d("packet o out/eth0")
+        for name in macs:
+            d(f"open {name} {vnicdev.node(name)}")
+            d(f"up {name} ctrl")
+        used = {name: steered(d, name, macs[name]) for name in ("s0", "s1")}
+        wait_for("the third rule", lambda: macs["s2"] in rules(), 3)
+        assert rules()[macs["s2"]][2] == 12 and rules()[macs["s0"]][2] is None, rules()
+        used["s2"] = int(queue("s2"))
+        assert len(set(used.values())) == 3, used
+        # Another MAC, the same queue.
+        other = MAC % 0x48
+        assert d(f"ctrl s0 1 1 {plain(other)}")["ack"] == 0
+        wait_for("the other rule alone", lambda: other in rules() and macs["s0"] not in rules(), 3)
+        assert int(queue("s0")) == used["s0"] == rules()[other][1]
+        assert d(f"ctrl s0 1 1 {plain(macs['s0'])}")["ack"] == 0
+        wait_for("its first rule", lambda: macs["s0"] in rules(), 3)
+        d("reset s1")
+        wait_for("no rule", lambda: macs["s1"] not in rules(), 3)
+        d("up s1 ctrl")
+        assert steered(d, "s1", macs["s1"]) == used["s1"]
+        # The NIC loses its rules, as some do when they go down.
+        write(f"{NIC}/forget", "Y")
+        run("ip", "link", "set", "nt0", "down")
+        assert not rules()
+        run("ip", "link", "set", "nt0", "up")
+        write(f"{NIC}/forget", "N")
+        wait_for("all of them again", lambda: set(rules()) == set(macs.values()), 3)
+        wait_for("the link", lambda: read("/sys/class/net/nt0/carrier") == "1")
+        assert {name: int(queue(name)) for name in macs} == used
+        run("ethtool", "-K", "nt0", "ntuple", "off")
+        wait_for("no steering", lambda: queue("s0").startswith("any: ntuple-filters are off"), 3)
+        d("stream o s0 n=100")
+        run("ethtool", "-K", "nt0", "ntuple", "on")
+        assert {name: steered(d, name, macs[name]) for name in ("s0", "s1")} == {n: used[n] for n in ("s0", "s1")}
+        run("ethtool", "-N", "nt0", "flow-type", "ether", "dst", foreign, "action", "3")
+    delete("s1")
+    assert macs["s1"] not in rules() and foreign in rules(), rules()
+    delete("s0", "s2")
+    assert set(rules()) == {foreign}, rules()
+    run("ethtool", "-N", "nt0", "delete", str(rules()[foreign][0]))
+
+
+@checked("a NIC that has no room, takes no VLAN or wants to be told a place: the device works, and says how it stands")
+def _refused():
+    macs = {f"r{i}": MAC % (0x60 + i) for i in range(2)}
+    foreign = "02:00:00:00:00:98"
+    for name, mac in macs.items():
+        add(name, "vnic/nt0", "mac", mac)
+    try:
+        with driver() as d:
+            d("packet o out/eth0")
+            for name in macs:
+                d(f"open {name} {vnicdev.node(name)}")
+            write(f"{NIC}/rules", "1")
+            for name in macs:
+                d(f"up {name}")
+                wait_for("a queue or a reason", lambda n=name: "run" not in queue(n), 3)
+            assert queue("r0").isdigit() and queue("r1") == "any: the NIC has no room for another rule", queue("r1")
+            for name in macs:
+                d(f"stream o {name} n=100")
+                d(f"stream {name} o n=100")
+            d("reset r0")
+            steered(d, "r1", macs["r1"])
+            d("reset r1")
+            wait_for("no rule", lambda: not rules(), 3)
+            # Who is told its place: the last free one, others' stay.
+            write(f"{NIC}/rules", "8")
+            write(f"{NIC}/special", "N")
+            run("ethtool", "-N", "nt0", "flow-type", "ether", "dst", foreign, "action", "3", "loc", "7")
+            policy("r0", vlan=12)
+            write(f"{NIC}/vlans", "N")
+            for name in macs:
+                d(f"up {name}")
+            wait_for("both rules", lambda: len(rules()) == 3, 3)
+            places = {mac: rules()[mac][0] for mac in rules()}
+            assert sorted(places.values()) == [5, 6, 7] and places[foreign] == 7, places
+            assert rules()[macs["r0"]][2] is None, rules()
+            steered(d, "r1", macs["r1"])
+            # An administrator takes ours and puts one of his own there.
+            run("ethtool", "-N", "nt0", "delete", str(places[macs["r1"]]))
+            run("ethtool", "-N", "nt0", "flow-type", "ether", "dst", "02:00:00:00:00:97", "action", "0", "loc",
+                str(places[macs["r1"]]))
+        delete(*macs)
+        assert set(rules()) == {foreign, "02:00:00:00:00:97"}, rules()
+        for place, _, _ in rules().values():
+            run("ethtool", "-N", "nt0", "delete", str(place))
+        # With several queue pairs the NIC spreads their frames.
+        add("m", "vnic/nt0", "mac", MAC % 0x66, "max_vqp", "2")
+        with driver() as d:
+            d(f"open m {vnicdev.node('m')}")
+            d("up m pairs=2")
+            d("packet o out/eth0")
+            wait_for("its reason", lambda: queue("m").startswith("any: several queue pairs"), 3)
+            assert not rules()
+            d("stream o m n=100")
+        delete("m")
+    finally:
+        for place, _, _ in rules().values():
+            run("ethtool", "-N", "nt0", "delete", str(place))
+        for key, value in (("rules", "8"), ("special", "Y"), ("vlans", "Y")):
+            write(f"{NIC}/{key}", value)
+
+
 @checked("all is given back, and the modules unload")
 def _end():
-    vnicdev.no_uplink("nt0")
+    # A device that is there still: its rule goes with the uplink.
+    add("z", "vnic/nt0", "mac", MAC % 0x70)
+    with driver() as d:
+        d(f"open z {vnicdev.node('z')}")
+        d("up z")
+        wait_for("its rule", rules, 3)
+        run("ip", "link", "set", "nt0", "netns", "out")
+        wait_for("no link", lambda: d("config z")["status"] & 1 == 0)
+        left = run("ip", "netns", "exec", "out", "ethtool", "-n", "nt0")
+        assert "Filter:" not in left, left
+    wait_for("the uplink's end", lambda: not os.path.exists(f"{VNIC}/devices/nt0"), 10)
     run("modprobe", "-r", "vnic")
     run("modprobe", "-r", "ntnic")
 
