@@ -118,7 +118,8 @@ def _tcp():
         before = stats(1)
         out = json.loads(a.sh(f"iperf3 -J -c {OUT} -n 8M {more}", 60))["end"]
         n = {k: v - before[f"{side}_{k}"] for k, v in ((k, stats(1)[f"{side}_{k}"]) for k in ("bytes", "frames"))}
-        print(f"# {side}: {out['sum_received']['bits_per_second'] / 1e6:.0f} Mbit/s, {n['bytes'] / n['frames']:.0f} bytes a frame")
+        print(f"# {side}: {out['sum_received']['bits_per_second'] / 1e6:.0f} Mbit/s, {n['bytes'] / n['frames']:.0f} bytes a frame, "
+              f"{out['sum_sent'].get('retransmits')} sent again")
         assert n["bytes"] >= 8 << 20 and n["bytes"] / n["frames"] > 1600, f"{side}: not segmented by others: {n}"
     for read in (a.sh, lambda c: host().sh(f"ip netns exec out {c}")):
         names, values = [line.split() for line in read("cat /proc/net/snmp").splitlines() if line.startswith("Tcp:")]
