@@ -172,11 +172,21 @@ static void tell(struct net_device *netdev, struct vnic_nic *new, const struct v
 		new->promisc = old->promisc;
 }
 
+/* What a guest's filters want: it has time, and may ask without end. */
 void vnic_nic_update(struct vnic_uplink *up)
 {
 	const long wait = READ_ONCE(up->nic_next) - jiffies;
 
 	queue_delayed_work(vnic_wq, &up->nic_work, clamp(wait, 0L, (long)NIC_PAUSE));
+}
+
+/*
+ * A device that starts is deaf until the NIC knows its MAC. A start costs its driver grace periods, so that it cannot ask without
+ * end.
+ */
+void vnic_nic_update_now(struct vnic_uplink *up)
+{
+	mod_delayed_work(vnic_wq, &up->nic_work, 0);
 }
 
 static void announce_due(struct vnic_uplink *up)

@@ -146,9 +146,12 @@ static int take_place(struct vnic_dev *d)
 		return err;
 	}
 	rcu_assign_pointer(d->port, port);
-	if (old)
+	if (old) {
 		kfree_rcu(old, rcu);
-	vnic_nic_update(d->up);
+		vnic_nic_update(d->up);
+	} else {
+		vnic_nic_update_now(d->up);
+	}
 	return 0;
 }
 

@@ -384,8 +384,12 @@ void vnic_vq_abandon(struct vnic_vq *vq);
  */
 void vnic_tx_kick(struct vnic_vq *vq);
 void vnic_rx_kick(struct vnic_vq *vq);
-/* Have the NIC told what the table wants by now, and done what is due to the network: soon, by a work item. Any context. */
+/*
+ * Have the NIC told what the table wants by now, and done what is due to the network: by a work item, at the latest in a tenth of
+ * a second; or at once, for a device that starts. Any context.
+ */
 void vnic_nic_update(struct vnic_uplink *up);
+void vnic_nic_update_now(struct vnic_uplink *up);
 /* Devices are about to be in up->devs, or out of it; rtnl held. */
 void vnic_steer_init(struct vnic_dev *d);
 void vnic_steer_forget(struct vnic_uplink *up, struct net_device *netdev, struct vnic_dev *only, int why);
