@@ -2,11 +2,12 @@
 #include "daemon/sys/vdpa_gate.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <libmnl/libmnl.h>
@@ -18,17 +19,13 @@
 bool vdpa_gate_always;
 
 struct vdpa_gate {
-	struct loop_source *io, *now;
+	struct loop *loop;
+	struct loop_source *end, *now;
 	loop_fn open;
 	void *userdata;
-	int fd; /* an eventfd: the thread has its own descriptor of it */
+	pid_t pid; /* 0: nobody asks */
+	int pidfd;
 	bool asked;
-};
-
-/* The thread's; it may outlive the gate. */
-struct question {
-	uint16_t family;
-	int fd;
 };
 
 /* A device of no name: what is wanted is the kernel's time, not its answer. */
@@ -50,59 +47,15 @@ static void ask_kernel(uint16_t family)
 		return; /* then it does not wait, either */
 }
 
-static void *asker(void *arg)
+static void __attribute__((noreturn)) child(uint16_t family, pid_t parent)
 {
-	struct question *q = arg;
-
-	ask_kernel(q->family);
-	eventfd_write(q->fd, 1);
-	close(q->fd);
-	free(q);
-	return NULL;
-}
-
-static int start(struct question *q)
-{
-	pthread_attr_t attr;
-	sigset_t all, old;
-	pthread_t thread;
-	int r;
-
-	/* Signals are the loop's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	r = pthread_create(&thread, &attr, asker, q);
-	pthread_attr_destroy(&attr);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -r;
-}
-
-int vdpa_gate_ask(struct vdpa_gate *gate, uint16_t family)
-{
-	struct question *q;
-	int r;
-
-	if (gate->asked)
-		return 0;
-	if (vdpa_gate_always) {
-		gate->asked = true;
-		return loop_timer_set(gate->now, 0);
-	}
-	q = calloc(1, sizeof(*q));
-	if (!q)
-		return -ENOMEM;
-	q->family = family;
-	q->fd = dup(gate->fd);
-	r = q->fd < 0 ? -errno : start(q);
-	if (r < 0) {
-		close_safe(q->fd);
-		free(q);
-		return r;
-	}
-	gate->asked = true;
-	return 0;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	/* It may wait for long: no socket of ours stays open by it. */
+	close_range(3, ~0u, 0);
+	ask_kernel(family);
+	_exit(0);
 }
 
 static void on_open(void *userdata)
@@ -113,13 +66,62 @@ static void on_open(void *userdata)
 	gate->open(gate->userdata);
 }
 
-static void on_readable(void *userdata, int fd, unsigned int events)
+static void forget(struct vdpa_gate *gate)
 {
-	eventfd_t n;
+	loop_source_free(gate->end);
+	gate->end = NULL;
+	gate->pidfd = close_safe(gate->pidfd);
+	gate->pid = 0;
+}
 
+static void on_end(void *userdata, int fd, unsigned int events)
+{
+	struct vdpa_gate *gate = userdata;
+
+	(void)fd;
 	(void)events;
-	if (eventfd_read(fd, &n) == 0)
-		on_open(userdata);
+	waitpid(gate->pid, NULL, 0);
+	forget(gate);
+	on_open(gate);
+}
+
+static int start(struct vdpa_gate *gate, uint16_t family)
+{
+	const pid_t parent = getpid();
+	int r;
+
+	gate->pid = fork();
+	if (gate->pid == 0)
+		child(family, parent);
+	if (gate->pid < 0) {
+		r = -errno;
+		gate->pid = 0;
+		return r;
+	}
+	gate->pidfd = pidfd_open(gate->pid, 0);
+	r = gate->pidfd < 0
+		    ? -errno
+		    : loop_add_io(gate->loop, gate->pidfd, LOOP_READ, on_end, gate, &gate->end);
+	if (r < 0) {
+		kill(gate->pid, SIGKILL);
+		forget(gate);
+	}
+	return r;
+}
+
+int vdpa_gate_ask(struct vdpa_gate *gate, uint16_t family)
+{
+	int r;
+
+	if (gate->asked)
+		return 0;
+	if (vdpa_gate_always) {
+		gate->asked = true;
+		return loop_timer_set(gate->now, 0);
+	}
+	r = start(gate, family);
+	gate->asked = r == 0;
+	return r;
 }
 
 int vdpa_gate_new(struct loop *loop, loop_fn open, void *userdata, struct vdpa_gate **ret)
@@ -129,13 +131,11 @@ int vdpa_gate_new(struct loop *loop, loop_fn open, void *userdata, struct vdpa_g
 
 	if (!gate)
 		return -ENOMEM;
+	gate->loop = loop;
 	gate->open = open;
 	gate->userdata = userdata;
-	gate->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	r = gate->fd < 0 ? -errno
-			 : loop_add_io(loop, gate->fd, LOOP_READ, on_readable, gate, &gate->io);
-	if (r == 0)
-		r = loop_add_timer(loop, on_open, gate, &gate->now);
+	gate->pidfd = -1;
+	r = loop_add_timer(loop, on_open, gate, &gate->now);
 	if (r < 0) {
 		vdpa_gate_free(gate);
 		return r;
@@ -148,9 +148,13 @@ struct vdpa_gate *vdpa_gate_free(struct vdpa_gate *gate)
 {
 	if (!gate)
 		return NULL;
-	loop_source_free(gate->io);
+	if (gate->pid) {
+		/* It ends once the kernel lets it, as an orphan. */
+		kill(gate->pid, SIGKILL);
+		waitpid(gate->pid, NULL, WNOHANG);
+		forget(gate);
+	}
 	loop_source_free(gate->now);
-	close_safe(gate->fd);
 	free(gate);
 	return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Whoever asks the kernel's vdpa family waits while a device is being deleted, which waits for the process that has it
- * open: for as long as that lives. A thread asks first, so that the loop does not.
+ * open: for as long as that lives. A child asks first, so that the loop does not.
  */
 #pragma once
 
