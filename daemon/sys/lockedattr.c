@@ -1,149 +1,199 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Readers are children: one that waits for a device's lock cannot be killed, and a thread that did would keep vnicd from
+ * ending, also when it is to be started anew because of it. One is kept for the next reading, since a host has thousands.
+ */
 #include "daemon/sys/lockedattr.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
-#include <semaphore.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/sock.h"
 #include "base/str.h"
 
 /* A read that waits for nobody is done in no time, but for a machine that has much to do. */
 unsigned int locked_wait_ms = 100;
 /* While others hang, and so perhaps this one: their waits are not to add up to a loop that stands still. */
 #define WAIT_MORE_MS 5
-/* Each is a thread; more devices that hang at a time are told of as busy without a try. */
-#define READS_MAX 32
+/* More devices that hang at a time are told of as busy without a try. */
+#define READERS_MAX 32
 
-struct locked_read {
-	dev_t dev;
-	ino_t ino;
-	int fd;
-	sem_t done; /* after it the thread touches nothing of this */
-	ssize_t n;
+struct answer {
+	ssize_t n; /* of data; or a negative errno */
 	char data[32];
 };
 
-static struct locked_read *reads[READS_MAX]; /* those that were not waited for to their end */
+struct reader {
+	pid_t pid; /* 0: none */
+	int sock;
+	bool reads; /* the file: */
+	dev_t dev;
+	ino_t ino;
+};
 
-static void *reader(void *arg)
+static struct reader readers[READERS_MAX];
+
+static void __attribute__((noreturn)) child(int sock, pid_t parent)
 {
-	struct locked_read *r = arg;
+	struct answer a;
+	size_t n_fds;
+	char byte;
+	int fd;
 
-	r->n = read(r->fd, r->data, sizeof(r->data) - 1);
-	sem_post(&r->done);
-	return NULL;
-}
-
-static void read_free(struct locked_read *r)
-{
-	close(r->fd);
-	sem_destroy(&r->done);
-	free(r);
-}
-
-static int start(struct locked_read *r)
-{
-	pthread_attr_t attr;
-	sigset_t all, old;
-	pthread_t thread;
-	int ret;
-
-	/* Signals are the loop's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	ret = pthread_create(&thread, &attr, reader, r);
-	pthread_attr_destroy(&attr);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -ret;
-}
-
-/* Did it end in time? */
-static bool waited(struct locked_read *r, unsigned int ms)
-{
-	struct timespec until;
-	int ret;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += ms % 1000 * 1000000L;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* No socket of ours may be held open by one that hangs. */
+	if (getppid() != parent || dup2(sock, 3) < 0)
+		_exit(1);
+	close_range(4, ~0u, 0);
+	while (sock_recv(3, &byte, 1, &fd, 1, &n_fds) == 1 && n_fds == 1) {
+		a.n = read(fd, a.data, sizeof(a.data) - 1);
+		if (a.n < 0)
+			a.n = -errno;
+		close(fd);
+		if (sock_send(3, &a, sizeof(a), NULL, 0) < 0)
+			break;
 	}
-	do
-		ret = sem_clockwait(&r->done, CLOCK_MONOTONIC, &until);
-	while (ret < 0 && errno == EINTR);
-	return ret == 0;
+	_exit(0);
 }
 
-/* Where a read of the file may be kept; NULL where one is under way, or too many are. */
-static struct locked_read **place(const struct stat *st, bool *ret_others)
+static int reader_new(struct reader *r)
 {
-	struct locked_read **room = NULL;
+	const pid_t parent = getpid();
+	int socks[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) < 0)
+		return -errno;
+	*r = (struct reader){ .pid = fork(), .sock = socks[0] };
+	if (r->pid == 0)
+		child(socks[1], parent);
+	close(socks[1]);
+	if (r->pid < 0) {
+		close(socks[0]);
+		r->pid = 0;
+		return -EAGAIN;
+	}
+	return 0;
+}
+
+/* Of one that does not read: it ends at once. */
+static void reader_free(struct reader *r)
+{
+	kill(r->pid, SIGKILL);
+	waitpid(r->pid, NULL, 0);
+	close(r->sock);
+	*r = (struct reader){ 0 };
+}
+
+/* What it read, within @ms. -EBUSY: it reads still; else it is done, with -EIO as a reader that died. */
+static int take_answer(struct reader *r, unsigned int ms, struct answer *a)
+{
+	struct pollfd p = { .fd = r->sock, .events = POLLIN };
+	struct timespec now;
+	int64_t left, until;
+	int n;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	until = now.tv_sec * 1000LL + now.tv_nsec / 1000000 + ms;
+	do {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		left = until - (now.tv_sec * 1000LL + now.tv_nsec / 1000000);
+		n = poll(&p, 1, left > 0 ? (int)left : 0);
+	} while (n < 0 && errno == EINTR);
+	if (n == 0)
+		return -EBUSY;
+	r->reads = false;
+	if (n > 0 && sock_recv(r->sock, a, sizeof(*a), NULL, 0, NULL) == sizeof(*a))
+		return 0;
+	reader_free(r);
+	return -EIO;
+}
+
+/* Who may read the file; NULL where it is being read, or too many are. One that is free at least is kept. */
+static struct reader *choose(const struct stat *st, bool *ret_others)
+{
+	struct reader *idle = NULL, *none = NULL;
+	struct answer late;
 
 	*ret_others = false;
-	for (size_t i = 0; i < READS_MAX; i++) {
-		struct locked_read *r = reads[i];
+	for (size_t i = 0; i < READERS_MAX; i++) {
+		struct reader *r = &readers[i];
 
-		if (r && sem_trywait(&r->done) == 0) {
-			read_free(r);
-			r = reads[i] = NULL;
-		}
-		if (r && r->dev == st->st_dev && r->ino == st->st_ino)
-			return NULL;
-		if (r)
+		if (r->pid && r->reads)
+			take_answer(r, 0, &late);
+		if (!r->pid) {
+			none = none ?: r;
+		} else if (r->reads) {
+			if (r->dev == st->st_dev && r->ino == st->st_ino)
+				return NULL;
 			*ret_others = true;
-		if (!r && !room)
-			room = &reads[i];
+		} else if (idle) {
+			reader_free(r);
+		} else {
+			idle = r;
+		}
 	}
-	return room;
+	return idle ?: none;
+}
+
+static int ask(struct reader *r, int fd, const struct stat *st)
+{
+	const char byte = 0;
+	int ret = r->pid ? sock_send(r->sock, &byte, 1, &fd, 1) : -EPIPE;
+
+	if (ret == -EPIPE || ret == -ECONNRESET) {
+		/* None yet, or somebody killed it. */
+		if (r->pid)
+			reader_free(r);
+		ret = reader_new(r);
+		if (ret == 0)
+			ret = sock_send(r->sock, &byte, 1, &fd, 1);
+	}
+	if (ret < 0)
+		return ret;
+	r->reads = true;
+	r->dev = st->st_dev;
+	r->ino = st->st_ino;
+	return 0;
 }
 
 int locked_text(int dirfd, const char *attr, char *buf, size_t size)
 {
-	int fd = openat(dirfd, attr, O_RDONLY | O_CLOEXEC), ret;
-	struct locked_read *r, **room;
+	_cleanup_(closep) int fd = openat(dirfd, attr, O_RDONLY | O_CLOEXEC);
+	struct answer a = { 0 };
+	struct reader *r;
 	struct stat st;
 	bool others;
+	int ret;
 
-	if (fd < 0)
+	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
-	ret = fstat(fd, &st) < 0 ? -errno : 0;
-	room = ret == 0 ? place(&st, &others) : NULL;
-	r = room ? calloc(1, sizeof(*r)) : NULL;
-	if (!r) {
-		close(fd);
-		return ret < 0 ? ret : room ? -ENOMEM : -EBUSY;
-	}
-	r->fd = fd;
-	r->dev = st.st_dev;
-	r->ino = st.st_ino;
-	sem_init(&r->done, 0, 0);
-	ret = start(r);
-	if (ret == 0 && !waited(r, others ? WAIT_MORE_MS : locked_wait_ms)) {
-		*room = r;
+	r = choose(&st, &others);
+	if (!r)
 		return -EBUSY;
-	}
-	if (ret == 0 && r->n <= 0)
-		ret = -EIO;
-	if (ret == 0) {
-		r->data[r->n] = '\0';
-		r->data[strcspn(r->data, "\n")] = '\0';
-		ret = str_copy(buf, size, r->data);
-	}
-	read_free(r);
-	return ret;
+	ret = ask(r, fd, &st);
+	if (ret < 0)
+		return ret;
+	ret = take_answer(r, others ? WAIT_MORE_MS : locked_wait_ms, &a);
+	if (ret < 0)
+		return ret;
+	if (a.n <= 0 || (size_t)a.n >= sizeof(a.data))
+		return -EIO;
+	a.data[a.n] = '\0';
+	a.data[strcspn(a.data, "\n")] = '\0';
+	return str_copy(buf, size, a.data);
 }
 
 int locked_number(int dirfd, const char *attr, int min, int max, int otherwise, bool *ret_busy)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Attributes in sysfs whose reading waits for a device's lock (sriov_numvfs, driver_override): as long as somebody's
- * write to it runs in the driver, which is for ever where that waits for a process that has a VF open. A thread
+ * write to it runs in the driver, which is for ever where that waits for a process that has a VF open. A child
  * waits, the loop does not.
  */
 #pragma once

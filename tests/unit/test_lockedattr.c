@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Attributes whose reading may wait: a pipe with a name, which has nothing to read until it is written to. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -77,9 +79,37 @@ static void waiting(void **state)
 	fail_msg("it stays busy");
 }
 
+/* Whoever reads for us may be killed: the next reading has another. */
+static void killed(void **state)
+{
+	bool busy = true;
+	siginfo_t info;
+	char path[64];
+	FILE *f;
+	int pid;
+
+	(void)state;
+	write_file("n", "6\n");
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(locked_number(dirfd_, "n", 0, 8, -1, &busy), 6);
+		f = fopen(path, "re");
+		assert_non_null(f);
+		while (fscanf(f, "%d", &pid) == 1)
+			if (kill(pid, SIGKILL) == 0)
+				assert_int_equal(waitid(P_PID, pid, &info, WEXITED | WNOWAIT), 0);
+		fclose(f);
+	}
+	assert_false(busy);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(numbers), cmocka_unit_test(waiting) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(numbers),
+		cmocka_unit_test(killed),
+		cmocka_unit_test(waiting),
+	};
 	int r;
 
 	if (!mkdtemp(dir))
