@@ -100,7 +100,8 @@ def _again():
             f.write("# hosts: 0\nimport os, sys\n"
                     f"seen = {os.path.join(d, 'seen')!r}\n"
                     "if not os.path.exists(seen):\n"
-                    "    open(seen, 'w').close()\n    print('Bail out! hung: as planned', flush=True)\n    sys.exit(75)\n"
+                    "    open(seen, 'w').close()\n    print('# host1: QEMU: running\\n# nothing')\n"
+                    "    print('Bail out! hung: as planned', flush=True)\n    sys.exit(75)\n"
                     "print('1..1\\nok 1 - went well')\n")
         env = {k: v for k, v in os.environ.items() if not k.startswith("VNIC_RIG_")}
         p = subprocess.run([sys.executable, "-B", os.path.join(store.HERE, "lane"), path], capture_output=True, text=True,
@@ -108,7 +109,7 @@ def _again():
         assert p.returncode == 0, p.stdout + p.stderr
         said = p.stdout.splitlines()
         assert said[0].startswith("# rig: hangs_once") and said[0].endswith("hung: as planned"), said
-        assert said[1:] == ["ok - hangs_once (6.12/11): went well"], said
+        assert said[1:] == ["# host1: QEMU: running", "ok - hangs_once (6.12/11): went well"], said
 
 
 main()
