@@ -39,6 +39,9 @@ BOOT_LIMIT = 180
 SLOW = 5
 # How much later than a command's limit its VM counts as hung.
 GRACE = 15
+# An emulated machine that runs guests loses its timer now and then, and stands still until another interrupt comes: so a
+# command that says nothing for this long has its VM given one. What hangs in earnest hangs on.
+POKE = 5
 CMDLINE = ("console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt net.ifnames=0 mitigations=off no_timer_check "
            "nokaslr rcupdate.rcu_expedited=1 systemd.show_status=0")
 DEBUG_CMDLINE = " page_poison=1 kasan_multi_shot kmemleak=on"
@@ -600,7 +603,9 @@ def _converse(s, ident, argv, limit, stdin, out, pty):
         left = end - time.monotonic()
         if left <= 0:
             raise ConnectionError(f"nothing for {limit:g} s")
-        r, _, _ = select.select([s] + ([stdin] if stdin is not None else []), [], [], left)
+        r, _, _ = select.select([s] + ([stdin] if stdin is not None else []), [], [], min(left, POKE))
+        if not r:
+            s.sendall(b"\n")
         if stdin is not None and stdin in r:
             data = os.read(stdin, 4096)
             send(**({"in": base64.b64encode(data).decode()} if data else {"eof": 1}))
