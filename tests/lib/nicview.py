@@ -190,7 +190,8 @@ def vdpa_kernel():
         node = [n for n in listed("bus/vdpa/devices", name) if n.startswith("vhost-vdpa-")]
         devices[name] = {"name": name, "mgmtdev": d["mgmtdev"], "vendor_id": d["vendor_id"], "max_vqs": d["max_vqs"],
                          "device_id": {"network": 1, "net": 1, "block": 2}[d["type"]],
-                         "driver": link_base("bus/vdpa/devices", name, "driver"), "node": (node or [""])[0]}
+                         "driver": link_base("bus/vdpa/devices", name, "driver"), "node": (node or [""])[0],
+                         "left": False}
     return mgmtdevs, devices
 
 
