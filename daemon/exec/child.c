@@ -10,11 +10,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "api/errors.h"
+#include "base/child.h"
 #include "base/str.h"
 #include "daemon/exec/exec_priv.h"
 
@@ -35,19 +35,11 @@ static_assert(sizeof(struct result) <= PIPE_BUF, "a result is written whole");
 enum work { WORK_DO, WORK_UNDO, WORK_STATS };
 
 static void __attribute__((noreturn))
-child(struct exec *exec, const struct step *step, enum work work, int fd, pid_t parent)
+child(struct exec *exec, const struct step *step, enum work work)
 {
 	struct result result = { .err = VNIC_ERR_INIT };
 	struct step copy = *step;
 
-	/* What it made after our successor has looked nobody would know of. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
-	/* No socket of ours may be held open by a child that hangs in a driver. */
-	if (dup2(fd, 3) < 0)
-		_exit(1);
-	close_range(4, ~0u, 0);
 	result.r = nl_new(NETLINK_ROUTE, &exec->nl);
 	if (result.r < 0)
 		vnic_err_set(&result.err, result.r, VNIC_E_STEP_FAILED, "rtnetlink socket: %s",
@@ -57,7 +49,7 @@ child(struct exec *exec, const struct step *step, enum work work, int fd, pid_t 
 	else
 		result.r = work == WORK_UNDO ? exec_undo(exec, &copy, &result.err)
 					     : exec_do(exec, &copy, &result.err);
-	if (write(3, &result, sizeof(result)) != sizeof(result))
+	if (write(CHILD_FD, &result, sizeof(result)) != sizeof(result))
 		_exit(1);
 	_exit(0);
 }
@@ -86,7 +78,6 @@ static int start(struct exec *exec, const struct step *step, enum work work, str
 		 struct vnic_err *err)
 {
 	struct exec_job *job = calloc(1, sizeof(*job));
-	pid_t parent = getpid();
 	int fds[2], r;
 
 	reap(exec);
@@ -98,10 +89,11 @@ static int start(struct exec *exec, const struct step *step, enum work work, str
 		return vnic_err_set(err, r, VNIC_E_STEP_FAILED, "pipe: %s", strerror(-r));
 	}
 	job->fd = fds[0];
-	job->pid = fork();
+	/* It ends with us: what it made after our successor has looked nobody would know of. */
+	job->pid = child_fork(fds[1]);
 	if (job->pid == 0)
-		child(exec, step, work, fds[1], parent);
-	r = job->pid < 0 ? -errno : 0;
+		child(exec, step, work);
+	r = job->pid < 0 ? job->pid : 0;
 	close(fds[1]);
 	if (r < 0) {
 		close(fds[0]);

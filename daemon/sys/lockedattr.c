@@ -13,13 +13,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/child.h"
 #include "base/cleanup.h"
 #include "base/sock.h"
 #include "base/str.h"
@@ -46,24 +46,19 @@ struct reader {
 
 static struct reader readers[READERS_MAX];
 
-static void __attribute__((noreturn)) child(int sock, pid_t parent)
+static void __attribute__((noreturn)) child(void)
 {
 	struct answer a;
 	size_t n_fds;
 	char byte;
 	int fd;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* No socket of ours may be held open by one that hangs. */
-	if (getppid() != parent || dup2(sock, 3) < 0)
-		_exit(1);
-	close_range(4, ~0u, 0);
-	while (sock_recv(3, &byte, 1, &fd, 1, &n_fds) == 1 && n_fds == 1) {
+	while (sock_recv(CHILD_FD, &byte, 1, &fd, 1, &n_fds) == 1 && n_fds == 1) {
 		a.n = read(fd, a.data, sizeof(a.data) - 1);
 		if (a.n < 0)
 			a.n = -errno;
 		close(fd);
-		if (sock_send(3, &a, sizeof(a), NULL, 0) < 0)
+		if (sock_send(CHILD_FD, &a, sizeof(a), NULL, 0) < 0)
 			break;
 	}
 	_exit(0);
@@ -71,21 +66,20 @@ static void __attribute__((noreturn)) child(int sock, pid_t parent)
 
 static int reader_new(struct reader *r)
 {
-	const pid_t parent = getpid();
-	int socks[2];
+	int socks[2], ret = 0;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) < 0)
 		return -errno;
-	*r = (struct reader){ .pid = fork(), .sock = socks[0] };
+	*r = (struct reader){ .pid = child_fork(socks[1]), .sock = socks[0] };
 	if (r->pid == 0)
-		child(socks[1], parent);
+		child();
 	close(socks[1]);
 	if (r->pid < 0) {
+		ret = r->pid;
 		close(socks[0]);
-		r->pid = 0;
-		return -EAGAIN;
+		*r = (struct reader){ 0 };
 	}
-	return 0;
+	return ret;
 }
 
 /* Of one that does not read: it ends at once. */

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/pidfd.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 #include <linux/genetlink.h>
 #include <linux/vdpa.h>
 
+#include "base/child.h"
 #include "base/cleanup.h"
 
 bool vdpa_gate_always;
@@ -47,17 +47,6 @@ static void ask_kernel(uint16_t family)
 		return; /* then it does not wait, either */
 }
 
-static void __attribute__((noreturn)) child(uint16_t family, pid_t parent)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
-	/* It may wait for long: no socket of ours stays open by it. */
-	close_range(3, ~0u, 0);
-	ask_kernel(family);
-	_exit(0);
-}
-
 static void on_open(void *userdata)
 {
 	struct vdpa_gate *gate = userdata;
@@ -87,17 +76,15 @@ static void on_end(void *userdata, int fd, unsigned int events)
 
 static int start(struct vdpa_gate *gate, uint16_t family)
 {
-	const pid_t parent = getpid();
-	int r;
+	int r = child_fork(-1);
 
-	gate->pid = fork();
-	if (gate->pid == 0)
-		child(family, parent);
-	if (gate->pid < 0) {
-		r = -errno;
-		gate->pid = 0;
+	if (r < 0)
 		return r;
+	if (r == 0) {
+		ask_kernel(family);
+		_exit(0);
 	}
+	gate->pid = r;
 	gate->pidfd = pidfd_open(gate->pid, 0);
 	r = gate->pidfd < 0
 		    ? -errno
