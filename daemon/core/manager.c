@@ -44,9 +44,7 @@ struct manager *manager_free(struct manager *m)
 	HASH_ITER(hh, m->ports, port, ptmp)
 	{
 		HASH_DEL(m->ports, port);
-		plan_clear(&port->plan);
-		plan_clear(&port->device.plan);
-		free(port->vdpa_stats);
+		port_clear(port);
 		free(managed(port));
 	}
 	HASH_ITER(hh, m->shares, share, stmp)

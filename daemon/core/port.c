@@ -107,7 +107,7 @@ struct managed_port *port_make(struct manager *m, const struct port_spec *spec,
 		device_take(&p->port.device, &choice->vf, DEVICE_QUEUE);
 	if (make_plan(m, &p->port, choice->mgmtdev) < 0 ||
 	    (!spec->vdpa && !share_get(m, config_segment(m->config, choice->segment)))) {
-		plan_clear(&p->port.plan);
+		port_clear(&p->port);
 		free(p);
 		return NULL;
 	}
@@ -162,9 +162,7 @@ static void remove_port(struct managed_port *p)
 	m->sweep |= p->port.orphan;
 	if (p->port.spec.vdpa)
 		uplinks_stale(m); /* one may wait for its last device to go */
-	plan_clear(&p->port.plan);
-	plan_clear(&p->port.device.plan);
-	free(p->port.vdpa_stats);
+	port_clear(&p->port);
 	free(p);
 	shares_stale(m);
 }

@@ -91,12 +91,17 @@ struct vnic_port *port_new(const struct port_spec *spec)
 	return port;
 }
 
+void port_clear(struct vnic_port *port)
+{
+	plan_clear(&port->plan);
+	plan_clear(&port->device.plan);
+	free(port->vdpa_stats);
+}
+
 struct vnic_port *port_free(struct vnic_port *port)
 {
 	if (port) {
-		plan_clear(&port->plan);
-		plan_clear(&port->device.plan);
-		free(port->vdpa_stats);
+		port_clear(port);
 		free(port);
 	}
 	return NULL;

@@ -131,6 +131,8 @@ struct vnic_port {
 };
 
 struct vnic_port *port_new(const struct port_spec *spec);
+/* Release what is its own; not itself. */
+void port_clear(struct vnic_port *port);
 /* Takes NULL; returns NULL. The port must not be in a hash any more. */
 struct vnic_port *port_free(struct vnic_port *port);
 bool port_key_eq(const struct port_key *a, const struct port_key *b);
