@@ -119,7 +119,7 @@ static int tell_mac(struct net_device *netdev, u64 mac, bool add)
 {
 	u8 addr[MAX_ADDR_LEN] = {};
 
-	u64_to_ether_addr(swab64(mac) >> 16, addr);
+	vnic_mac_bytes(mac, addr);
 	if (vnic_mac_is_multicast(mac))
 		return add ? dev_mc_add(netdev, addr) : dev_mc_del(netdev, addr);
 	return add ? dev_uc_add(netdev, addr) : dev_uc_del(netdev, addr);

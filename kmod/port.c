@@ -322,7 +322,7 @@ void vnic_port_announce(struct vnic_dev *d)
 	netdev = rcu_dereference(d->up->netdev);
 	if (!port || !netdev || !port->link || !netif_running(netdev) || !netif_carrier_ok(netdev))
 		goto out;
-	u64_to_ether_addr(swab64(port->mac) >> 16, mac);
+	vnic_mac_bytes(port->mac, mac);
 	announce_in(d->up, netdev, mac, port->vlan);
 	if (port->trunk)
 		for_each_set_bit(vid, port->vlans, VLAN_N_VID) {

@@ -93,6 +93,13 @@ static inline u64 vnic_mac(const u8 *mac)
 	return get_unaligned_le32(mac) | (u64)get_unaligned_le16(mac + 4) << 32;
 }
 
+/* vnic_mac()'s inverse: ETH_ALEN bytes. */
+static inline void vnic_mac_bytes(u64 mac, u8 *to)
+{
+	put_unaligned_le32(mac, to);
+	put_unaligned_le16(mac >> 32, to + 4);
+}
+
 static inline bool vnic_mac_is_multicast(u64 mac)
 {
 	return mac & 1;

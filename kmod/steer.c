@@ -104,7 +104,7 @@ static bool is_ours(struct net_device *netdev, const struct vnic_steer *s)
 
 	if (netdev->ethtool_ops->get_rxnfc(netdev, &info, NULL))
 		return false;
-	u64_to_ether_addr(swab64(s->mac) >> 16, mac);
+	vnic_mac_bytes(s->mac, mac);
 	return (info.fs.flow_type & ~(FLOW_EXT | FLOW_MAC_EXT)) == ETHER_FLOW && info.fs.ring_cookie == s->queue &&
 	       ether_addr_equal(info.fs.h_u.ether_spec.h_dest, mac);
 }
@@ -161,7 +161,7 @@ static int add_rule(struct net_device *netdev, struct vnic_steer *s, u32 queue, 
 
 	if (err)
 		return err;
-	u64_to_ether_addr(swab64(s->mac) >> 16, mac);
+	vnic_mac_bytes(s->mac, mac);
 	fs->flow_type = ETHER_FLOW;
 	fs->ring_cookie = queue;
 	ether_addr_copy(fs->h_u.ether_spec.h_dest, mac);

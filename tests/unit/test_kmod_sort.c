@@ -196,8 +196,13 @@ static void macs(void **state)
 	static const u8 stp[] = { 0x01, 0x80, 0xc2, 0, 0, 0x0e, 0, 0 },
 			near[] = { 0x01, 0x80, 0xc2, 0, 0, 0x10, 0, 0 };
 
+	u8 back[] = { 1, 1, 1, 1, 1, 1, 1 };
+
 	(void)state;
 	assert_int_equal(vnic_mac(frame), A);
+	vnic_mac_bytes(vnic_mac(stp), back);
+	assert_memory_equal(back, stp, 6);
+	assert_int_equal(back[6], 1);
 	assert_int_equal(vnic_mac_of_frame(frame), A);
 	assert_false(vnic_mac_is_multicast(A));
 	assert_true(vnic_mac_is_multicast(VNIC_BCAST));

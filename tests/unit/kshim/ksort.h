@@ -52,6 +52,18 @@ static inline u32 get_unaligned_le32(const void *p)
 	return le32toh(v);
 }
 
+static inline void put_unaligned_le32(u32 v, void *p)
+{
+	v = htole32(v);
+	memcpy(p, &v, sizeof(v));
+}
+
+static inline void put_unaligned_le16(u16 v, void *p)
+{
+	v = htole16(v);
+	memcpy(p, &v, sizeof(v));
+}
+
 static inline u16 get_unaligned_le16(const void *p)
 {
 	u16 v;
