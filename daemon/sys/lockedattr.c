@@ -16,7 +16,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/child.h"
@@ -95,17 +94,11 @@ static void reader_free(struct reader *r)
 static int take_answer(struct reader *r, unsigned int ms, struct answer *a)
 {
 	struct pollfd p = { .fd = r->sock, .events = POLLIN };
-	struct timespec now;
-	int64_t left, until;
 	int n;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	until = now.tv_sec * 1000LL + now.tv_nsec / 1000000 + ms;
-	do {
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		left = until - (now.tv_sec * 1000LL + now.tv_nsec / 1000000);
-		n = poll(&p, 1, left > 0 ? (int)left : 0);
-	} while (n < 0 && errno == EINTR);
+	do
+		n = poll(&p, 1, (int)ms); /* anew after a signal: these are few */
+	while (n < 0 && errno == EINTR);
 	if (n == 0)
 		return -EBUSY;
 	r->reads = false;
