@@ -12,7 +12,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import nested  # noqa: E402
 from scenario import main, wait_for  # noqa: E402
-from vdpabed import NODE, as_before, bed, checked, configure, guest, host, port, state, uplink  # noqa: E402
+from vdpabed import NODE, as_before, bed, checked, configure, guest, host, port, state, undo, uplink  # noqa: E402
 
 MAC, SIM_MAC, OTHER_MAC = "52:54:00:00:00:0a", "52:54:00:00:00:0b", "52:54:00:00:00:0c"
 
@@ -152,11 +152,7 @@ def _refused():
 
 @checked("the sections go: everything is as it was found")
 def _end():
-    h = host()
-    configure("no")
-    h.sh("systemctl reload vnicd; vdpa dev del theirs")
-    wait_for("the end", lambda: state() == bed["untouched"] or None, 40, 0.5)
-    h.sh("rmmod vnic")
+    undo()
 
 
 main()

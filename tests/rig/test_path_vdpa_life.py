@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import nested  # noqa: E402
 from scenario import main, wait_for  # noqa: E402
-from vdpabed import NODE, PF, as_before, bed, checked, configure, guest, host, port, state  # noqa: E402
+from vdpabed import NODE, PF, as_before, bed, checked, guest, host, port, state, undo  # noqa: E402
 
 MAC, SIM_MAC, NEW_MAC = "52:54:00:00:01:0a", "52:54:00:00:01:0b", "52:54:00:00:01:0c"
 UUID = "0b87b30f-fefb-4867-888d-001c13e1fe5c"
@@ -186,11 +186,7 @@ def _unplug():
 
 @checked("what was done to the host for all of this is undone")
 def _end():
-    h = host()
-    configure("no")
-    h.sh("systemctl reload vnicd; vdpa dev del theirs")
-    wait_for("the end", lambda: state() == bed["untouched"] or None, 40, 0.5)
-    h.sh("rmmod vnic")
+    undo()
 
 
 main()

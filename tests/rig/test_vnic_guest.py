@@ -86,16 +86,7 @@ def guest(i):
     return g
 
 
-def checked(name):
-    """A test after which the host's kernel has found nothing wrong."""
-    def register(fn):
-        def wrapped():
-            try:
-                fn()
-            finally:
-                vnicdev.complain(vnicdev.trouble(host().sh("dmesg -c").splitlines()))
-        return test(name)(wrapped)
-    return register
+checked = vnicdev.checked(test, host, lambda: vnicdev.vm_clean(host()))
 
 
 @checked("a guest by vhost-vdpa reaches the outside, the host and a guest on the same uplink, and they it")

@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import inside  # noqa: E402
 import vnicdev  # noqa: E402
 from net import Wire  # noqa: E402
-from vnicdev import VNIC, add, delete, driver, policy, read, stats, write  # noqa: E402
+from vnicdev import VNIC, add, delete, driver, policy, read, stats, uplink_stats, write  # noqa: E402
 from vt import run, test, wait_for  # noqa: E402
 
 bed = {}
@@ -44,19 +44,7 @@ def setup():
     vnicdev.uplink("nt0")
 
 
-def checked(name):
-    """A test after which the kernel has said nothing that troubles."""
-    def register(fn):
-        def wrapped():
-            setup()
-            fn()
-            bed["kmsg"].clean()
-        return test(name)(wrapped)
-    return register
-
-
-def uplink_stats(name="nt0"):
-    return {k: int(v) for k, v in (line.split() for line in read(f"{VNIC}/devices/{name}/stats").splitlines())}
+checked = vnicdev.checked(test, setup, lambda: bed["kmsg"].clean())
 
 
 def frames(d, name, ms=50):
@@ -101,13 +89,13 @@ def _busy():
         d(f"open b {vnicdev.node('b')}")
         d("up b")
         d("packet o out/eth0")
-        before = uplink_stats()
+        before = uplink_stats("nt0")
         write(f"{NIC}/busy", "3")
         try:
             d("stream b o n=600 min=60 max=1514")
         finally:
             write(f"{NIC}/busy", "0")
-        after = uplink_stats()
+        after = uplink_stats("nt0")
     seen = 0
     while True:
         try:
@@ -257,14 +245,14 @@ def _asks():
     with driver() as d:
         d(f"open g {vnicdev.node('g')}")
         d("up g ctrl")
-        before, began = uplink_stats()["told"], time.monotonic()
+        before, began = uplink_stats("nt0")["told"], time.monotonic()
         for n in range(400):
             assert d(f"ctrl g 1 0 0000000001000000{'01005e7f%04x' % n}")["ack"] == 0
             if not n % 20:
                 assert d(f"ctrl g 1 1 {plain(MAC % (0x38 + n // 20 % 2))}")["ack"] == 0
         wait_for("the last group alone", lambda: groups() == ["01:00:5e:7f:01:8f"], 3)
         took = time.monotonic() - began
-        told = uplink_stats()["told"] - before
+        told = uplink_stats("nt0")["told"] - before
         print(f"# 420 commands in {took:.2f} s, the NIC told {told} times")
         assert 0 < told <= 10 * took + 2, (told, took)
         # 100 in a tenth of a second, a partial one at either end.

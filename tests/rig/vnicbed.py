@@ -79,17 +79,7 @@ def setup():
 WHO = {"g1": "10.20.0.1", "g2": "10.20.0.2", "soft": "10.20.0.50", None: "10.20.0.254", "out": "10.20.0.200"}
 
 
-def checked(name):
-    """A test after which the kernel has said nothing that troubles."""
-    def register(fn):
-        def wrapped():
-            setup()
-            try:
-                fn()
-            finally:
-                bed["kmsg"].clean()
-        return test(name)(wrapped)
-    return register
+checked = vnicdev.checked(test, setup, lambda: bed["kmsg"].clean())
 
 
 def matrix(who):

@@ -80,6 +80,26 @@ class Kmsg:
         assert looks_at_locks() == self.locks, "lockdep has given up; the kernel's log says why"
 
 
+def vm_clean(vm):
+    """As Kmsg.clean(), of a host VM from outside."""
+    complain(trouble(vm.sh("dmesg -c").splitlines()))
+
+
+def checked(test, setup, clean):
+    """`test`, of tests that begin with setup(), and after which clean() finds that the kernel said nothing that troubles."""
+    def named(name):
+        def register(fn):
+            def wrapped():
+                setup()
+                try:
+                    fn()
+                finally:
+                    clean()
+            return test(name)(wrapped)
+        return register
+    return named
+
+
 def read(path):
     with open(path, encoding="utf-8") as f:
         return f.read().strip()
