@@ -129,6 +129,12 @@ def failover(g, number=1):
     return nics[vf][2], vf
 
 
+def by_vf(g):
+    """The guest, whose interface is up, sends by its VF: from the VF's link on, and a frame may be lost until then."""
+    _, vf = failover(g)
+    wait_for("the VF's link", lambda: g.run(f"grep -q 1 /sys/class/net/{vf}/carrier")[0] == 0)
+
+
 def missing(text, sent):
     """The longest row of pings without an answer."""
     seen = {int(w.removeprefix("seq=")) for w in text.split() if w.startswith("seq=")}

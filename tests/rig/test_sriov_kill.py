@@ -28,6 +28,7 @@ def web():
         dev, _ = bed.failover(bed.web)
         bed.web.ip("10.9.0.1/24", dev)
     bed.attached()
+    bed.by_vf(bed.web)
     bed.web.ping(bed.OUTSIDE)
     return bed.web
 
@@ -72,7 +73,7 @@ def attaching():
         back()
         bed._host.sh("vnicctl port attach web", 90)
         bed.attached()
-    bed.failover(g)
+    bed.by_vf(g)
     g.ping(bed.OUTSIDE)
 
 
