@@ -15,7 +15,7 @@
 struct slow_call {
 	struct slow_steps *slow;
 	struct exec_job *job;
-	struct loop_source *io, *timer;
+	struct loop_source *wait;
 	struct step step;
 	manager_step_done done;
 	void *arg;
@@ -32,38 +32,26 @@ struct slow_steps {
 
 static void call_free(struct slow_call *call)
 {
-	loop_source_free(call->io);
-	loop_source_free(call->timer);
+	loop_source_free(call->wait);
 	LIST_REMOVE(call, link);
 	free(call);
 }
 
-static void end(struct slow_call *call)
+static void end(void *userdata)
 {
+	struct slow_call *call = userdata;
 	struct vnic_err err = VNIC_ERR_INIT;
 	manager_step_done done = call->done;
 	void *arg = call->arg;
 	int r;
 
 	/* Its descriptor is closed by the job's end: the loop must have let go of it. */
-	call->io = loop_source_free(call->io);
+	call->wait = loop_source_free(call->wait);
 	r = exec_job_end(call->slow->exec, call->job, &err);
 	if (call->slow->ended)
 		call->slow->ended(call->slow->data, &call->step);
 	call_free(call);
 	done(arg, r, r < 0 ? &err : NULL);
-}
-
-static void on_readable(void *userdata, int fd, unsigned int events)
-{
-	(void)fd;
-	(void)events;
-	end(userdata);
-}
-
-static void on_late(void *userdata)
-{
-	end(userdata);
 }
 
 static int start(struct slow_call *call, bool undo, struct vnic_err *err)
@@ -74,15 +62,10 @@ static int start(struct slow_call *call, bool undo, struct vnic_err *err)
 	r = exec_start(slow->exec, &call->step, undo, &call->job, err);
 	if (r < 0)
 		return r;
-	r = loop_add_io(slow->loop, exec_job_fd(call->job), LOOP_READ, on_readable, call,
-			&call->io);
-	if (r == 0)
-		r = loop_add_timer(slow->loop, on_late, call, &call->timer);
-	if (r == 0)
-		r = loop_timer_set(call->timer, SLOW_MAX_USEC);
+	r = loop_add_answer(slow->loop, exec_job_fd(call->job), SLOW_MAX_USEC, end, call,
+			    &call->wait);
 	if (r == 0)
 		return 0;
-	call->io = loop_source_free(call->io);
 	exec_job_end(slow->exec, call->job, NULL);
 	return vnic_err_set(err, r, VNIC_E_INTERNAL, "waiting for a step: %s", strerror(-r));
 }
@@ -138,7 +121,7 @@ struct slow_steps *slow_steps_free(struct slow_steps *slow)
 	while (!LIST_EMPTY(&slow->calls)) {
 		struct slow_call *call = LIST_FIRST(&slow->calls);
 
-		call->io = loop_source_free(call->io);
+		call->wait = loop_source_free(call->wait);
 		exec_job_end(slow->exec, call->job, NULL);
 		call_free(call);
 	}

@@ -21,7 +21,7 @@ struct vdpa_counters {
 	struct exec *exec;
 	struct manager *manager;
 	struct exec_job *job; /* of the first that is asked for */
-	struct loop_source *io, *timer;
+	struct loop_source *wait; /* for the job */
 	STAILQ_HEAD(, asked) asked;
 };
 
@@ -74,14 +74,14 @@ static void no_answer(struct vnic_port *port)
 	take(port, &none);
 }
 
-static void end(struct vdpa_counters *c)
+static void end(void *userdata)
 {
+	struct vdpa_counters *c = userdata;
 	struct vdpa_stats stats;
 	int r;
 
 	/* Its descriptor is closed by the job's end: the loop must have let go of it. */
-	c->io = loop_source_free(c->io);
-	c->timer = loop_source_free(c->timer);
+	c->wait = loop_source_free(c->wait);
 	r = exec_stats_end(c->exec, take_ptr(c->job), &stats);
 	if (r == 0)
 		take(port_of(c, STAILQ_FIRST(&c->asked)), &stats);
@@ -89,18 +89,6 @@ static void end(struct vdpa_counters *c)
 		no_answer(port_of(c, STAILQ_FIRST(&c->asked)));
 	answer(c, r);
 	next(c);
-}
-
-static void on_readable(void *userdata, int fd, unsigned int events)
-{
-	(void)fd;
-	(void)events;
-	end(userdata);
-}
-
-static void on_late(void *userdata)
-{
-	end(userdata);
 }
 
 /* Return: 1: it is done, 0: its child runs, or a negative errno. */
@@ -125,15 +113,9 @@ static int begin(struct vdpa_counters *c, struct vnic_port *port)
 		no_answer(port);
 	if (r < 0)
 		return r;
-	r = loop_add_io(c->loop, exec_job_fd(c->job), LOOP_READ, on_readable, c, &c->io);
-	if (r == 0)
-		r = loop_add_timer(c->loop, on_late, c, &c->timer);
-	if (r == 0)
-		r = loop_timer_set(c->timer, LATE_USEC);
-	if (r == 0)
-		return 0;
-	c->io = loop_source_free(c->io);
-	exec_stats_end(c->exec, take_ptr(c->job), NULL);
+	r = loop_add_answer(c->loop, exec_job_fd(c->job), LATE_USEC, end, c, &c->wait);
+	if (r < 0)
+		exec_stats_end(c->exec, take_ptr(c->job), NULL);
 	return r;
 }
 
@@ -184,8 +166,7 @@ struct vdpa_counters *vdpa_counters_free(struct vdpa_counters *c)
 
 	if (!c)
 		return NULL;
-	c->io = loop_source_free(c->io);
-	c->timer = loop_source_free(c->timer);
+	c->wait = loop_source_free(c->wait);
 	if (c->job)
 		exec_stats_end(c->exec, c->job, NULL);
 	while ((a = STAILQ_FIRST(&c->asked))) {

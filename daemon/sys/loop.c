@@ -181,6 +181,23 @@ int loop_timer_set(struct loop_source *source, uint64_t usec)
 	return event_add(source->event, &tv) < 0 ? -ENOMEM : 0;
 }
 
+int loop_add_answer(struct loop *loop, int fd, uint64_t usec, loop_fn fn, void *userdata,
+		    struct loop_source **ret)
+{
+	struct loop_source *source;
+	int r = source_new(loop, SOURCE_TIMER, fd, EV_READ, userdata, &source);
+
+	if (r < 0)
+		return r;
+	source->fn.timer = fn;
+	r = loop_timer_set(source, usec);
+	if (r < 0)
+		loop_source_free(source);
+	else
+		*ret = source;
+	return r;
+}
+
 void loop_timer_stop(struct loop_source *source)
 {
 	event_del(source->event);

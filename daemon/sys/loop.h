@@ -49,6 +49,13 @@ int loop_add_io(struct loop *loop, int fd, unsigned int events, loop_io_fn fn, v
 /* Change what an io source waits for; 0 pauses it. */
 int loop_io_events(struct loop_source *source, unsigned int events);
 
+/**
+ * loop_add_answer() - call @fn once: when @fd is readable, or when @usec have passed
+ * The caller sees which by reading. The descriptor is as loop_add_io()'s.
+ */
+int loop_add_answer(struct loop *loop, int fd, uint64_t usec, loop_fn fn, void *userdata,
+		    struct loop_source **ret);
+
 /* A timer, not running until loop_timer_set(). One shot; setting it again restarts it. */
 int loop_add_timer(struct loop *loop, loop_fn fn, void *userdata, struct loop_source **ret);
 int loop_timer_set(struct loop_source *source, uint64_t usec);

@@ -74,6 +74,26 @@ static void timer_fires_once(void **state)
 	assert_int_equal(f->n, 2);
 }
 
+static void answer_or_its_time(void **state)
+{
+	struct fixture *f = *state;
+
+	/* Its time. */
+	assert_int_equal(loop_add_answer(f->loop, f->pair[0], 100, count, f, &f->source), 0);
+	assert_int_equal(loop_run(f->loop), 7);
+	assert_int_equal(f->n, 1);
+	/* That was it: nothing comes of what can be read later. */
+	assert_int_equal(write(f->pair[1], "x", 1), 1);
+	assert_int_equal(loop_once(f->loop), 0);
+	assert_int_equal(f->n, 1);
+	f->source = loop_source_free(f->source);
+	/* An answer, long before its time; once, though it is not read. */
+	assert_int_equal(loop_add_answer(f->loop, f->pair[0], 60000000, count, f, &f->source), 0);
+	assert_int_equal(loop_run(f->loop), 7);
+	assert_int_equal(loop_once(f->loop), 0);
+	assert_int_equal(f->n, 2);
+}
+
 static void on_io(void *userdata, int fd, unsigned int events)
 {
 	struct fixture *f = userdata;
@@ -202,6 +222,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(timer_fires_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(answer_or_its_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(io_as_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(hang_up_reads, setup, teardown),
 		cmocka_unit_test_setup_teardown(freed_from_its_own_callback, setup, teardown),
