@@ -400,12 +400,6 @@ static void nic_changed(void *data, const struct nic_share *nic)
 	mark(bus);
 }
 
-static void uplink_changed(void *data, int ifindex, const struct nic_share *nic)
-{
-	(void)ifindex;
-	nic_changed(data, nic);
-}
-
 static void nic_removed(void *data, const char *pf)
 {
 	(void)pf;
@@ -452,7 +446,6 @@ int bus_watch_start(struct bus *bus)
 		.segment_changed = segment_changed,
 		.nic_changed = nic_changed,
 		.nic_removed = nic_removed,
-		.uplink_changed = uplink_changed,
 		.hostdev_changed = hostdev_changed,
 		.pf_changed = pf_changed,
 		.vdpa_changed = vdpa_changed,

@@ -116,8 +116,7 @@ struct dp_port_status {
  * @port_removed: the port is still whole, and gone when this returns
  * @link_changed: @link is NULL where it is gone
  * @segment_changed: its share was made, changed or undone
- * @nic_changed, @nic_removed: what vnicd does about its VFs
- * @uplink_changed: what vnicd does about the nic as an uplink of vnic.ko
+ * @nic_changed, @nic_removed: what vnicd does about its VFs, or about it as an uplink of vnic.ko
  * @hostdev_changed: a VF that a domain has by its own XML, and what vnicd sets of it
  * @vf_given_back: no port has the VF of that address any more
  * @pf_changed: the inventory's word of it; it may be gone
@@ -135,7 +134,6 @@ struct manager_observer {
 	void (*segment_changed)(void *data, const char *segment);
 	void (*nic_changed)(void *data, const struct nic_share *nic);
 	void (*nic_removed)(void *data, const char *pf);
-	void (*uplink_changed)(void *data, int ifindex, const struct nic_share *nic);
 	void (*hostdev_changed)(void *data, const struct vnic_hostdev *hostdev);
 	void (*vf_given_back)(void *data, const char *addr);
 	void (*pf_changed)(void *data, const char *pf);

@@ -248,6 +248,18 @@ void contest_look(struct managed_port *p);
 
 /* nic.c */
 void nic_pump(struct managed_nic *n);
+/* What follows nics that are uplinks of vnic.ko have, too. The one of @table with that key, new or not; NULL: no memory. */
+struct managed_nic *nic_get(struct manager *m, struct nic_share **table, const char *key);
+/* @fmt: a sentence for people; empty: all is well. */
+void nic_tell(struct managed_nic *n, bool ready, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Is it to be looked at now? What failed is told and waits first. After the look, nic_looked(). */
+bool nic_due(struct managed_nic *n);
+void nic_looked(struct managed_nic *n);
+/* What happens after step @i is looked at in another turn. */
+void nic_begin(struct managed_nic *n, size_t i, bool undo);
+/* Its record could not be removed: again, later. */
+void nic_stays(struct managed_nic *n);
 void nics_stale(struct manager *m);
 void nics_named(struct manager *m, const struct vnic_link *link);
 int nic_restore(struct manager *m, const char *pf, struct plan *plan, bool drained);

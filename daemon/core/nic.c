@@ -47,28 +47,41 @@ struct nic_share *manager_nic(const struct manager *m, const char *pf)
 	return nic;
 }
 
-static struct managed_nic *nic_get(struct manager *m, const char *pf)
+struct managed_nic *nic_get(struct manager *m, struct nic_share **table, const char *key)
 {
-	struct nic_share *old = manager_nic(m, pf);
+	struct nic_share *old;
 	struct managed_nic *n;
 
+	HASH_FIND_STR(*table, key, old);
 	if (old)
 		return managed_nic(old);
 	n = calloc(1, sizeof(*n));
 	if (!n)
 		return NULL;
-	str_copy(n->nic.pf, sizeof(n->nic.pf), pf);
+	str_copy(n->nic.pf, sizeof(n->nic.pf), key);
 	owner_init(&n->own, m, &n->nic.plan, NULL, NULL);
 	n->own.nic = &n->nic;
 	n->stale = true;
-	HASH_ADD_STR(m->nics, pf, &n->nic);
+	HASH_ADD_STR(*table, pf, &n->nic);
 	return n;
+}
+
+static void changed(const struct managed_nic *n)
+{
+	for (struct manager_observer *o = n->own.m->observers; o; o = o->next)
+		if (o->nic_changed)
+			o->nic_changed(o->data, &n->nic);
+}
+
+static struct managed_nic *get(struct manager *m, const char *pf)
+{
+	return nic_get(m, &m->nics, pf);
 }
 
 /* Takes @plan's content over on success only. */
 int nic_restore(struct manager *m, const char *pf, struct plan *plan, bool drained)
 {
-	struct managed_nic *n = manager_nic(m, pf) ? NULL : nic_get(m, pf);
+	struct managed_nic *n = manager_nic(m, pf) ? NULL : get(m, pf);
 
 	if (!n)
 		return -EEXIST;
@@ -94,7 +107,7 @@ void nics_stale(struct manager *m)
 	for (const struct vnic_nic_config *cfg = m->config->nics; cfg; cfg = cfg->hh.next) {
 		const struct vnic_pf *pf = resolve(m, cfg);
 
-		if (pf && !nic_get(m, pf->addr))
+		if (pf && !get(m, pf->addr))
 			return;
 	}
 	for (struct nic_share *nic = m->nics; nic; nic = nic->hh.next)
@@ -112,9 +125,7 @@ void nics_named(struct manager *m, const struct vnic_link *link)
 		}
 }
 
-/* @fmt: a sentence for people; empty: all is well. */
-static void __attribute__((format(printf, 3, 4)))
-tell(struct managed_nic *n, bool ready, const char *fmt, ...)
+void nic_tell(struct managed_nic *n, bool ready, const char *fmt, ...)
 {
 	char text[VNIC_ERR_MESSAGE_MAX];
 	va_list ap;
@@ -126,9 +137,7 @@ tell(struct managed_nic *n, bool ready, const char *fmt, ...)
 		return;
 	n->nic.ready = ready;
 	memcpy(n->nic.reason, text, sizeof(n->nic.reason));
-	for (struct manager_observer *o = n->own.m->observers; o; o = o->next)
-		if (o->nic_changed)
-			o->nic_changed(o->data, &n->nic);
+	changed(n);
 }
 
 /* Would taking the VFs away take them from anybody? Says from whom. */
@@ -156,6 +165,13 @@ static int record_no_plan(struct managed_nic *n)
 	return n->nic.drained ? owner_record(&n->own) : m->io.erase_nic(m->io.data, n->nic.pf);
 }
 
+void nic_stays(struct managed_nic *n)
+{
+	nic_tell(n, false, "its record cannot be removed: see /run/vnicd");
+	n->stale = true;
+	owner_back_off(&n->own);
+}
+
 /* Forget the steps: their effect is gone, or somebody else's by now. Return: false where the record stays. */
 static bool drop_plan(struct managed_nic *n)
 {
@@ -163,14 +179,11 @@ static bool drop_plan(struct managed_nic *n)
 	n->own.unrecorded = record_no_plan(n) < 0;
 	if (!n->own.unrecorded)
 		return true;
-	tell(n, false, "its record cannot be removed: see /run/vnicd");
-	n->stale = true;
-	owner_back_off(&n->own);
+	nic_stays(n);
 	return false;
 }
 
-/* What happens next is looked at in another turn. */
-static void begin(struct managed_nic *n, size_t i, bool undo)
+void nic_begin(struct managed_nic *n, size_t i, bool undo)
 {
 	n->stale = true;
 	owner_begin(&n->own, i, undo);
@@ -215,11 +228,12 @@ static void lost_vfs(struct managed_nic *n, const struct vnic_pf *pf)
 	struct step *step = plan_find(&n->nic.plan, STEP_NIC_NUMVFS);
 
 	if (*pf->driver)
-		tell(n, false, "it has %d VFs, where vnicd had made %d: somebody changed that",
-		     pf->num_vfs, (int)step->value);
+		nic_tell(n, false, "it has %d VFs, where vnicd had made %d: somebody changed that",
+			 pf->num_vfs, (int)step->value);
 	else
-		tell(n, false, "its driver has gone, and with it its %d VFs: see 'lspci -k -s %s'",
-		     (int)step->value, pf->addr);
+		nic_tell(n, false,
+			 "its driver has gone, and with it its %d VFs: see 'lspci -k -s %s'",
+			 (int)step->value, pf->addr);
 	plan_remove(&n->nic.plan, (size_t)(step - n->nic.plan.step));
 	n->own.unrecorded = true;
 	n->stale = true;
@@ -234,16 +248,17 @@ static void wait_for_vfs(struct managed_nic *n, const struct vnic_pf *pf)
 	uint64_t until = n->own.settled_at + VFS_MAX_WAIT;
 
 	if (pf->vfs_complete) {
-		tell(n, true, "%s", "");
+		nic_tell(n, true, "%s", "");
 		m->devices_stale = true;
 	} else if (manager_now(m) < until) {
-		tell(n, false, "its VFs are being made: %d of %d are there", pf->n_vf, pf->num_vfs);
+		nic_tell(n, false, "its VFs are being made: %d of %d are there", pf->n_vf,
+			 pf->num_vfs);
 		n->stale = true;
 		manager_wake_before(m, until);
 	} else {
-		tell(n, false,
-		     "the kernel shows %d of %d VFs whole after %d s: see 'journalctl -k'",
-		     pf->n_vf, pf->num_vfs, (int)(VFS_MAX_WAIT / SEC));
+		nic_tell(n, false,
+			 "the kernel shows %d of %d VFs whole after %d s: see 'journalctl -k'",
+			 pf->n_vf, pf->num_vfs, (int)(VFS_MAX_WAIT / SEC));
 	}
 }
 
@@ -272,19 +287,19 @@ static void pump_plan(struct managed_nic *n, const struct vnic_pf *pf,
 			if (drop_plan(n))
 				manager_kick(n->own.m);
 		} else if (numvfs && in_use(n->own.m, pf, who, sizeof(who))) {
-			tell(n, n->nic.ready,
-			     "it keeps its %d VFs until none is in use (%s has one); then "
-			     "vnicd.conf applies",
-			     pf->num_vfs, who);
+			nic_tell(n, n->nic.ready,
+				 "it keeps its %d VFs until none is in use (%s has one); then "
+				 "vnicd.conf applies",
+				 pf->num_vfs, who);
 		} else {
-			begin(n, (size_t)last, true);
+			nic_begin(n, (size_t)last, true);
 		}
 		return;
 	}
 	for (size_t i = 0; i < n->nic.plan.n; i++)
 		if (n->nic.plan.step[i].state != STEP_DONE) {
-			tell(n, false, "its VFs are being made");
-			begin(n, i, false);
+			nic_tell(n, false, "its VFs are being made");
+			nic_begin(n, i, false);
 			return;
 		}
 	wait_for_vfs(n, pf);
@@ -295,19 +310,20 @@ static void pump_fresh(struct managed_nic *n, const struct vnic_pf *pf,
 		       const struct vnic_nic_config *cfg)
 {
 	if (!*pf->driver)
-		tell(n, false, "no driver is bound to it: see 'lspci -k -s %s'", pf->addr);
+		nic_tell(n, false, "no driver is bound to it: see 'lspci -k -s %s'", pf->addr);
 	else if (cfg->vfs > pf->total_vfs)
-		tell(n, false, "%s:%d: [nic %s] vfs=%d: it can have %d at most", cfg->place.file,
-		     cfg->place.line, cfg->name, cfg->vfs, pf->total_vfs);
+		nic_tell(n, false, "%s:%d: [nic %s] vfs=%d: it can have %d at most",
+			 cfg->place.file, cfg->place.line, cfg->name, cfg->vfs, pf->total_vfs);
 	else if (cfg->vfs == pf->num_vfs && cfg->vfs == 0)
-		tell(n, true, "%s", "");
+		nic_tell(n, true, "%s", "");
 	else if (cfg->vfs == pf->num_vfs)
 		wait_for_vfs(n, pf); /* made by somebody else: theirs, and as they are to be */
 	else if (pf->num_vfs != 0)
-		tell(n, false,
-		     "it has %d VFs, which vnicd did not make: 'echo 0 > "
-		     "/sys/bus/pci/devices/%s/sriov_numvfs' when nobody uses them, or write vfs=%d",
-		     pf->num_vfs, pf->addr, pf->num_vfs);
+		nic_tell(n, false,
+			 "it has %d VFs, which vnicd did not make: 'echo 0 > "
+			 "/sys/bus/pci/devices/%s/sriov_numvfs' when nobody uses them, or write "
+			 "vfs=%d",
+			 pf->num_vfs, pf->addr, pf->num_vfs);
 	else if (make_plan(n, pf, cfg) == 0)
 		pump_plan(n, pf, cfg);
 }
@@ -342,37 +358,47 @@ static void forget(struct managed_nic *n)
 	nic_free(n);
 }
 
-void nic_pump(struct managed_nic *n)
+bool nic_due(struct managed_nic *n)
 {
 	struct manager *m = n->own.m;
-	const struct vnic_pf *pf;
+	bool due = n->stale;
 
 	if (n->own.busy || !m->inv->complete)
-		return;
+		return false;
 	if (n->own.error) {
 		n->own.error = 0;
-		tell(n, false, "%s", n->own.err.message);
+		nic_tell(n, false, "%s", n->own.err.message);
 		n->stale = true;
 		owner_back_off(&n->own);
-		return;
+		return false;
 	}
 	if (owner_waits(&n->own)) {
 		manager_wake_before(m, n->own.retry_at);
-		return;
+		return false;
 	}
-	if (!n->stale)
-		return;
 	n->stale = false;
-	pf = inventory_pf(m->inv, n->nic.pf);
-	if (!pf || pump_known(n, pf)) {
-		/* What was done to a device that has gone is gone with it. */
-		forget(n);
-		return;
-	}
+	return due;
+}
+
+void nic_looked(struct managed_nic *n)
+{
 	if (n->own.busy || n->own.error)
 		n->stale = true;
 	else if (n->own.unrecorded && (n->nic.plan.n || n->nic.drained))
 		owner_record(&n->own);
+}
+
+void nic_pump(struct managed_nic *n)
+{
+	const struct vnic_pf *pf;
+
+	if (!nic_due(n))
+		return;
+	pf = inventory_pf(n->own.m->inv, n->nic.pf);
+	if (pf && !pump_known(n, pf))
+		nic_looked(n);
+	else
+		forget(n); /* what was done to a device that has gone is gone with it */
 }
 
 bool nic_is_drained(const struct manager *m, const char *pf)
@@ -393,7 +419,7 @@ int manager_nic_drain(struct manager *m, const char *pf, bool drain, struct vnic
 				    pf);
 	if (nic_is_drained(m, pf) == drain)
 		return 0;
-	n = nic_get(m, pf);
+	n = get(m, pf);
 	if (!n)
 		return -ENOMEM;
 	n->nic.drained = drain;
@@ -405,9 +431,7 @@ int manager_nic_drain(struct manager *m, const char *pf, bool drain, struct vnic
 				    "could not write the record, so nothing was done: %s",
 				    strerror(-r));
 	}
-	for (struct manager_observer *o = m->observers; o; o = o->next)
-		if (o->nic_changed)
-			o->nic_changed(o->data, &n->nic);
+	changed(n);
 	m->devices_stale = true;
 	nics_stale(m);
 	return 0;

@@ -5,7 +5,6 @@
  * its netdev's ifindex, which is the same after a renaming.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,21 +21,7 @@ static int ifindex_of(const struct managed_nic *n)
 
 static struct managed_nic *uplink_get(struct manager *m, const char *key)
 {
-	struct nic_share *old;
-	struct managed_nic *n;
-
-	HASH_FIND_STR(m->uplinks, key, old);
-	if (old)
-		return managed_nic(old);
-	n = calloc(1, sizeof(*n));
-	if (!n)
-		return NULL;
-	str_copy(n->nic.pf, sizeof(n->nic.pf), key);
-	owner_init(&n->own, m, &n->nic.plan, NULL, NULL);
-	n->own.nic = &n->nic;
-	n->stale = true;
-	HASH_ADD_STR(m->uplinks, pf, &n->nic);
-	return n;
+	return nic_get(m, &m->uplinks, key);
 }
 
 bool uplink_is_key(const char *key)
@@ -98,24 +83,6 @@ const struct nic_share *manager_uplink(const struct manager *m, int ifindex)
 	return nic;
 }
 
-static void __attribute__((format(printf, 3, 4)))
-tell(struct managed_nic *n, bool ready, const char *fmt, ...)
-{
-	char text[VNIC_ERR_MESSAGE_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	if (n->nic.ready == ready && str_eq(n->nic.reason, text))
-		return;
-	n->nic.ready = ready;
-	memcpy(n->nic.reason, text, sizeof(n->nic.reason));
-	for (struct manager_observer *o = n->own.m->observers; o; o = o->next)
-		if (o->uplink_changed)
-			o->uplink_changed(o->data, ifindex_of(n), &n->nic);
-}
-
 /* The name of a device on it, or one that is to be; NULL: none. */
 static const char *device_on(const struct manager *m, const char *mgmtdev)
 {
@@ -139,12 +106,6 @@ static bool is_uplink(const struct manager *m, const char *mgmtdev)
 	return found;
 }
 
-static void begin(struct managed_nic *n, bool undo)
-{
-	n->stale = true;
-	owner_begin(&n->own, 0, undo);
-}
-
 static void pump_wanted(struct managed_nic *n, const struct vnic_link *link, const char *mgmtdev)
 {
 	struct step step = { .kind = STEP_NIC_UPLINK, .ifindex = link->ifindex }, *held;
@@ -158,13 +119,13 @@ static void pump_wanted(struct managed_nic *n, const struct vnic_link *link, con
 		n->own.unrecorded = true;
 	}
 	if (held->state != STEP_DONE) {
-		begin(n, false);
+		nic_begin(n, 0, false);
 		return;
 	}
 	if (!n->own.settled_at) /* as another vnicd left it */
 		n->own.settled_at = manager_now(n->own.m);
 	if (owner_drifted(&n->own, held, is_uplink(n->own.m, mgmtdev))) {
-		tell(n, false, "somebody has taken it from vnic.ko: vnicd gives it back");
+		nic_tell(n, false, "somebody has taken it from vnic.ko: vnicd gives it back");
 		held->state = STEP_BEGUN;
 		n->stale = true;
 		owner_back_off(&n->own);
@@ -172,7 +133,7 @@ static void pump_wanted(struct managed_nic *n, const struct vnic_link *link, con
 	}
 	n->stale |= !held->seen;
 	if (held->seen)
-		tell(n, true, "%s", "");
+		nic_tell(n, true, "%s", "");
 }
 
 /* Return: true where nothing is left of it. */
@@ -184,12 +145,12 @@ static bool pump_unwanted(struct managed_nic *n, const char *mgmtdev)
 		return true;
 	device = n->nic.plan.step[0].prev ? NULL : device_on(n->own.m, mgmtdev);
 	if (device)
-		tell(n, n->nic.ready,
-		     "it stays an uplink of vnic.ko until no device is on it (%s is); then "
-		     "vnicd.conf applies",
-		     device);
+		nic_tell(n, n->nic.ready,
+			 "it stays an uplink of vnic.ko until no device is on it (%s is); then "
+			 "vnicd.conf applies",
+			 device);
 	else
-		begin(n, true);
+		nic_begin(n, 0, true);
 	return false;
 }
 
@@ -198,12 +159,10 @@ static void forget(struct managed_nic *n)
 	struct manager *m = n->own.m;
 
 	if (m->io.erase_nic(m->io.data, n->nic.pf) < 0) {
-		tell(n, false, "its record cannot be removed: see /run/vnicd");
-		n->stale = true;
-		owner_back_off(&n->own);
+		nic_stays(n);
 		return;
 	}
-	tell(n, false, "%s", "");
+	nic_tell(n, false, "%s", "");
 	HASH_DEL(m->uplinks, &n->nic);
 	nic_free(n);
 }
@@ -215,34 +174,16 @@ void uplink_pump(struct managed_nic *n)
 	const struct vnic_nic_config *cfg;
 	char mgmtdev[MGMTDEV_NAME_MAX];
 
-	if (n->own.busy || !m->inv->complete)
+	if (!nic_due(n))
 		return;
-	if (n->own.error) {
-		n->own.error = 0;
-		tell(n, false, "%s", n->own.err.message);
-		n->stale = true;
-		owner_back_off(&n->own);
-		return;
-	}
-	if (owner_waits(&n->own)) {
-		manager_wake_before(m, n->own.retry_at);
-		return;
-	}
-	if (!n->stale)
-		return;
-	n->stale = false;
 	link = inventory_find(m->inv, ifindex_of(n));
 	cfg = link ? path_vdpa_config(m->config, m->inv, link) : NULL;
 	snprintf(mgmtdev, sizeof(mgmtdev), VNIC_MGMTDEV "%s", link ? link->name : "");
-	if (cfg && cfg->vnic)
+	if (cfg && cfg->vnic) {
 		pump_wanted(n, link, mgmtdev);
-	else if (!link || pump_unwanted(n, mgmtdev)) {
-		/* What was done to a netdev that has gone is gone with it. */
-		forget(n);
+	} else if (!link || pump_unwanted(n, mgmtdev)) {
+		forget(n); /* what was done to a netdev that has gone is gone with it */
 		return;
 	}
-	if (n->own.busy || n->own.error)
-		n->stale = true;
-	else if (n->own.unrecorded && n->nic.plan.n)
-		owner_record(&n->own);
+	nic_looked(n);
 }
