@@ -115,9 +115,6 @@ class Outside:
     def run(self, *argv, **kw):
         return run(*self.argv(*argv), **kw)
 
-    def popen(self, *argv, **kw):
-        return subprocess.Popen(self.argv(*argv), text=True, **kw)
-
     def wire(self):
         return Wire("eth0", self.name)
 

@@ -442,10 +442,6 @@ def activation():
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     s.bind(SOCK)
     s.listen(4)
-
-    def pass_it():
-        os.dup2(s.fileno(), 3)
-        os.environ["LISTEN_PID"] = str(os.getpid())
     env = dict(os.environ, LISTEN_FDS="1")
     # LISTEN_PID is the child's own: a shell puts it there.
     dp = subprocess.Popen(["/bin/sh", "-c", "exec 3<&%d; LISTEN_PID=$$ exec vnicd-datapath --managed" % s.fileno()],

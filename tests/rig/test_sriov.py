@@ -10,7 +10,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from nested import Guest, hostdev_nic, vhostuser, virsh  # noqa: E402
+from nested import Guest, hostdev_nic, vhostuser  # noqa: E402
 from scenario import Skip, main, start, test, wait_for  # noqa: E402
 
 PF = "0000:01:00.0"
