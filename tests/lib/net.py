@@ -8,7 +8,6 @@ import re
 import select
 import socket
 import struct
-import subprocess
 import time
 
 from vt import run, wait_for
