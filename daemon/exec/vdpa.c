@@ -328,8 +328,9 @@ int vdpa_goes_along(struct exec *exec, const struct step *step, struct vnic_err 
 
 /* ---- STEP_VDPA_NODE ---- */
 
+/* @fresh: where the link is made before it takes its place; no port's name begins with a dot. */
 static int link_names(const struct exec *exec, const struct step *step, char folder[256],
-		      char file[384], struct vnic_err *err)
+		      char file[384], char fresh[384], struct vnic_err *err)
 {
 	if (!name_valid(step->class_name) || !name_valid(step->name))
 		return vnic_err_set(err, -EINVAL, VNIC_E_STEP_FAILED,
@@ -337,6 +338,7 @@ static int link_names(const struct exec *exec, const struct step *step, char fol
 				    step->name);
 	snprintf(folder, 256, "%s/%s", exec->vdpa_dir, step->class_name);
 	snprintf(file, 384, "%s/%s", folder, step->name);
+	snprintf(fresh, 384, "%s/.%s", folder, step->name);
 	return 0;
 }
 
@@ -354,7 +356,7 @@ static bool is_ours(const char *file, char *ret, size_t size)
 int vdpa_node_do(struct exec *exec, struct step *step, struct vnic_err *err)
 {
 	_cleanup_(closep) int fd = vdpa_dir_open(exec, step, err);
-	char folder[256], file[384], fresh[400], node[NODE_MAX], target[64], there[64];
+	char folder[256], file[384], fresh[384], node[NODE_MAX], target[64], there[64];
 	struct stat st;
 	int r;
 
@@ -365,7 +367,7 @@ int vdpa_node_do(struct exec *exec, struct step *step, struct vnic_err *err)
 		return vnic_err_set(err, -ENXIO, VNIC_E_STEP_FAILED,
 				    "it has no node: is it bound "
 				    "to vhost_vdpa?");
-	r = link_names(exec, step, folder, file, err);
+	r = link_names(exec, step, folder, file, fresh, err);
 	if (r == 0)
 		r = folder_make(exec->vdpa_dir, err);
 	if (r == 0)
@@ -377,8 +379,6 @@ int vdpa_node_do(struct exec *exec, struct step *step, struct vnic_err *err)
 		return vnic_err_set(err, -EEXIST, VNIC_E_STEP_FAILED,
 				    "%s: there is a file which is no link of vnicd's: remove it",
 				    file);
-	/* No port's name begins with a dot. */
-	snprintf(fresh, sizeof(fresh), "%s/.%s", folder, step->name);
 	unlink(fresh);
 	if (symlink(target, fresh) < 0 || rename(fresh, file) < 0)
 		return vnic_err_set(err, -errno, VNIC_E_STEP_FAILED, "%s: %s", file,
@@ -388,11 +388,12 @@ int vdpa_node_do(struct exec *exec, struct step *step, struct vnic_err *err)
 
 int vdpa_node_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 {
-	char folder[256], file[384], there[64];
-	int r = link_names(exec, step, folder, file, err);
+	char folder[256], file[384], fresh[384], there[64];
+	int r = link_names(exec, step, folder, file, fresh, err);
 
 	if (r < 0)
 		return r;
+	unlink(fresh); /* who made it may have been killed just then */
 	if (is_ours(file, there, sizeof(there)) && unlink(file) < 0 && errno != ENOENT)
 		return vnic_err_set(err, -errno, VNIC_E_STEP_FAILED, "%s: %s", file,
 				    strerror(errno));
