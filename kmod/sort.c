@@ -32,7 +32,8 @@ bool vnic_port_has_mac(const struct vnic_port *port, u64 mac)
 	return false;
 }
 
-bool vnic_port_wants(const struct vnic_port *port, u64 dst)
+/* True: a frame that is not for @port's own MAC is wanted all the same: its group, broadcast, or promiscuous. */
+static bool port_wants(const struct vnic_port *port, u64 dst)
 {
 	if (!vnic_mac_is_multicast(dst))
 		return (port->promisc || port->alluni) && !port->nouni;
@@ -148,7 +149,7 @@ u32 vnic_sort_flood(const struct vnic_sort *s, u64 dst, u16 vid, const struct vn
 	u32 i, n = 0;
 
 	for (i = s->start[vid]; i < s->start[vid + 1]; i++) {
-		if (s->access[i] == except || !vnic_port_wants(s->access[i], dst))
+		if (s->access[i] == except || !port_wants(s->access[i], dst))
 			continue;
 		fn(s->access[i], arg);
 		n++;
@@ -158,7 +159,7 @@ u32 vnic_sort_flood(const struct vnic_sort *s, u64 dst, u16 vid, const struct vn
 	for (i = 0; i < s->n_trunk; i++) {
 		struct vnic_port *p = s->trunk[i];
 
-		if (p == except || p->vlan == vid || !test_bit(vid, p->vlans) || !vnic_port_wants(p, dst))
+		if (p == except || p->vlan == vid || !test_bit(vid, p->vlans) || !port_wants(p, dst))
 			continue;
 		fn(p, arg);
 		n++;

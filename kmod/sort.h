@@ -144,8 +144,6 @@ static inline bool vnic_port_has_vlan(const struct vnic_port *port, u16 vid)
 }
 
 bool vnic_port_has_mac(const struct vnic_port *port, u64 mac);
-/* True: a frame that is not for @port's own MAC is wanted all the same: its group, broadcast, or promiscuous. */
-bool vnic_port_wants(const struct vnic_port *port, u64 dst);
 /* True: one frame could be for both. */
 bool vnic_port_conflict(const struct vnic_port *a, const struct vnic_port *b);
 

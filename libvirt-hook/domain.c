@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "base/paths.h"
-#include "libvirt-hook/domain_priv.h"
 
-void domain_nic_deinit(struct domain_nic *n)
+/* Frees what it holds, not itself; and so the next. */
+static void nic_deinit(struct domain_nic *n)
 {
 	free(n->type);
 	free(n->source_type);
@@ -22,10 +22,10 @@ void domain_nic_deinit(struct domain_nic *n)
 	free(n->alias);
 }
 
-void domain_deinit(struct domain *d)
+static void domain_deinit(struct domain *d)
 {
 	for (size_t i = 0; i < d->n_nics; i++)
-		domain_nic_deinit(&d->nics[i]);
+		nic_deinit(&d->nics[i]);
 	for (size_t i = 0; i < d->n_hostdevs; i++) {
 		free(d->hostdevs[i].address);
 		free(d->hostdevs[i].alias);
@@ -60,7 +60,7 @@ struct network_port *network_port_free(struct network_port *p)
 {
 	if (p) {
 		domain_deinit(&p->owner);
-		domain_nic_deinit(&p->nic);
+		nic_deinit(&p->nic);
 		free(p->network);
 		free(p->plug);
 	}
@@ -108,7 +108,8 @@ bool domain_nic_is_ours(const struct domain_nic *nic)
 	       (socket && !strncmp(socket, VNIC_SOCK_DIR "/", strlen(VNIC_SOCK_DIR "/")));
 }
 
-bool domain_nic_is_hostdev(const struct domain_nic *nic)
+/* Has it a VF that libvirt manages, or may it get one from its network? */
+static bool nic_is_hostdev(const struct domain_nic *nic)
 {
 	return str_eq(nic->type, "hostdev") || str_eq(nic->type, "network");
 }
@@ -130,7 +131,7 @@ const struct domain_nic *domain_nic_ours(const struct domain *d, const uint8_t m
 
 const struct domain_nic *domain_nic_hostdev(const struct domain *d, const uint8_t mac[VNIC_MAC_LEN])
 {
-	return find_nic(d, mac, domain_nic_is_hostdev);
+	return find_nic(d, mac, nic_is_hostdev);
 }
 
 const struct domain_override *domain_override_of(const struct domain *d,

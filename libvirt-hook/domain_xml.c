@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "api/errors.h"
-#include "libvirt-hook/domain_priv.h"
 
 int reader_fail(struct reader *r, int error, const char *code, const char *fmt, ...)
 {

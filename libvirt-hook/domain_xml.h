@@ -155,9 +155,6 @@ bool domain_nic_is_misspelt(const struct domain_nic *nic);
 /* Is it vnicd's and of type='vdpa'? */
 bool domain_nic_is_vdpa(const struct domain_nic *nic);
 
-/* Has it a VF that libvirt manages, or may it get one from its network? */
-bool domain_nic_is_hostdev(const struct domain_nic *nic);
-
 /* The interface with @mac that is vnicd's, and the one that is libvirt's to give a VF; NULL: there is none. */
 const struct domain_nic *domain_nic_ours(const struct domain *d, const uint8_t mac[VNIC_MAC_LEN]);
 const struct domain_nic *domain_nic_hostdev(const struct domain *d,

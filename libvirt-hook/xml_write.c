@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-void xml_write_escaped(FILE *f, const char *s)
+/* @s as an attribute's value or text; what XML 1.0 cannot hold becomes '?'. */
+static void write_escaped(FILE *f, const char *s)
 {
 	for (; *s; s++) {
 		switch (*s) {
@@ -48,7 +49,7 @@ static char *interface(const char *type, const uint8_t *mac, const char *source,
 	if (mac)
 		fprintf(f, "  <mac address='%s'/>\n", mac_format(mac, text));
 	fprintf(f, "  <source %s='", source);
-	xml_write_escaped(f, file);
+	write_escaped(f, file);
 	fprintf(f, "'%s\n  <model type='virtio'/>\n", after);
 	if (queues > 1)
 		fprintf(f, "  <driver queues='%u'/>\n", queues);
@@ -87,9 +88,9 @@ char *xml_hostdev(const struct pci_address *address, const char *alias, const ch
 		"  </source>\n"
 		"  <teaming type='transient' persistent='",
 		address->domain, address->bus, address->slot, address->function);
-	xml_write_escaped(f, standby);
+	write_escaped(f, standby);
 	fputs("'/>\n  <alias name='", f);
-	xml_write_escaped(f, alias);
+	write_escaped(f, alias);
 	fputs("'/>\n</hostdev>", f);
 	if (fclose(f) != 0) {
 		free(buf);

@@ -8,9 +8,6 @@
 #include "base/str.h"
 #include "libvirt-hook/domain_xml.h"
 
-/* @s as an attribute's value or text; what XML 1.0 cannot hold becomes '?'. */
-void xml_write_escaped(FILE *f, const char *s);
-
 /**
  * xml_nic() - an <interface> as vnicd wants it
  * @mac: or NULL: libvirt chooses

@@ -238,7 +238,8 @@ bool device_carries(struct managed_port *p)
 	return false;
 }
 
-void step_follow(struct step *step, int64_t value)
+/* Have @step set @value, again where it is done. */
+static void step_follow(struct step *step, int64_t value)
 {
 	if (step->value == value)
 		return;

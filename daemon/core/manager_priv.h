@@ -309,8 +309,6 @@ void device_settings(struct managed_port *p);
  * as it was. 0 or -ENOMEM
  */
 int plan_follow_attrs(struct plan *held, const struct plan *wanted);
-/* Have @step set @value, again where it is done. */
-void step_follow(struct step *step, int64_t value);
 /* The PCI address of the VF that @key had last, or NULL. */
 const char *device_before(const struct manager *m, const struct port_key *key);
 void device_forget_all(struct manager *m);

@@ -346,7 +346,8 @@ bool path_sriov_pick(const struct path_ask *ask, struct alloc_choice *choice,
 	return true;
 }
 
-uint32_t path_sriov_mbit(uint64_t rate)
+/* A VF's max_tx_rate in Mbit/s for a rate in bit/s: rounded up, so that it is never 0, which means none. */
+static uint32_t path_sriov_mbit(uint64_t rate)
 {
 	uint64_t mbit = rate / 1000000 + (rate % 1000000 != 0);
 

@@ -61,7 +61,5 @@ void path_sriov_cannot(const struct vnic_pf *pf, enum vf_attr attr, char *why, s
 /* Could this function be given to a guest, were it free? */
 bool path_sriov_fit(const struct vnic_vf *vf);
 
-/* A VF's max_tx_rate in Mbit/s for a rate in bit/s: rounded up, so that it is never 0, which means none. */
-uint32_t path_sriov_mbit(uint64_t rate);
 /* Both as VF_RATE's value; 0: none. */
 int64_t path_sriov_rates(uint64_t rate, uint64_t min_rate);

@@ -47,7 +47,10 @@ static int op_parse(const char *s, enum request_op *ret, bool *ret_interfaces)
 	return -EINVAL;
 }
 
-/* @dir: with its slash. */
+/*
+ * CLASS and NAME of @file, which is @dir, with its slash, CLASS/NAME and @suffix. 1 where it is not below @dir; -EINVAL with
+ * @err where it is but is malformed.
+ */
 static int split_file(const char *file, const char *dir, const char *suffix, const char *what,
 		      char ret_class[VNIC_NAME_MAX], char ret_name[VNIC_NAME_MAX],
 		      struct vnic_err *err)
@@ -82,18 +85,6 @@ malformed:
 			    "%s '%.120s' is not of the form %sCLASS/NAME%s, "
 			    "CLASS and NAME of A-Z a-z 0-9 . _ - and at most %d long",
 			    what, file - skip, dir, suffix, VNIC_NAME_MAX - 1);
-}
-
-int request_sock_parse(const char *file, char ret_class[VNIC_NAME_MAX],
-		       char ret_name[VNIC_NAME_MAX], struct vnic_err *err)
-{
-	return split_file(file, VNIC_SOCK_DIR "/", ".sock", "socket", ret_class, ret_name, err);
-}
-
-int request_vdpa_parse(const char *file, char ret_class[VNIC_NAME_MAX],
-		       char ret_name[VNIC_NAME_MAX], struct vnic_err *err)
-{
-	return split_file(file, VNIC_VDPA_DIR "/", "", "device", ret_class, ret_name, err);
 }
 
 int request_overrides(struct port_spec *spec, const char *vlan, const char *rate,
@@ -237,9 +228,12 @@ static int parse_interface(struct json_object *o, struct port_spec *spec, struct
 		return vnic_err_set(err, -EINVAL, VNIC_E_INVALID_MAC,
 				    "'%.40s' is no MAC address: write it as in 52:54:00:12:34:56",
 				    mac);
-	r = socket ? request_sock_parse(socket, spec->class_name, spec->name, err) : 1;
+	r = socket ? split_file(socket, VNIC_SOCK_DIR "/", ".sock", "socket", spec->class_name,
+				spec->name, err)
+		   : 1;
 	if (r == 1 && dev) {
-		r = request_vdpa_parse(dev, spec->class_name, spec->name, err);
+		r = split_file(dev, VNIC_VDPA_DIR "/", "", "device", spec->class_name, spec->name,
+			       err);
 		spec->vdpa = r == 0;
 	}
 	if (r == 0)

@@ -54,20 +54,6 @@ void request_clear(struct domain_request *req);
 const char *request_op_str(enum request_op op);
 
 /**
- * request_sock_parse() - CLASS and NAME of /run/vnicd/sock/CLASS/NAME.sock
- * Return: 0; 1 where @file is not below /run/vnicd/sock/; -EINVAL with @err where it is but is malformed.
- */
-int request_sock_parse(const char *file, char ret_class[VNIC_NAME_MAX],
-		       char ret_name[VNIC_NAME_MAX], struct vnic_err *err);
-
-/**
- * request_vdpa_parse() - CLASS and NAME of /run/vnicd/vdpa/CLASS/NAME
- * Return: as request_sock_parse().
- */
-int request_vdpa_parse(const char *file, char ret_class[VNIC_NAME_MAX],
-		       char ret_name[VNIC_NAME_MAX], struct vnic_err *err);
-
-/**
  * request_overrides() - the texts of <vnic:port>'s attributes into @spec; NULL for one that is not there
  */
 int request_overrides(struct port_spec *spec, const char *vlan, const char *rate,

@@ -43,14 +43,15 @@ static const struct step_ops {
 	[STEP_VDPA_NODE] = { NULL, vdpa_node_do, vdpa_node_undo },
 };
 
-bool exec_handles(enum step_kind kind)
+/* Is @kind done here (the datapath's steps are not)? */
+static bool handles(enum step_kind kind)
 {
 	return kind > 0 && kind < STEP_KIND_COUNT && ops[kind].perform;
 }
 
 bool exec_slow(enum step_kind kind)
 {
-	return exec_handles(kind) && ops[kind].slow;
+	return handles(kind) && ops[kind].slow;
 }
 
 int held_put(struct held_fd **table, const char *id, int fd)
@@ -179,7 +180,7 @@ int exec_probe(struct exec *exec, struct step *step, struct vnic_err *err)
 {
 	struct vnic_err local = VNIC_ERR_INIT;
 
-	if (!exec_handles(step->kind) || !ops[step->kind].probe)
+	if (!handles(step->kind) || !ops[step->kind].probe)
 		return 0;
 	return told(ops[step->kind].probe(exec, step, &local), &local, err);
 }
@@ -188,7 +189,7 @@ int exec_do(struct exec *exec, struct step *step, struct vnic_err *err)
 {
 	struct vnic_err local = VNIC_ERR_INIT;
 
-	if (!exec_handles(step->kind))
+	if (!handles(step->kind))
 		return vnic_err_set(err, -EINVAL, VNIC_E_INTERNAL, "step %d is not exec's",
 				    (int)step->kind);
 	return told(ops[step->kind].perform(exec, step, &local), &local, err);
@@ -198,7 +199,7 @@ int exec_undo(struct exec *exec, const struct step *step, struct vnic_err *err)
 {
 	struct vnic_err local = VNIC_ERR_INIT;
 
-	if (!exec_handles(step->kind))
+	if (!handles(step->kind))
 		return vnic_err_set(err, -EINVAL, VNIC_E_INTERNAL, "step %d is not exec's",
 				    (int)step->kind);
 	return told(ops[step->kind].undo(exec, step, &local), &local, err);

@@ -28,9 +28,6 @@ void exec_set_sysfs(struct exec *exec, const char *dir);
 struct exec *exec_free(struct exec *exec);
 DEFINE_CLEANUP(struct exec *, exec_free)
 
-/* Is @kind done here (the datapath's steps are not)? */
-bool exec_handles(enum step_kind kind);
-
 /**
  * exec_probe() - read the value that @step will replace into prev and has_prev
  * Kinds without one are left as they are. Changes nothing on the host.

@@ -33,8 +33,6 @@ int held_put(struct held_fd **table, const char *id, int fd);
 int held_get(struct held_fd *table, const char *id);
 void held_drop(struct held_fd **table, const char *id);
 
-/* @link is a tap that vnicd made for @segment (empty: for any). */
-bool tap_is_ours(const struct nl_link *link, const char *segment);
 /*
  * @link, asked for by a number that was a tap's of ours in this boot, is still that: an alias is for people, who may
  * change it, so the head of its MAC will do.
@@ -46,9 +44,6 @@ int tap_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
 int tap_create(struct exec *exec, struct step *step, struct vnic_err *err);
 int tap_delete(struct exec *exec, const struct step *step, struct vnic_err *err);
 
-/* The same where it may be the representor of a VF that the step names instead. */
-int link_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
-		 struct vnic_err *err);
 int link_probe(struct exec *exec, struct step *step, struct vnic_err *err);
 int link_do(struct exec *exec, struct step *step, struct vnic_err *err);
 int link_undo(struct exec *exec, const struct step *step, struct vnic_err *err);

@@ -55,8 +55,9 @@ static int set_value(struct exec *exec, const struct step *step, int64_t value,
 	return nl_call(exec->nl, &req, NULL, NULL, err);
 }
 
-int link_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
-		 struct vnic_err *err)
+/* As tap_of_step(), where it may be the representor of a VF that the step names instead. */
+static int link_of_step(struct exec *exec, const struct step *step, struct nl_link *ret,
+			struct vnic_err *err)
 {
 	struct nl_link link;
 	int r;

@@ -19,7 +19,8 @@
 #include "base/file.h"
 #include "daemon/exec/exec_priv.h"
 
-bool tap_is_ours(const struct nl_link *link, const char *segment)
+/* @link is a tap that vnicd made for @segment (empty: for any). */
+static bool tap_is_ours(const struct nl_link *link, const char *segment)
 {
 	if (!link->tap || strncmp(link->alias, TAP_ALIAS, strlen(TAP_ALIAS)) != 0)
 		return false;

@@ -31,7 +31,6 @@ void fake_forget_port(void *data, const struct port_key *key, uint64_t generatio
 void fake_dp_counters(void *data, const struct port_key *key, manager_step_done done, void *arg);
 
 /* fake_records.c */
-void fake_copy_port(struct vnic_port *dst, const struct vnic_port *src);
 int fake_record_port(void *data, const struct vnic_port *port);
 int fake_erase_port(void *data, const struct port_key *key);
 int fake_record_shared(void *data, const char *segment, const struct plan *plan);

@@ -8,7 +8,7 @@
 
 #include "tests/unit/fake_host_priv.h"
 
-void fake_copy_port(struct vnic_port *dst, const struct vnic_port *src)
+static void copy_port(struct vnic_port *dst, const struct vnic_port *src)
 {
 	struct plan plan = { 0 }, device = { 0 };
 
@@ -42,7 +42,7 @@ static int record_port(struct fake_host *h, const struct port_key *key,
 	if (port) {
 		struct vnic_port *copy = port_new(&port->spec);
 
-		fake_copy_port(copy, port);
+		copy_port(copy, port);
 		h->port_record[h->n_port_records++] = copy;
 	}
 	h->dead = f == 1;
@@ -158,7 +158,7 @@ void fake_restore(struct fake_host *h)
 	for (size_t i = 0; i < h->n_port_records; i++) {
 		struct vnic_port *copy = port_new(&h->port_record[i]->spec);
 
-		fake_copy_port(copy, h->port_record[i]);
+		copy_port(copy, h->port_record[i]);
 		assert_int_equal(manager_restore_port(h->m, copy, &err), 0);
 	}
 }

@@ -433,7 +433,7 @@ int vv_layout(struct vv_dev *d)
 	return 0;
 }
 
-int vv_program_ring(struct vv_dev *d, uint16_t i)
+static int program_ring(struct vv_dev *d, uint16_t i)
 {
 	struct vv_ring *r = &d->ring[i];
 	struct vhost_vring_addr a = { .index = r->index };
@@ -471,7 +471,7 @@ int vv_program(struct vv_dev *d)
 	int r = 0, i;
 
 	for (i = 0; !r && i < d->n_rings; i++)
-		r = vv_program_ring(d, (uint16_t)i);
+		r = program_ring(d, (uint16_t)i);
 	for (i = 0; !r && d->vdpa && i < d->n_rings; i++)
 		r = vv_vring(d, VHOST_VDPA_SET_VRING_ENABLE, d->ring[i].index, 1);
 	if (d->config_call < 0)

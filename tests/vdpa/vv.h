@@ -123,7 +123,6 @@ int vv_iotlb(struct vv_dev *d, uint32_t asid, uint8_t type, uint64_t iova, uint6
 	     uint8_t perm);
 int vv_negotiate(struct vv_dev *d);
 int vv_layout(struct vv_dev *d); /* rings in memory, empty */
-int vv_program_ring(struct vv_dev *d, uint16_t i);
 /* Tell the device of rings as they are, their ->base included, up to DRIVER_OK. */
 int vv_program(struct vv_dev *d);
 int vv_status(struct vv_dev *d); /* the status, or a negative errno */
