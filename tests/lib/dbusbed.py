@@ -99,4 +99,4 @@ def refused(code, *words, do=None, bus=None, n=1, **keys):
 def as_user(user, group, source):
     """Python source run as another user, rawbus imported; its stdout."""
     run("setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "/usr/bin/python3", "-B", "-c",
-        f"import sys; sys.path.insert(0, '{os.path.dirname(os.path.abspath(__file__))}/../lib')\n{source}")
+        f"import sys; sys.path.insert(0, '{os.path.dirname(os.path.abspath(__file__))}')\n{source}")

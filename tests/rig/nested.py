@@ -37,12 +37,10 @@ def vhostuser(mac, path, alias=None, teaming=None, queues=None):
     return plain_vhostuser(mac, path, queues=queues, extra=more)
 
 
-def bridged(mac, bridge, alias=None, teaming=None):
+def bridged(mac, bridge):
     """A NIC on a tap of libvirt's in a bridge: without any part of ours."""
-    more = f"<teaming type={quoteattr(teaming)}/>" if teaming else ""
-    more += f"<alias name={quoteattr(alias)}/>" if alias else ""
     return (f"<interface type='bridge'><mac address={quoteattr(mac)}/><source bridge={quoteattr(bridge)}/>"
-            f"<model type='virtio'/>{more}</interface>")
+            "<model type='virtio'/></interface>")
 
 
 def hostdev(address, persistent=None, managed=False, alias=None):

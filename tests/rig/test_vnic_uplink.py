@@ -47,10 +47,10 @@ def setup():
 checked = vnicdev.checked(test, setup, lambda: bed["kmsg"].clean())
 
 
-def frames(d, name, ms=50):
+def frames(d, name):
     """What has come to a device, as hex."""
     got = []
-    while frame := d(f"recv {name} {ms}")["frame"]:
+    while frame := d(f"recv {name} 50")["frame"]:
         got.append(frame)
     return got
 
@@ -197,7 +197,7 @@ def _announce():
     delete("e0", "e1")
 
 
-def tcp_segment(dst, src, seq, data, ident, df=True):
+def tcp_segment(dst, src, seq, data, ident):
     def csum(b):
         b += b"\0" * (len(b) & 1)
         s = sum(struct.unpack(f"!{len(b) // 2}H", b))
@@ -207,7 +207,7 @@ def tcp_segment(dst, src, seq, data, ident, df=True):
     a, b = socket.inet_aton("10.50.0.1"), socket.inet_aton("10.50.0.2")
     tcp = struct.pack("!HHIIBBHHH", 1000, 2000, seq, 1, 5 << 4, 0x10, 1000, 0, 0)
     tcp = tcp[:16] + struct.pack("!H", csum(a + b + struct.pack("!BBH", 0, 6, len(tcp) + len(data)) + tcp + data)) + tcp[18:]
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(data), ident, 0x4000 if df else 0, 64, 6, 0, a, b)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(data), ident, 0x4000, 64, 6, 0, a, b)
     ip = ip[:10] + struct.pack("!H", csum(ip)) + ip[12:]
     return bytes.fromhex(plain(dst) + plain(src)) + b"\x08\0" + ip + tcp + data
 
@@ -309,16 +309,16 @@ def queue(name):
     return read(f"{vnicdev.BUS}/devices/{name}/vnic/queue")
 
 
-def steered(d, name, mac, n=100):
+def steered(d, name, mac):
     """Frames for a device come by its queue alone; which one."""
     def counts():
         return [int(x) for x in re.findall(r"rx_queue_\d+_packets: (\d+)", run("ethtool", "-S", "nt0"))]
     own = int(wait_for(f"a queue for {name}", lambda: queue(name) if queue(name).isdigit() else None, 3))
     assert rules()[mac][1] == own, (own, rules())
     before = counts()
-    d(f"stream o {name} n={n} min=60 max=1514")
+    d(f"stream o {name} n=100 min=60 max=1514")
     grown = [b - a for a, b in zip(before, counts())]
-    assert grown[own] == n and sum(grown) == n, (own, grown)
+    assert grown[own] == sum(grown) == 100, (own, grown)
     return own
 
 

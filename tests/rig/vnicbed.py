@@ -131,13 +131,13 @@ def transfer(src, dst, address, size=3 << 20, port=[6000]):
     assert out.get("hash") == hashlib.sha256(data).hexdigest(), f"{src} to {dst}: {out}"
 
 
-def iperf3(src, dst, address, back=False, size="12M", port=[5300]):
+def iperf3(src, dst, address, back=False, port=[5300]):
     """iperf3 from namespace to namespace, or with back from dst to src; what it says at its end."""
     port[0] += 1
     server = subprocess.Popen(["ip", "netns", "exec", dst, "iperf3", "-s", "-1", "-p", str(port[0])], stdout=subprocess.DEVNULL)
     try:
         wait_for("iperf3", lambda: ns(dst, "ss", "-Hltn", f"sport = :{port[0]}").strip())
-        out = ns(src, "iperf3", "-J", "-c", address, "-p", str(port[0]), "-n", size, *(["-R"] if back else []))
+        out = ns(src, "iperf3", "-J", "-c", address, "-p", str(port[0]), "-n", "12M", *(["-R"] if back else []))
         server.wait(10)
     finally:
         server.kill()
