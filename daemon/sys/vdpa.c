@@ -258,9 +258,19 @@ static void ask(struct vdpa_watch *v, uint8_t cmd, const struct nlcall_ops *ops)
 		v->under_way++;
 }
 
+/* What is known stays, and nobody waits for more. */
+static void without_answer(struct vdpa_watch *v, int level, const char *why)
+{
+	if (!v->told)
+		v->ops->note(v->userdata, level, why);
+	v->told = true;
+	v->ops->idle(v->userdata);
+}
+
 static void on_timer(void *userdata)
 {
 	struct vdpa_watch *v = userdata;
+	char why[160];
 	int r;
 
 	v->wanted = false;
@@ -278,10 +288,18 @@ static void on_timer(void *userdata)
 		v->again = true;
 		return;
 	}
-	if (vdpa_gate_ask(v->gate, v->family.id) == 0) {
-		v->asking = true;
-		loop_timer_set(v->late, LATE_USEC);
+	r = vdpa_gate_ask(v->gate, v->family.id);
+	if (r < 0) {
+		snprintf(why, sizeof(why),
+			 "no process can be made to ask for vDPA devices (%s): they are read anew "
+			 "with "
+			 "the next event",
+			 strerror(-r));
+		without_answer(v, LOG_ERR, why);
+		return;
 	}
+	v->asking = true;
+	loop_timer_set(v->late, LATE_USEC);
 }
 
 static void on_open(void *userdata)
@@ -300,19 +318,16 @@ static void on_open(void *userdata)
 	ask(v, VDPA_CMD_DEV_GET, &devs);
 }
 
-/* Somebody deletes a device that is in use. What is known stays; what is not is found out once that is over. */
+/* Somebody deletes a device that is in use. What is not known is found out once that is over. */
 static void on_late(void *userdata)
 {
 	struct vdpa_watch *v = userdata;
 
 	v->asking = false;
-	if (!v->told)
-		v->ops->note(v->userdata, LOG_NOTICE,
-			     "the kernel does not answer about vDPA devices: somebody deletes one "
-			     "that is in "
-			     "use ('vdpa dev del'); they are read anew once it answers");
-	v->told = true;
-	v->ops->idle(v->userdata);
+	without_answer(v, LOG_NOTICE,
+		       "the kernel does not answer about vDPA devices: somebody deletes one that "
+		       "is in use ('vdpa dev del'); "
+		       "they are read anew once it answers");
 }
 
 static void on_later(void *userdata)

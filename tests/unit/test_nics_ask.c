@@ -3,6 +3,7 @@
 #include "tests/unit/nics_bed.h"
 
 #include <errno.h>
+#include <sys/resource.h>
 
 #include <libmnl/libmnl.h>
 #include <linux/devlink.h>
@@ -271,6 +272,31 @@ static void mgmtdevs_without_an_event(void **state)
 	strcpy(kernel.mgmtdev[kernel.n_mgmtdevs++].name, "vdpasim_net");
 	fake_file("24\n", "class/mdev_bus/mtty/mdev_supported_types/mtty-1/available_instances");
 	turn_until(b, b->inv.mgmtdevs && b->inv.mdevs);
+}
+
+/* Who would ask cannot be made: that is told, and nobody waits for it. */
+static void nobody_to_ask_for_vdpa(void **state)
+{
+	struct bed *b = *state;
+	struct rlimit limit, none;
+
+	kernel.vdpa = true;
+	vdpa_gate_always = false;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = 0;
+	assert_int_equal(watch_new(b->loop, &b->inv, &bed_ops, b, &b->watch), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (int i = 0; i < 1000 && !b->synced; i++)
+		assert_int_equal(loop_once(b->loop), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(b->synced, 1);
+	assert_non_null(strstr(b->note, "to ask for vDPA devices (Too many open files)"));
+	vdpa_gate_always = true;
+	strcpy(kernel.mgmtdev[kernel.n_mgmtdevs++].name, "vdpasim_net");
+	fake_udev("vdpa", "vdpa0", "add");
+	turn(b);
+	assert_non_null(b->inv.mgmtdevs);
 }
 
 /* vnic.ko keeps a management device whose netdev has gone as long as its devices are in use. */
@@ -578,6 +604,7 @@ int main(void)
 		bed_test(families_that_are_absent),
 		bed_test(vdpa_devices),
 		bed_test(mgmtdevs_without_an_event),
+		bed_test(nobody_to_ask_for_vdpa),
 		bed_test(mgmtdev_that_lost_its_netdev),
 		bed_test(mdev_types),
 		bed_test(netdevsim),
