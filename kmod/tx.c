@@ -11,7 +11,6 @@
  * tokens or for the NIC is off the active list: nobody waits behind it. Each device has NIC queues of its own by number, as
  * far as there are any, so that a stopped queue delays only those that share it.
  */
-#include <linux/irq_work.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/tcp.h>
@@ -30,9 +29,10 @@ enum outcome {
 	WAIT,	/* until tx.wake_at */
 };
 
+/* An interrupt's end runs softirqs. */
 static void nudge(struct irq_work *work)
 {
-	/* The interrupt's end is all that is wanted: it runs softirqs. */
+	napi_schedule(&container_of(work, struct vnic_nudge, work)->tx->napi);
 }
 
 static void schedule_napi(struct vnic_tx *tx)
@@ -41,8 +41,8 @@ static void schedule_napi(struct vnic_tx *tx)
 		/* Softirq, or BH off: its end runs ours. */
 		napi_schedule(&tx->napi);
 	} else if (irqs_disabled()) {
-		if (napi_schedule(&tx->napi))
-			irq_work_queue(this_cpu_ptr(tx->nudge));
+		/* So vhost-vdpa kicks. A softirq raised here wakes ksoftirqd, which takes the CPU from the guest at each kick. */
+		irq_work_queue(this_cpu_ptr(&tx->nudge->work));
 	} else {
 		/* Runs the poll here and now: the kick's own thread pays for the frames it sends. */
 		local_bh_disable();
@@ -448,13 +448,17 @@ int vnic_tx_init(struct vnic_uplink *up)
 
 	if (!tx)
 		return -ENOMEM;
-	tx->nudge = alloc_percpu(struct irq_work);
+	tx->nudge = alloc_percpu(struct vnic_nudge);
 	if (!tx->nudge) {
 		kvfree(tx);
 		return -ENOMEM;
 	}
-	for_each_possible_cpu(cpu)
-		init_irq_work(per_cpu_ptr(tx->nudge, cpu), nudge);
+	for_each_possible_cpu(cpu) {
+		struct vnic_nudge *n = per_cpu_ptr(tx->nudge, cpu);
+
+		n->tx = tx;
+		init_irq_work(&n->work, nudge);
+	}
 	tx->up = up;
 	init_llist_head(&tx->kicked);
 	INIT_LIST_HEAD(&tx->active);
@@ -478,11 +482,11 @@ void vnic_tx_exit(struct vnic_uplink *up)
 		return;
 	/* A late completion may be on its way to wake a device that is closed. */
 	synchronize_net();
+	for_each_possible_cpu(cpu)
+		irq_work_sync(&per_cpu_ptr(tx->nudge, cpu)->work);
 	hrtimer_cancel(&tx->timer);
 	napi_disable(&tx->napi);
 	netif_napi_del(&tx->napi);
-	for_each_possible_cpu(cpu)
-		irq_work_sync(per_cpu_ptr(tx->nudge, cpu));
 	synchronize_net();
 	free_percpu(tx->nudge);
 	up->tx = NULL;

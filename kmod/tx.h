@@ -4,10 +4,17 @@
 #define VNIC_TX_H
 
 #include <linux/hrtimer.h>
+#include <linux/irq_work.h>
 
 #include "switch.h"
 
 #define VNIC_FRAME_COST 20 /* preamble and gap: what a frame costs the wire besides its bytes */
+
+/* Has the scheduler run where interrupts are off: one a CPU. */
+struct vnic_nudge {
+	struct irq_work work;
+	struct vnic_tx *tx;
+};
 
 struct vnic_tx {
 	struct napi_struct napi;
@@ -17,7 +24,7 @@ struct vnic_tx {
 	u64 now;
 	struct hrtimer timer;
 	atomic_t next_base;
-	struct irq_work __percpu *nudge;
+	struct vnic_nudge __percpu *nudge;
 	struct vnic_seg seg[VNIC_SEGS];
 };
 

@@ -379,8 +379,8 @@ void vnic_vq_abandon(struct vnic_vq *vq);
  * The guest has something to send, or new receive buffers. Any context: vhost-vdpa calls kick_vq() from inside the wait queue
  * of the kick eventfd, with interrupts off; and a hostile user may make our own interrupt (another eventfd, signalled under
  * vq->lock) that kick. So: take no lock that is taken elsewhere with interrupts on (no vq->lock, no uplink.lock, nothing _bh),
- * signal nothing, only note it atomically and have NAPI scheduled (irq_work where interrupts are off: a softirq raised there
- * would wait for the next tick).
+ * signal nothing, only note it atomically and have NAPI scheduled (from irq_work where interrupts are off: a softirq raised
+ * there waits for ksoftirqd).
  */
 void vnic_tx_kick(struct vnic_vq *vq);
 void vnic_rx_kick(struct vnic_vq *vq);

@@ -3,9 +3,12 @@
 # rig: 6.12/11
 # time limit: 400
 """vnic.ko in a host: its uplinks and devices, who reaches whom, VLANs, offloads, queues, policy."""
+import contextlib
 import errno
+import glob
 import json
 import os
+import re
 import socket
 import struct
 import sys
@@ -262,6 +265,35 @@ def _no_guest_offloads():
 
 
 # ---- queues ----
+
+def woken(name):
+    """How often kernel threads of that name gave up the CPU of their own accord."""
+    total = 0
+    for status in glob.glob("/proc/[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            said = read(status)
+            if said.startswith(f"Name:\t{name}/"):
+                total += int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", said, re.M).group(1))
+    return total
+
+
+@checked("a kick is served by who makes it: no kernel thread is woken for it")
+def _kicks():
+    node = add("k", "vnic/u0", "mac", MAC % 9)
+    frame = mac_of("out") + bytes.fromhex((MAC % 9).replace(":", "")) + b"\x88\xb5" + bytes(46)
+    with driver() as d:
+        d(f"open k {node}")
+        d("up k num=256")
+        before, threads = stats("k")["tx"], woken("ksoftirqd")
+        for _ in range(200):
+            d(f"send k {frame.hex()}")
+        n = {x: stats("k")["tx"][x] - before[x] for x in ("kicks", "frames")}
+        threads = woken("ksoftirqd") - threads
+        print(f"# {n['kicks']} kicks, {n['frames']} frames; ksoftirqd ran {threads} times")
+        assert n["kicks"] == n["frames"] == 200, n
+        assert threads < 50, f"ksoftirqd ran {threads} times for 200 kicks"
+    delete("k")
+
 
 def flows(src, dst, address, count=64):
     """As many UDP flows, five datagrams each, and their echoes; how many datagrams came back."""
