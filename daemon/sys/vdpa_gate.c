@@ -2,9 +2,9 @@
 #include "daemon/sys/vdpa_gate.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,7 +24,7 @@ struct vdpa_gate {
 	loop_fn open;
 	void *userdata;
 	pid_t pid; /* 0: nobody asks */
-	int pidfd;
+	int fd; /* the child holds its other end: the end of file is the child's */
 	bool asked;
 };
 
@@ -59,7 +59,7 @@ static void forget(struct vdpa_gate *gate)
 {
 	loop_source_free(gate->end);
 	gate->end = NULL;
-	gate->pidfd = close_safe(gate->pidfd);
+	gate->fd = close_safe(gate->fd);
 	gate->pid = 0;
 }
 
@@ -69,31 +69,34 @@ static void on_end(void *userdata, int fd, unsigned int events)
 
 	(void)fd;
 	(void)events;
-	waitpid(gate->pid, NULL, 0);
+	waitpid(gate->pid, NULL, 0); /* it is past all that may hang */
 	forget(gate);
 	on_open(gate);
 }
 
 static int start(struct vdpa_gate *gate, uint16_t family)
 {
-	int r = child_fork(-1);
+	int fds[2], r;
 
-	if (r < 0)
-		return r;
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	gate->fd = fds[0];
+	r = loop_add_io(gate->loop, gate->fd, LOOP_READ, on_end, gate, &gate->end);
 	if (r == 0) {
-		ask_kernel(family);
-		_exit(0);
+		/* Last: whatever failed after it would leave a child that may hang, and that nobody waits for. */
+		r = child_fork(fds[1]);
+		if (r == 0) {
+			ask_kernel(family);
+			_exit(0);
+		}
+	}
+	close(fds[1]);
+	if (r < 0) {
+		forget(gate);
+		return r;
 	}
 	gate->pid = r;
-	gate->pidfd = pidfd_open(gate->pid, 0);
-	r = gate->pidfd < 0
-		    ? -errno
-		    : loop_add_io(gate->loop, gate->pidfd, LOOP_READ, on_end, gate, &gate->end);
-	if (r < 0) {
-		kill(gate->pid, SIGKILL);
-		forget(gate);
-	}
-	return r;
+	return 0;
 }
 
 int vdpa_gate_ask(struct vdpa_gate *gate, uint16_t family)
@@ -121,7 +124,7 @@ int vdpa_gate_new(struct loop *loop, loop_fn open, void *userdata, struct vdpa_g
 	gate->loop = loop;
 	gate->open = open;
 	gate->userdata = userdata;
-	gate->pidfd = -1;
+	gate->fd = -1;
 	r = loop_add_timer(loop, on_open, gate, &gate->now);
 	if (r < 0) {
 		vdpa_gate_free(gate);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <libmnl/libmnl.h>
 #include <linux/devlink.h>
@@ -292,6 +293,7 @@ static void nobody_to_ask_for_vdpa(void **state)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	assert_int_equal(b->synced, 1);
 	assert_non_null(strstr(b->note, "to ask for vDPA devices (Too many open files)"));
+	assert_true(waitpid(-1, NULL, WNOHANG) <= 0); /* nor was one made and left */
 	vdpa_gate_always = true;
 	strcpy(kernel.mgmtdev[kernel.n_mgmtdevs++].name, "vdpasim_net");
 	fake_udev("vdpa", "vdpa0", "add");
