@@ -67,8 +67,8 @@ static void take(struct vnic_port *port, const struct vdpa_stats *stats)
 static void no_answer(struct vnic_port *port)
 {
 	const struct vdpa_stats none = {
-		.none = "the kernel does not answer: somebody deletes a vDPA "
-			"device that is in use"
+		.none = "the kernel does not answer: a vDPA device is being made or deleted, "
+			"which waits for its driver or its user"
 	};
 
 	take(port, &none);

@@ -19,7 +19,7 @@
 #include "daemon/exec/exec_priv.h"
 
 struct exec_job {
-	pid_t pid;
+	struct lost_child child; /* as it will be where it is given up */
 	int fd;
 };
 
@@ -60,17 +60,17 @@ static void reap(struct exec *exec)
 	size_t n = 0;
 
 	for (size_t i = 0; i < exec->n_lost; i++)
-		if (waitpid(exec->lost[i], NULL, WNOHANG) == 0)
+		if (waitpid(exec->lost[i].pid, NULL, WNOHANG) == 0)
 			exec->lost[n++] = exec->lost[i];
 	exec->n_lost = n;
 }
 
-static void give_up(struct exec *exec, pid_t pid)
+static void give_up(struct exec *exec, struct lost_child child)
 {
-	kill(pid, SIGKILL);
+	kill(child.pid, SIGKILL);
 	if (exec->n_lost == ARRAY_SIZE(exec->lost))
 		return; /* as many hanging drivers: a zombie more matters little */
-	exec->lost[exec->n_lost++] = pid;
+	exec->lost[exec->n_lost++] = child;
 	reap(exec);
 }
 
@@ -90,10 +90,11 @@ static int start(struct exec *exec, const struct step *step, enum work work, str
 	}
 	job->fd = fds[0];
 	/* It ends with us: what it made after our successor has looked nobody would know of. */
-	job->pid = child_fork(fds[1]);
-	if (job->pid == 0)
+	job->child.pid = child_fork(fds[1]);
+	if (job->child.pid == 0)
 		child(exec, step, work);
-	r = job->pid < 0 ? job->pid : 0;
+	job->child.vdpa = work == WORK_STATS || step->kind == STEP_VDPA_ADD;
+	r = job->child.pid < 0 ? job->child.pid : 0;
 	close(fds[1]);
 	if (r < 0) {
 		close(fds[0]);
@@ -116,8 +117,9 @@ int exec_start_stats(struct exec *exec, const char *dev, uint32_t queues, struct
 	int r = str_copy(step.dev, sizeof(step.dev), dev);
 
 	reap(exec);
-	if (exec->n_lost)
-		return -EBUSY;
+	for (size_t i = 0; i < exec->n_lost; i++)
+		if (exec->lost[i].vdpa)
+			return -EBUSY;
 	return r < 0 ? r : start(exec, &step, WORK_STATS, ret, NULL);
 }
 
@@ -131,17 +133,17 @@ static int end(struct exec *exec, struct exec_job *job, struct vdpa_stats *ret_s
 {
 	struct result result;
 	ssize_t n = read(job->fd, &result, sizeof(result));
-	pid_t pid = job->pid;
+	struct lost_child child = job->child;
 
 	close(job->fd);
 	free(job);
 	if (n < 0) {
 		/* Nothing yet. It ends when the driver lets it. */
-		give_up(exec, pid);
+		give_up(exec, child);
 		return vnic_err_set(err, -ETIMEDOUT, VNIC_E_STEP_FAILED,
 				    "the driver did not answer in time: see 'journalctl -k'");
 	}
-	waitpid(pid, NULL, 0);
+	waitpid(child.pid, NULL, 0);
 	if (n != sizeof(result))
 		return vnic_err_set(err, -EIO, VNIC_E_STEP_FAILED,
 				    "the process doing it died: see 'journalctl -k'");

@@ -62,7 +62,8 @@ int exec_start(struct exec *exec, const struct step *step, bool undo, struct exe
  * exec_start_stats() - read the counters of a vDPA device in a child process
  * @queues: that it has
  * @ret: the job, for exec_stats_end()
- * Return: 0, or a negative errno; -EBUSY while an earlier child waits in the kernel still.
+ * Return: 0, or a negative errno; -EBUSY while an earlier child that asked for vDPA devices, made or deleted one
+ * waits in the kernel still.
  */
 int exec_start_stats(struct exec *exec, const char *dev, uint32_t queues, struct exec_job **ret);
 /* The counters, or -ETIMEDOUT where it has not ended, which gives it up. Frees @job. */

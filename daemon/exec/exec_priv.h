@@ -23,7 +23,10 @@ struct exec {
 	char sock_dir[108];
 	char vdpa_dir[108], dev_dir[108];
 	char sysfs[108];
-	pid_t lost[16]; /* children given up, not ended yet */
+	struct lost_child {
+		pid_t pid;
+		bool vdpa; /* waits for the kernel's vdpa family, or keeps it from answering */
+	} lost[16]; /* children given up, not ended yet */
 	size_t n_lost;
 	struct held_fd *taps, *listeners; /* uthash by id */
 };
