@@ -39,7 +39,7 @@ struct libvirt_request {
 	struct json_object *message;
 	unsigned int timeout_ms;
 	bool sent;
-	libvirt_done done; /* NULL: cancelled */
+	libvirt_done done;
 	void *arg;
 	struct libvirt_request *next;
 };
@@ -80,8 +80,7 @@ static void finish_first(struct libvirt_client *c, const struct vnic_err *err,
 	evtimer_del(c->deadline);
 	/* The next one's turn begins. */
 	event_active(c->kick, EV_TIMEOUT, 0);
-	if (q->done)
-		q->done(q->arg, err, answer);
+	q->done(q->arg, err, answer);
 	request_free(q);
 }
 
@@ -452,11 +451,6 @@ void libvirt_client_watch(struct libvirt_client *c, void (*changed)(void *arg), 
 {
 	c->changed = changed;
 	c->changed_arg = arg;
-}
-
-void libvirt_client_cancel(struct libvirt_request *request)
-{
-	request->done = NULL;
 }
 
 int libvirt_domain_id(struct json_object *domain, uint8_t ret_uuid[VNIC_UUID_LEN],

@@ -30,8 +30,8 @@ struct libvirt_client *libvirt_client_free(struct libvirt_client *c);
  * @fields: of the request; taken over, also on failure. id, op and timeout_ms are added.
  * @timeout_ms: from when its turn comes in the helper, 100 to 120000
  *
- * @done is called once, from the loop and never from within, unless the request is cancelled. The handle is void
- * then. Errors are the helper's, or LibvirtFailed (it died over this request, or cannot be started), Timeout.
+ * @done is called once, from the loop and never from within; the handle is void then. Errors are the helper's, or
+ * LibvirtFailed (it died over this request, or cannot be started), Timeout.
  * Return: NULL where memory is out.
  */
 struct libvirt_request *libvirt_client_call(struct libvirt_client *c, const char *op,
@@ -49,5 +49,3 @@ void libvirt_client_watch(struct libvirt_client *c, void (*changed)(void *arg), 
  */
 int libvirt_domain_id(struct json_object *domain, uint8_t ret_uuid[VNIC_UUID_LEN],
 		      const char **ret_name, struct vnic_err *err);
-/* Do not call done any more. What was sent is still done. */
-void libvirt_client_cancel(struct libvirt_request *request);

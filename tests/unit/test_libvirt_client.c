@@ -168,19 +168,6 @@ static void nonsense_ends_the_helper(void **state)
 	assert_string_equal(after.text, "b");
 }
 
-static void cancelled_is_not_called(void **state)
-{
-	struct result gone, after;
-
-	(void)state;
-	libvirt_client_cancel(ask("echo", "a", &gone));
-	waiting--;
-	ask("echo", "b", &after);
-	event_base_dispatch(base);
-	assert_int_equal(gone.calls, 0);
-	assert_string_equal(after.text, "b");
-}
-
 static void no_program_is_an_error(void **state)
 {
 	struct libvirt_client *c = client;
@@ -225,7 +212,6 @@ int main(void)
 		cmocka_unit_test(hang_is_a_timeout),
 		cmocka_unit_test(who_cannot_be_killed_blocks_nobody),
 		cmocka_unit_test(nonsense_ends_the_helper),
-		cmocka_unit_test(cancelled_is_not_called),
 		cmocka_unit_test(no_program_is_an_error),
 	};
 
