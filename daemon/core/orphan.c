@@ -217,20 +217,19 @@ static bool in_doubt(struct managed_port *p)
 
 void orphans_look(struct manager *m)
 {
+	bool up = m->dp_state == MANAGER_DP_UP, any = false;
 	uint64_t now = manager_now(m);
-	bool any = false;
 
-	if (m->dp_state != MANAGER_DP_UP)
-		return;
-	if (m->sweep && !orphans_in(m, NULL)) {
+	if (up && m->sweep && !orphans_in(m, NULL)) {
 		m->sweep = false;
 		if (m->io.sweep_sockets)
 			m->io.sweep_sockets(m->io.data);
 	}
 	if (m->asking)
 		return;
+	/* What the datapath has is known once it is there; it has nothing of a vDPA port. */
 	for (struct vnic_port *p = m->ports; p; p = p->hh.next)
-		any |= managed(p)->asked = in_doubt(managed(p));
+		any |= managed(p)->asked = (up || p->spec.vdpa) && in_doubt(managed(p));
 	if (!any)
 		return;
 	if (now < m->ask_at) {

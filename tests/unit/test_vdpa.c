@@ -357,6 +357,29 @@ static void a_record_is_made_anew(void **state)
 	same_as(f, f->before);
 }
 
+/* Its domain has ended meanwhile, or runs on: no datapath is needed to find out. */
+static void a_lost_record_without_a_datapath(void **state)
+{
+	struct fixture *f = with_uplink(state);
+	struct port_spec lives = vdpa_spec(1), ended = vdpa_spec(2);
+
+	ended.key.uuid[0] ^= 1;
+	make(f, &lives);
+	start(f, &lives);
+	make(f, &ended);
+	lose_record(f);
+	port_free(f->h.port_record[--f->h.n_port_records]);
+	f->h.dp_up = false;
+	fake_libvirt(&f->h, &lives);
+	fake_start(&f->h, config_with(true));
+	fake_run(&f->h, 5 * SECOND);
+	assert_false(port_of(f, &lives)->orphan);
+	assert_int_equal(port_of(f, &lives)->state, PORT_RUNNING);
+	assert_int_equal(f->h.n_port_records, 1);
+	assert_null(manager_port(f->h.m, &ended.key));
+	assert_null(device_of(f, &ended));
+}
+
 static void a_record_that_cannot_be_made_anew(void **state)
 {
 	struct fixture *f = with_uplink(state);
@@ -484,6 +507,7 @@ int main(void)
 		TEST(device_in_use_is_deleted_later),
 		TEST(device_left_behind),
 		TEST(a_record_is_made_anew),
+		TEST(a_lost_record_without_a_datapath),
 		TEST(a_record_that_cannot_be_made_anew),
 		TEST(names_of_devices),
 		TEST(device_that_was_deleted_is_made_again),
