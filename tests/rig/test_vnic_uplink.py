@@ -197,7 +197,7 @@ def _announce():
     delete("e0", "e1")
 
 
-def tcp_segment(dst, src, seq, data, ident):
+def tcp_segment(dst, src, seq, data, ident, df=True, tags=""):
     def csum(b):
         b += b"\0" * (len(b) & 1)
         s = sum(struct.unpack(f"!{len(b) // 2}H", b))
@@ -207,9 +207,9 @@ def tcp_segment(dst, src, seq, data, ident):
     a, b = socket.inet_aton("10.50.0.1"), socket.inet_aton("10.50.0.2")
     tcp = struct.pack("!HHIIBBHHH", 1000, 2000, seq, 1, 5 << 4, 0x10, 1000, 0, 0)
     tcp = tcp[:16] + struct.pack("!H", csum(a + b + struct.pack("!BBH", 0, 6, len(tcp) + len(data)) + tcp + data)) + tcp[18:]
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(data), ident, 0x4000, 64, 6, 0, a, b)
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(data), ident, 0x4000 if df else 0, 64, 6, 0, a, b)
     ip = ip[:10] + struct.pack("!H", csum(ip)) + ip[12:]
-    return bytes.fromhex(plain(dst) + plain(src)) + b"\x08\0" + ip + tcp + data
+    return bytes.fromhex(plain(dst) + plain(src) + tags) + b"\x08\0" + ip + tcp + data
 
 
 @checked("what GRO has put together stays whole for a guest that takes it, also where all segments had the same IP id")
@@ -232,6 +232,47 @@ def _gro():
     finally:
         write("/sys/class/net/nt0/gro_flush_timeout", "0")
     delete("f")
+
+
+@checked("segments of one IP id come one by one with that id: where they may be fragmented, and behind a second tag")
+def _ids():
+    # GRO puts those together whose id does not matter, as DF says; and those behind tags, where what vnic.ko sees is no IP.
+    wire = Wire("eth0", "out")
+    dst, src = MAC % 0x21, MAC % 0xee
+    add("i", "vnic/nt0", "mac", dst)
+    policy("i", vlans="5", allow="vlan")
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    tap.bind(("nt0", ETH_P_ALL))
+    tap.settimeout(0.2)
+
+    def put_together():
+        seen = 0
+        while True:
+            try:
+                seen += tap.recv(1 << 16)[6:12] == bytes.fromhex(plain(src))
+            except TimeoutError:
+                return seen
+    write("/sys/class/net/nt0/gro_flush_timeout", "100000000")
+    try:
+        with driver() as d:
+            d(f"open i {vnicdev.node('i')}")
+            d("up i want=0x83")  # CSUM, GUEST_CSUM, GUEST_TSO4; who has no CTRL_VLAN has all VLANs that it may
+            for df, tags, step in ((False, "", 0), (True, "8100000581000007", 0), (True, "8100000581000007", 1)):
+                for i in range(8):
+                    wire.send(tcp_segment(dst, src, 1 + 1000 * i, bytes([i]) * 1000, 0x1234 + step * i, df, tags))
+                n = put_together()
+                assert n < 4 if tags else n == 8, f"{n} frames of the NIC's"
+                ip = 28 + len(tags)
+                if step:
+                    got = frames(d, "i")
+                    assert len(got) < 4, f"{len(got)} frames where ids are ascending"
+                    continue
+                got = [(f[24:ip - 4], f[ip + 8:ip + 12], len(f) // 2, f[-2:]) for f in frames(d, "i") if f[12:24] == plain(src)]
+                assert got == [(tags, "1234", 1054 + len(tags) // 2, f"{i:02x}") for i in range(8)], got
+    finally:
+        write("/sys/class/net/nt0/gro_flush_timeout", "0")
+        tap.close()
+    delete("i")
 
 
 # ---- what a guest asks for ----
