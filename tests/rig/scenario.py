@@ -104,12 +104,17 @@ def vms_said():
         lines.append(f"{vm.name}: {vm.said()}")
         for what, fn in (("QEMU", lambda v=vm: v.qmp("query-status", 5)["status"]),
                          ("the agent", lambda v=vm: v.sh("cut -d' ' -f1 /proc/uptime; ps -eo stat,comm | grep ^D || true", 5)),
+                         ("a second of its", lambda v=vm: v.sh("sleep 1; echo has passed", 5)),
+                         ("its commands", lambda v=vm: v.sh("ps -eo etimes,stat,wchan:24,args | grep -v ' \\[' | tail -n 12", 5)),
+                         ("timer", lambda v=vm: v.qmp("human-monitor-command", 5, command_line="info lapic 0")),
                          ("processors", lambda v=vm: v.qmp("human-monitor-command", 5, command_line="info registers -a"))):
             try:
                 lines.append(f"{vm.name}: {what}: {fn()}")
             except Exception as e:  # noqa: it is broken, and this is about how
                 lines.append(f"{vm.name}: {what}: {e}")
-    return "\n".join(x for text in lines for x in text.splitlines() if re.match(r"host|CPU#|RIP=", x) or "=" not in x)
+    # Of many registers, those that say whether it waits, and for which interrupt.
+    wanted = r"host|CPU#|RIP=|LVTT\b|Timer|ISR|IRR| *[0-9]+ [A-Z]"
+    return "\n".join(x for text in lines for x in text.splitlines() if re.match(wanted, x) or not re.search(r"=|\t|^$", x))
 
 
 def end():
