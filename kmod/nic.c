@@ -12,6 +12,11 @@
 #include "switch.h"
 
 #define NIC_PAUSE (HZ / 10)
+/*
+ * Of one device: NICs take their time for each, with rtnl held. A driver that cannot choose, as firmware's, has all that it may
+ * have, which may be all there are.
+ */
+#define NIC_VLANS 256
 
 struct macs {
 	u64 *mac; /* ascending, each once */
@@ -84,7 +89,9 @@ static void want_port(struct vnic_nic *nic, const struct vnic_port *port)
 	nic->promisc |= port->promisc || port->alluni;
 	if (port->vlan)
 		set_bit(port->vlan, nic->vlans);
-	if (port->trunk)
+	if (port->trunk && bitmap_weight(port->vlans, VLAN_N_VID) > NIC_VLANS)
+		nic->promisc = true; /* no VLAN is filtered out then */
+	else if (port->trunk)
 		bitmap_or(nic->vlans, nic->vlans, port->vlans, VLAN_N_VID);
 }
 

@@ -254,15 +254,18 @@ bool path_vdpa_eligible(const struct path_ask *ask, struct alloc_choice *choice,
 	return false;
 }
 
-void path_vdpa_policy(const struct vnic_port *port, struct step *step)
+void path_vdpa_policy(const struct vnic_port *port, uint16_t vlan, struct step *step)
 {
-	step->vlan = port->vlan;
+	step->vlan = vlan;
 	step->value = (int64_t)port->rate;
 	step->weight = port->weight;
 	step->allow = 1u << VDPA_ALLOW_MULTICAST;
 	if (port->trust)
 		step->allow |= 1u << VDPA_ALLOW_MAC | 1u << VDPA_ALLOW_PROMISC |
 			       1u << VDPA_ALLOW_ALLMULTI;
+	/* As the datapath has it: a trunk is who is in no VLAN. */
+	if (port->trust && !vlan)
+		step->allow |= 1u << VDPA_ALLOW_VLAN;
 	if (!port->spoofchk)
 		step->allow |= 1u << VDPA_ALLOW_SPOOF;
 }
@@ -289,7 +292,7 @@ static int build(const struct vnic_port *port, const struct vdpa_mgmtdev *mgmtde
 	r = plan_add(plan, &step);
 	step = *base;
 	step.kind = STEP_VDPA_POLICY;
-	path_vdpa_policy(port, &step);
+	path_vdpa_policy(port, port->vlan, &step);
 	/* Before anybody can open it. */
 	if (r == 0 && mgmtdev_is_vnic(mgmtdev->name))
 		r = plan_add(plan, &step);

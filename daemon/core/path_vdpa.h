@@ -40,5 +40,5 @@ bool path_vdpa_key(const char *name, struct port_key *ret);
 int path_vdpa_port(const struct inventory *inv, const struct vnic_segment *segment,
 		   const struct vnic_port *port, const char *mgmtdev, struct plan *ret);
 
-/* What @step, of kind STEP_VDPA_POLICY, is to set for @port. */
-void path_vdpa_policy(const struct vnic_port *port, struct step *step);
+/* What @step, of kind STEP_VDPA_POLICY, is to set for @port, which is in @vlan. */
+void path_vdpa_policy(const struct vnic_port *port, uint16_t vlan, struct step *step);

@@ -145,13 +145,10 @@ void vdpas_look(struct manager *m)
 void vdpa_settings(struct managed_port *p)
 {
 	struct step *step = plan_find(&p->port.plan, STEP_VDPA_POLICY);
-	uint16_t vlan;
 
 	if (!step)
 		return;
-	vlan = step->vlan; /* another one from the next start on */
-	path_vdpa_policy(&p->port, step);
-	step->vlan = vlan;
+	path_vdpa_policy(&p->port, step->vlan, step); /* another VLAN from the next start on */
 	owner_redo(&p->own, STEP_VDPA_POLICY);
 	manager_kick(p->own.m);
 }

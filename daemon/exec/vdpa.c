@@ -213,13 +213,15 @@ int vdpa_policy_do(struct exec *exec, struct step *step, struct vnic_err *err)
 	static const char *const words[VDPA_ALLOW_COUNT] = {
 		[VDPA_ALLOW_MULTICAST] = "multicast", [VDPA_ALLOW_MAC] = "mac",
 		[VDPA_ALLOW_PROMISC] = "promisc",     [VDPA_ALLOW_ALLMULTI] = "allmulti",
-		[VDPA_ALLOW_SPOOF] = "spoof",
+		[VDPA_ALLOW_SPOOF] = "spoof",	      [VDPA_ALLOW_VLAN] = "vlan",
 	};
 	_cleanup_(closep) int fd = vdpa_dir_open(exec, step, err);
 	char vlan[16], rate[24], weight[16], allow[80] = "";
+	/* What is allowed comes last: it has what the guest may choose from. */
 	const struct {
 		const char *file, *value;
 	} all[] = { { "vnic/vlan", vlan },
+		    { "vnic/vlans", step->allow >> VDPA_ALLOW_VLAN & 1 ? "1-4094" : "," },
 		    { "vnic/rate", rate },
 		    { "vnic/weight", weight },
 		    { "vnic/allow", allow } };

@@ -19,13 +19,14 @@
 /* The management devices of vnic.ko are called so, and by their uplink's name. */
 #define VNIC_MGMTDEV "vnic/"
 
-/* What a guest may ask of its device, in vnic.ko's words. */
+/* What a guest may ask of its device, in vnic.ko's words. By their numbers in records. */
 enum vdpa_allow {
 	VDPA_ALLOW_MULTICAST,
 	VDPA_ALLOW_MAC,
 	VDPA_ALLOW_PROMISC,
 	VDPA_ALLOW_ALLMULTI,
 	VDPA_ALLOW_SPOOF,
+	VDPA_ALLOW_VLAN, /* tagged frames, of all VLANs */
 	VDPA_ALLOW_COUNT,
 };
 

@@ -113,6 +113,21 @@ def _tagged():
     as_before()
 
 
+@checked("a domain of a trusted class is in no VLAN: it has those that it asks for, and the nic is told of these alone")
+def _trunk():
+    g, h = guest("u", OTHER_MAC, "trusted").start(), host()
+    g.ip("10.9.0.3/24")
+    g.ping("10.9.0.200")
+    d = f"/sys/bus/vdpa/devices/{next(d for d in state()['devices'] if d != 'theirs')}/vnic"
+    assert h.sh(f"cat {d}/vlans {d}/allow").split() == ["1-4094", "mac", "vlan", "promisc", "allmulti", "multicast"]
+    g.sh("ip link add link eth0 name v12 type vlan id 12")
+    g.ip("10.12.0.1/24", "v12")
+    g.ping("10.12.0.200")
+    assert h.sh(f"cat {d}/denied").strip() == "0"
+    g.destroy().undefine()
+    as_before()
+
+
 @checked("a domain's QEMU is killed: its device goes")
 def _crash():
     h = host()

@@ -277,6 +277,30 @@ def _ids():
 
 # ---- what a guest asks for ----
 
+@checked("a guest that cannot choose has all VLANs that it may: of a few the NIC is told, for thousands it is promiscuous")
+def _trunk():
+    add("t", "vnic/nt0", "mac", MAC % 0x36)
+
+    def promiscuous():
+        return bool(int(read("/sys/class/net/nt0/flags"), 16) & 0x100)
+    with driver() as d:
+        d(f"open t {vnicdev.node('t')}")
+        d("packet o out/eth0")
+        for vlans, whole in (("5-10", False), ("1-4094", True)):
+            policy("t", vlans=vlans, allow="vlan")
+            d("up t")
+            wait_for("the NIC to be told", lambda w=whole: promiscuous() == w, 3)
+            d("drain t")
+            for vid in (7, 4094):
+                d(f"send o {plain(MAC % 0x36)}{plain(MAC % 0x3f)}8100{vid:04x}88b5{'00' * 50}")
+            time.sleep(0.2)
+            got = [int(f[28:32], 16) for f in frames(d, "t") if f[24:28] == "8100"]
+            assert got == ([7, 4094] if whole else [7]), (vlans, got)
+            d("reset t")
+        wait_for("the NIC to be as before", lambda: not promiscuous(), 3)
+    delete("t")
+
+
 @checked("a guest that asks without end has the NIC told ten times a second, all its commands done, and the last in force")
 def _asks():
     def groups():

@@ -33,6 +33,11 @@ rate=2gbit
 segment=sim
 paths=vdpa
 
+[class trusted]
+segment=lan
+paths=vdpa
+trust=yes
+
 [class tagged]
 segment=lan
 paths=vdpa,software

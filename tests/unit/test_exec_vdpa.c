@@ -63,7 +63,7 @@ static void holds(const struct bed *b, const char *file, const char *text)
 /* A device of vnic.ko's, bound to vhost_vdpa, whose node is as /dev/null. */
 static int set_up(void **state)
 {
-	static const char *const files[] = { "vlan", "rate", "weight", "allow" };
+	static const char *const files[] = { "vlan", "vlans", "rate", "weight", "allow" };
 	struct bed *b = calloc(1, sizeof(*b));
 	char file[80];
 
@@ -134,6 +134,13 @@ static void policy(void **state)
 	holds(b, DEV "/vnic/rate", "2000000000");
 	holds(b, DEV "/vnic/weight", "7");
 	holds(b, DEV "/vnic/allow", "multicast spoof ");
+	holds(b, DEV "/vnic/vlans", ",");
+	put(b, DEV "/vnic/allow", "");
+	step.vlan = 0;
+	step.allow = 1u << VDPA_ALLOW_MULTICAST | 1u << VDPA_ALLOW_VLAN;
+	assert_int_equal(exec_do(b->exec, &step, NULL), 0);
+	holds(b, DEV "/vnic/vlans", "1-4094");
+	holds(b, DEV "/vnic/allow", "multicast vlan ");
 	unlink(at(b, DEV "/vnic/weight"));
 	fails(b, &step, -ENOENT, "vnic/weight=7");
 	strcpy(step.dev, "vnic-2");

@@ -471,6 +471,35 @@ static void settings_follow_the_configuration(void **state)
 	same_as(f, f->before);
 }
 
+/* Tagged frames are for who is trusted and in no VLAN. */
+static void trunks(void **state)
+{
+	struct fixture *f = with_uplink(state);
+	struct port_spec spec = vdpa_spec(1);
+	struct vnic_config *config = config_with(true);
+
+	config_class(config, "gold")->trust = true;
+	swap(f, config);
+	make(f, &spec);
+	assert_true(device_of(f, &spec)->allow >> VDPA_ALLOW_VLAN & 1);
+	start(f, &spec);
+	swap(f, config_with(true));
+	assert_int_equal(device_of(f, &spec)->allow, 1u << VDPA_ALLOW_MULTICAST);
+	end_domain(f, &spec);
+	spec.has_vlan = true;
+	spec.vlan = 12;
+	make(f, &spec);
+	start(f, &spec);
+	config = config_with(true);
+	config_class(config, "gold")->trust = true;
+	swap(f, config);
+	assert_true(device_of(f, &spec)->allow >> VDPA_ALLOW_MAC & 1);
+	assert_false(device_of(f, &spec)->allow >> VDPA_ALLOW_VLAN & 1);
+	end_domain(f, &spec);
+	swap(f, config_with(false));
+	same_as(f, f->before);
+}
+
 static void a_cards_own(void **state)
 {
 	struct fixture *f = *state;
@@ -512,6 +541,7 @@ int main(void)
 		TEST(names_of_devices),
 		TEST(device_that_was_deleted_is_made_again),
 		TEST(settings_follow_the_configuration),
+		TEST(trunks),
 		TEST(a_cards_own),
 	};
 
