@@ -39,8 +39,8 @@ BOOT_LIMIT = 180
 SLOW = 5
 # How much later than a command's limit its VM counts as hung.
 GRACE = 15
-# An emulated machine that runs guests loses its timer now and then, and stands still until another interrupt comes: so a
-# command that says nothing for this long has its VM given one. What hangs in earnest hangs on.
+# Should an emulated machine that runs guests lose its timer, it stands still until another interrupt comes: so a command
+# that says nothing for this long has its VM given one. What hangs in earnest hangs on.
 POKE = 5
 CMDLINE = ("console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt net.ifnames=0 mitigations=off no_timer_check "
            "nokaslr rcupdate.rcu_expedited=1 systemd.show_status=0")
