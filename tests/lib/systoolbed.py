@@ -9,7 +9,7 @@ import threading
 
 from hoststate import difference, snapshot
 from net import ip, links
-from vt import TOP, run, test
+from vt import TOP, framed, run, test
 
 TOOL = os.path.join(os.environ.get("VNIC_BUILD") or os.path.join(TOP, "build/check"), "tests/unit/systool")
 SOCK_DIR = "/run/vnicd-test-sock"
@@ -90,15 +90,7 @@ def clean():
     run("rm", "-rf", SOCK_DIR)
 
 
-def scenario(name):
-    def register(fn):
-        def wrapped():
-            try:
-                fn()
-            finally:
-                clean()
-        return test(name)(wrapped)
-    return register
+scenario = framed(test, lambda: None, clean)
 
 
 def fdb():

@@ -24,6 +24,21 @@ def test(name):
     return register
 
 
+def framed(test, before, after):
+    """`test`, of tests that begin with before(), and after which, however they end, comes after()."""
+    def named(name):
+        def register(fn):
+            def wrapped():
+                before()
+                try:
+                    fn()
+                finally:
+                    after()
+            return test(name)(wrapped)
+        return register
+    return named
+
+
 def run(*argv, check=True, timeout=60, stdin=None):
     """Run a command to its end; its stdout as text. A failure says the command and its stderr."""
     p = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=timeout * SLOW)

@@ -10,6 +10,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from scenario import Failed, main, start, test, wait_for  # noqa: E402
+from vt import framed  # noqa: E402
 import nested  # noqa: E402
 import traffic  # noqa: E402
 import vnicdev  # noqa: E402
@@ -86,7 +87,7 @@ def guest(i):
     return g
 
 
-checked = vnicdev.checked(test, host, lambda: vnicdev.vm_clean(host()))
+checked = framed(test, host, lambda: vnicdev.vm_clean(host()))
 
 
 @checked("a guest by vhost-vdpa reaches the outside, the host and a guest on the same uplink, and they it")

@@ -17,7 +17,7 @@ import inside  # noqa: E402
 import vnicdev  # noqa: E402
 from net import Wire  # noqa: E402
 from vnicdev import VNIC, add, delete, driver, policy, read, stats, uplink_stats, write  # noqa: E402
-from vt import run, test, wait_for  # noqa: E402
+from vt import framed, run, test, wait_for  # noqa: E402
 
 bed = {}
 MAC = "52:54:00:00:50:%02x"
@@ -44,7 +44,7 @@ def setup():
     vnicdev.uplink("nt0")
 
 
-checked = vnicdev.checked(test, setup, lambda: bed["kmsg"].clean())
+checked = framed(test, setup, lambda: bed["kmsg"].clean())
 
 
 def frames(d, name):

@@ -6,6 +6,7 @@ import json
 import nested
 import vnicdev
 from scenario import start, test, wait_for
+from vt import framed
 
 PF = "/sys/bus/pci/devices/0000:01:00.0"
 NODE = "/run/vnicd/vdpa"
@@ -113,4 +114,4 @@ def undo():
     h.sh("rmmod vnic")
 
 
-checked = vnicdev.checked(test, host, lambda: vnicdev.vm_clean(host()))
+checked = framed(test, host, lambda: vnicdev.vm_clean(host()))

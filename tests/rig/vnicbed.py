@@ -14,7 +14,7 @@ import vnicdev
 from devices import IGB
 from net import enter_ns
 from vnicdev import add, read, write
-from vt import run, test, wait_for
+from vt import framed, run, test, wait_for
 
 bed = {}
 MAC = "52:54:00:00:30:%02x"
@@ -79,7 +79,7 @@ def setup():
 WHO = {"g1": "10.20.0.1", "g2": "10.20.0.2", "soft": "10.20.0.50", None: "10.20.0.254", "out": "10.20.0.200"}
 
 
-checked = vnicdev.checked(test, setup, lambda: bed["kmsg"].clean())
+checked = framed(test, setup, lambda: bed["kmsg"].clean())
 
 
 def matrix(who):

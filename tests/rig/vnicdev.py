@@ -85,21 +85,6 @@ def vm_clean(vm):
     complain(trouble(vm.sh("dmesg -c").splitlines()))
 
 
-def checked(test, setup, clean):
-    """`test`, of tests that begin with setup(), and after which clean() finds that the kernel said nothing that troubles."""
-    def named(name):
-        def register(fn):
-            def wrapped():
-                setup()
-                try:
-                    fn()
-                finally:
-                    clean()
-            return test(name)(wrapped)
-        return register
-    return named
-
-
 def read(path):
     with open(path, encoding="utf-8") as f:
         return f.read().strip()
